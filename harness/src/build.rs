@@ -1,0 +1,162 @@
+//! The one cargo call that makes the kernel, the services and the guest programs.
+
+#[cfg(test)]
+mod tests;
+
+use crate::project::Project;
+use crate::system::System;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The cargo profile of everything that boots.
+const PROFILE: &str = "image";
+/// The kernel's package and program.
+const KERNEL: &str = "kernel";
+/// The interactive program, which is a guest program although it is no test.
+pub const MONITOR: &str = "monitor";
+/// The package of the guest tests.
+const GUEST_TESTS: &str = "guest";
+
+/// What was built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Build {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// Programs of services, by the name of their package.
+    pub services: BTreeMap<String, PathBuf>,
+    /// The programs of `fixtures/guest`, by name.
+    pub guest_tests: BTreeMap<String, PathBuf>,
+    /// The interactive program.
+    pub monitor: PathBuf,
+}
+
+/// Cargo refused: it has said why.
+#[derive(Debug)]
+pub struct BuildFailed;
+
+impl std::fmt::Display for BuildFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the build failed, see above")
+    }
+}
+
+impl std::error::Error for BuildFailed {}
+
+/// Reads and checks `os/system.toml`.
+///
+/// # Errors
+/// If it can't be read, or something in it is wrong.
+pub fn system(project: &Project) -> Result<System> {
+    let path = project.system_file();
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
+    System::parse(&text).with_context(|| format!("failed to read {}", project.shorten(&path).display()))
+}
+
+/// The cargo that runs us, or else the one of the user's path.
+#[must_use]
+pub fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Builds all images.
+///
+/// # Errors
+/// [`BuildFailed`] if they don't compile; else if cargo can't be run or doesn't give all of them.
+pub fn build(project: &Project, system: &System) -> Result<Build> {
+    let mut command = cargo();
+    command.current_dir(project.root()).args(["build", "--profile", PROFILE]);
+    command.arg("--message-format=json-render-diagnostics");
+    let services = system.services().iter().map(|service| service.package());
+    for package in [KERNEL, GUEST_TESTS, MONITOR].into_iter().chain(services) {
+        command.args(["-p", package]);
+    }
+    // The guest tests are cargo's examples, see fixtures/guest/Cargo.toml.
+    command.args(["--bins", "--examples"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child =
+        command.spawn().context("failed to run cargo: is Rust installed? See https://rustup.rs")?;
+    let stdout = child.stdout.take().context("failed to read cargo's messages")?;
+    let build = executables(BufReader::new(stdout), project);
+    // Waited for before anything else is looked at: cargo must not outlive this call.
+    let status = child.wait().context("failed to wait for cargo")?;
+    if !status.success() {
+        return Err(BuildFailed.into());
+    }
+    let build = build?;
+    build.check(system)?;
+    Ok(build)
+}
+
+/// A message of cargo's, as far as we look at it.
+#[derive(serde::Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
+    target: Option<Target>,
+}
+
+#[derive(serde::Deserialize)]
+struct Target {
+    name: String,
+}
+
+fn executables(messages: impl BufRead, project: &Project) -> Result<Build> {
+    let mut build = Build::default();
+    for line in messages.lines() {
+        let line = line.context("failed to read cargo's messages")?;
+        // Whatever else stands there isn't for us.
+        let Ok(message) = serde_json::from_str::<Message>(&line) else { continue };
+        let Message { executable: Some(path), manifest_path: Some(manifest), target: Some(target) } = message
+        else {
+            continue;
+        };
+        build.add(project, &manifest, target.name, path);
+    }
+    Ok(build)
+}
+
+impl Build {
+    fn add(&mut self, project: &Project, manifest: &Path, name: String, path: PathBuf) {
+        if manifest.starts_with(project.guest_tests()) {
+            self.guest_tests.insert(name, path);
+        } else if name == KERNEL {
+            self.kernel = path;
+        } else if name == MONITOR {
+            self.monitor = path;
+        } else {
+            self.services.insert(name, path);
+        }
+    }
+
+    /// Tells whether everything is there that was asked for.
+    fn check(&self, system: &System) -> Result<()> {
+        let is_missing = |path: &Path| path.as_os_str().is_empty();
+        if is_missing(&self.kernel) {
+            bail!("cargo built no program called {KERNEL}: package {KERNEL} must have one");
+        }
+        if is_missing(&self.monitor) {
+            bail!("cargo built no program called {MONITOR}: package {MONITOR} must have one");
+        }
+        for service in system.services() {
+            if !self.services.contains_key(service.package()) {
+                bail!(
+                    "cargo built no program called {0}, which the service {1} runs: package {0} must have one",
+                    service.package(),
+                    service.name()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The file of a program that a guest process can run.
+    #[must_use]
+    pub fn guest(&self, name: &str) -> Option<&Path> {
+        let test = self.guest_tests.get(name).map(PathBuf::as_path);
+        test.or_else(|| (name == MONITOR).then_some(self.monitor.as_path()))
+    }
+}

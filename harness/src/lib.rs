@@ -1,0 +1,35 @@
+//! Boots Tessera in QEMU, watches it, and judges what it did.
+//!
+//! The parts, from the source tree to the report:
+//!
+//! * [`project`], [`build`]: where things are; the cargo call that makes the images.
+//! * [`system`], [`image`]: `os/system.toml`, checked and resolved; the archive that the kernel boots.
+//! * [`scenario`]: what there is to run, read from the guest programs and from `fixtures/machines`.
+//! * [`machine`]: one QEMU process and its channels. It knows nothing of what they carry.
+//! * [`observe`]: the bytes of a run as one stream of typed events.
+//! * [`verdict`], [`snapshot`], [`symbols`]: readers of that stream: how it ended, whether it is
+//!   what was reviewed, and where in the source a complaint comes from.
+//! * [`run`], [`suite`], [`report`], [`bench`]: one scenario; many, in parallel; and their reports.
+//! * [`tools`], [`doctor`], [`ci`]: what the host must have, and all checks in a row.
+//!
+//! Whatever a guest does ends in a value here: no output of a guest makes the harness panic or wait
+//! for ever, and QEMU never outlives it.
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod build;
+pub mod ci;
+pub mod doctor;
+pub mod image;
+pub mod machine;
+pub mod observe;
+pub mod project;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod snapshot;
+pub mod suite;
+pub mod symbols;
+pub mod system;
+pub mod tools;
+pub mod verdict;

@@ -1,0 +1,335 @@
+//! One QEMU process: its command line, its channels, its end.
+//!
+//! A machine gives bytes and knows nothing of what they mean. Its channels:
+//!
+//! * the console is a pseudo-terminal pair of ours, whose slave QEMU opens as COM1;
+//! * the kernel's log is a file, so that writing it never waits for us;
+//! * QMP runs over a socket pair that is QEMU's standard input and output, so there is nothing to
+//!   connect to, and nothing to clean up;
+//! * QEMU's own messages are its standard error.
+//!
+//! QEMU starts stopped and is told to go on when all of them are open, so no event is missed.
+
+mod command_line;
+mod console;
+mod directory;
+pub mod interactive;
+mod qmp;
+pub mod tied;
+
+pub(crate) use command_line::DEFAULT_MEMORY_MIB;
+pub use command_line::{Config, Firmware, Timing};
+pub(crate) use directory::remove_stale;
+
+use anyhow::{Context, Result, bail};
+use console::Console;
+use directory::Directory;
+use std::collections::VecDeque;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::marker::PhantomData;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ExitStatus, Stdio};
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// Tells whether consoles can be opened on this host.
+///
+/// # Errors
+/// If they can't; says why.
+pub fn can_open_terminal() -> Result<()> {
+    Console::open().map(drop)
+}
+
+/// A [`Config::patience`] that suits a busy host.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Something that a machine gave.
+#[derive(Debug)]
+pub enum Output {
+    /// Bytes of the console.
+    Console(Vec<u8>),
+    /// Bytes of QEMU's own messages.
+    Qemu(Vec<u8>),
+    /// The machine was reset, which ends it.
+    Reset,
+    /// It can't be trusted any more; says why.
+    Trouble(String),
+}
+
+/// What a channel's thread sends.
+enum Signal {
+    Output(Output),
+    /// QEMU closed the channel.
+    Closed(Channel),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Channel {
+    Console,
+    Qemu,
+    Qmp,
+}
+
+/// What [`Machine::next`] found.
+#[derive(Debug)]
+pub enum Next {
+    /// Output.
+    Output(Output),
+    /// QEMU ended, and there is no more output.
+    Ended(Exit),
+    /// The time is over.
+    Late,
+}
+
+/// How QEMU ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl From<ExitStatus> for Exit {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Self::Code(code),
+            (None, signal) => Self::Signal(signal.unwrap_or_default()),
+        }
+    }
+}
+
+/// A running machine. Dropping it kills QEMU.
+pub struct Machine {
+    child: Child,
+    started: Instant,
+    signals: Receiver<Signal>,
+    /// Output that was read while the machine ended.
+    pending: VecDeque<Output>,
+    exit: Option<Exit>,
+    patience: Duration,
+    console: Console,
+    directory: Directory,
+    /// The kernel kills QEMU when the thread that started it ends (see [`tied`]), so the machine
+    /// must not leave its thread.
+    not_send: PhantomData<Rc<()>>,
+}
+
+impl Machine {
+    /// Starts QEMU, opens all channels and lets the machine run.
+    ///
+    /// # Errors
+    /// If QEMU can't be started or doesn't answer; the text holds what it said.
+    pub fn start(config: &Config<'_>) -> Result<Self> {
+        let directory = Directory::create(config.artefacts)?;
+        let console = Console::open()?;
+        let image = match config.image {
+            Some(bytes) => Some(directory.write("boot.img", bytes)?),
+            None => None,
+        };
+        let channels = command_line::Channels {
+            console: console.path(),
+            log: &directory.path("log"),
+            image: image.as_deref(),
+        };
+        let (ours, theirs) = qmp::pair()?;
+        let mut command = tied::command(config.launcher, config.qemu);
+        command.args(config.arguments(&channels));
+        let theirs_too = theirs.try_clone().context("failed to copy a socket")?;
+        command.stdin(Stdio::from(theirs)).stdout(Stdio::from(theirs_too)).stderr(Stdio::piped());
+        let started = Instant::now();
+        let mut child = command.spawn().with_context(|| {
+            format!("failed to start {}: try `cargo xtask doctor`", config.qemu.display())
+        })?;
+        // Our copies of QEMU's ends would keep the channel open when QEMU ends.
+        drop(command);
+        let (sender, signals) = channel();
+        let stderr = child.stderr.take();
+        let machine = Self {
+            child,
+            started,
+            signals,
+            pending: VecDeque::new(),
+            exit: None,
+            patience: config.patience,
+            console,
+            directory,
+            not_send: PhantomData,
+        };
+        if let Some(stderr) = stderr {
+            spawn("qemu's messages", read_all(stderr, sender.clone()))?;
+        }
+        spawn("console", machine.console.reader(sender.clone())?)?;
+        match qmp::start(ours, sender, config.patience) {
+            Ok(events) => spawn("qmp", events)?,
+            Err(error) => return Err(machine.explain(error)),
+        }
+        Ok(machine)
+    }
+
+    /// When QEMU was started.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Waits for output or for the end, but no longer than `until`.
+    pub fn next(&mut self, until: Instant) -> Next {
+        loop {
+            if let Some(output) = self.pending.pop_front() {
+                return Next::Output(output);
+            }
+            if let Some(exit) = self.exit {
+                return Next::Ended(exit);
+            }
+            match self.signals.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Signal::Output(output)) => return Next::Output(output),
+                Ok(Signal::Closed(Channel::Qmp)) | Err(RecvTimeoutError::Disconnected) => self.finish(),
+                Ok(Signal::Closed(_)) => {}
+                Err(RecvTimeoutError::Timeout) => return Next::Late,
+            }
+        }
+    }
+
+    /// Kills QEMU. What it had written can still be read.
+    pub fn kill(&mut self) {
+        // It fails only if QEMU has ended by itself.
+        let _ = self.child.kill();
+    }
+
+    /// What the kernel has logged: at most `limit` bytes from the start, in whole lines if there
+    /// are more, and then the last line.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn log(&self, limit: usize) -> std::io::Result<Log> {
+        let path = self.directory.path("log");
+        let mut file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            // QEMU ended before it had a log.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Log::default()),
+            Err(error) => return Err(error),
+        };
+        let size = file.metadata()?.len();
+        let mut bytes = Vec::new();
+        file.by_ref().take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+        let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if read >= size {
+            return Ok(Log { bytes, ..Log::default() });
+        }
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        let kept = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Ok(Log { cut: size - kept, last_line: last_line(&mut file, size)?, bytes })
+    }
+
+    /// Tells whether the kernel has logged anything yet.
+    #[must_use]
+    pub fn has_log(&self) -> bool {
+        self.directory.path("log").metadata().is_ok_and(|log| log.len() > 0)
+    }
+
+    /// QEMU is ending: waits for it, and reads what it left in the channels.
+    fn finish(&mut self) {
+        self.exit = Some(self.wait());
+        if let Err(error) = self.console.end() {
+            self.pending.push_back(Output::Trouble(format!("failed to read the console's end: {error:#}")));
+        }
+        let mut open = vec![Channel::Console, Channel::Qemu];
+        while !open.is_empty() {
+            match self.signals.recv_timeout(self.patience) {
+                Ok(Signal::Output(output)) => self.pending.push_back(output),
+                Ok(Signal::Closed(channel)) => open.retain(|known| *known != channel),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.pending.push_back(Output::Trouble("QEMU ended, but its channels didn't".into()));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until QEMU has ended. If it doesn't, it is killed.
+    fn wait(&mut self) -> Exit {
+        let end = Instant::now() + self.patience;
+        while Instant::now() < end {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return status.into(),
+                Ok(None) => std::thread::sleep(Duration::from_micros(200)),
+                Err(_) => break,
+            }
+        }
+        self.kill();
+        self.child.wait().map_or(Exit::Signal(0), Exit::from)
+    }
+
+    /// Adds to an error what QEMU said and how it ended.
+    fn explain(mut self, error: anyhow::Error) -> anyhow::Error {
+        self.kill();
+        self.finish();
+        let mut said = String::new();
+        for output in &self.pending {
+            if let Output::Qemu(bytes) = output {
+                said.push_str(&String::from_utf8_lossy(bytes));
+            }
+        }
+        match said.trim() {
+            "" => error,
+            said => error.context(format!("QEMU says: {}", crate::observe::escape(said.as_bytes()))),
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            self.kill();
+            // A zombie is all that could remain, and it ends with us.
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// A kernel's log.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// What was kept.
+    pub bytes: Vec<u8>,
+    /// How many bytes were not.
+    pub cut: u64,
+    /// The last line, if bytes were not kept.
+    pub last_line: Vec<u8>,
+}
+
+/// Reads the last line of a file, as far as it is of sensible length.
+fn last_line(file: &mut std::fs::File, size: u64) -> std::io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(size.saturating_sub(4096)))?;
+    let mut tail = Vec::new();
+    file.take(4096).read_to_end(&mut tail)?;
+    let tail = tail.strip_suffix(b"\n").unwrap_or(&tail);
+    Ok(tail.rsplit(|byte| *byte == b'\n').next().unwrap_or_default().to_vec())
+}
+
+/// Reads a channel to its end.
+fn read_all(
+    mut from: impl std::io::Read + Send + 'static,
+    to: Sender<Signal>,
+) -> impl FnOnce() + Send + 'static {
+    move || {
+        let mut buffer = [0; 4096];
+        while let Ok(size @ 1..) = from.read(&mut buffer) {
+            if to.send(Signal::Output(Output::Qemu(buffer[..size].to_vec()))).is_err() {
+                return;
+            }
+        }
+        // If nobody listens any more, nobody waits for it either.
+        let _ = to.send(Signal::Closed(Channel::Qemu));
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    match std::thread::Builder::new().name(name.to_owned()).spawn(body) {
+        Ok(_) => Ok(()),
+        Err(error) => bail!("failed to start a thread for {name}: {error}"),
+    }
+}

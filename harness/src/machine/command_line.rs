@@ -1,0 +1,146 @@
+//! What QEMU is asked for.
+
+use abi::boot::{EXIT_PORT, LOG_PORT};
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+/// A machine to start.
+#[derive(Clone, Debug)]
+pub struct Config<'a> {
+    /// The QEMU program.
+    pub qemu: &'a Path,
+    /// A program that starts QEMU tied to this process, see [`tied`](super::tied).
+    pub launcher: &'a Path,
+    /// Where the machine may keep its files while it runs.
+    pub artefacts: &'a Path,
+    /// The kernel.
+    pub kernel: &'a Path,
+    /// The boot image, if there is one.
+    pub image: Option<&'a [u8]>,
+    /// The kernel's parameters.
+    pub command_line: &'a str,
+    /// The machine's memory.
+    pub memory_mib: u32,
+    /// What runs before the kernel.
+    pub firmware: Firmware,
+    /// What time is.
+    pub timing: Timing,
+    /// How long QEMU may take for what it does at once: to greet, to end.
+    pub patience: Duration,
+}
+
+/// What runs before the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firmware {
+    /// The smallest there is: about 40 ms to the kernel.
+    #[default]
+    Qboot,
+    /// What PCs have had for long. It sets devices up that qboot leaves alone.
+    SeaBios,
+}
+
+/// What time is for a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// Counted in instructions: one takes a nanosecond, waiting takes none of the host's time, and
+    /// equal machines do equal things.
+    Deterministic,
+    /// The host's.
+    RealTime,
+}
+
+/// The host's ends of a machine's channels.
+pub(super) struct Channels<'a> {
+    pub(super) console: &'a Path,
+    pub(super) log: &'a Path,
+    pub(super) image: Option<&'a Path>,
+}
+
+impl Config<'_> {
+    pub(super) fn arguments(&self, channels: &Channels<'_>) -> Vec<OsString> {
+        let mut arguments = Arguments::board(self.memory_mib, self.firmware);
+        arguments.software(self.kernel, channels.image, self.command_line);
+        arguments.pair("-chardev", &["serial,id=console,path=".as_ref(), channels.console]);
+        arguments.pair("-chardev", &["file,id=log,path=".as_ref(), channels.log]);
+        arguments.plain(&["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"]);
+        arguments.plain(&["-serial", "chardev:console", "-S"]);
+        if self.timing == Timing::Deterministic {
+            arguments.plain(&["-icount", "shift=0,align=off,sleep=off"]);
+        }
+        arguments.0
+    }
+}
+
+/// The arguments for a machine on this terminal: console on standard input and output, real time.
+///
+/// `log` is where the kernel's log goes, `more` what the user adds.
+pub(super) fn interactive(kernel: &Path, image: &Path, log: &Path, more: &[OsString]) -> Vec<OsString> {
+    let mut arguments = Arguments::board(DEFAULT_MEMORY_MIB, Firmware::default());
+    arguments.software(kernel, Some(image), "");
+    arguments.pair("-chardev", &["file,id=log,path=".as_ref(), log]);
+    // The multiplexer is what Ctrl-A X ends the machine through.
+    arguments.plain(&["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"]);
+    arguments.plain(&["-serial", "chardev:console"]);
+    arguments.0.extend_from_slice(more);
+    arguments.0
+}
+
+/// The memory of a machine that doesn't ask for another size.
+pub(crate) const DEFAULT_MEMORY_MIB: u32 = 64;
+
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    /// What all machines have.
+    fn board(memory_mib: u32, firmware: Firmware) -> Self {
+        let mut arguments = Self(Vec::new());
+        arguments.plain(&[
+            "-accel",
+            "tcg",
+            "-M",
+            "q35",
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+        ]);
+        // QEMU's plain model, and the protections that the kernel turns on where there are any.
+        arguments.plain(&["-cpu", "qemu64,+smep,+smap,+umip"]);
+        // With its paravirtual APIC a reset can deadlock when a run is recorded or replayed.
+        arguments.plain(&["-global", "apic-common.vapic=off"]);
+        arguments.plain(&["-rtc", "base=2000-01-01,clock=vm"]);
+        // A triple fault asks for a reset: it must end the machine, and not start it again.
+        arguments.plain(&["-action", "reboot=shutdown,shutdown=poweroff,panic=none"]);
+        arguments.pair("-m", &[format!("{memory_mib}M").as_ref()]);
+        if firmware == Firmware::Qboot {
+            // QEMU looks for it in its own directories.
+            arguments.plain(&["-bios", "qboot.rom"]);
+        }
+        arguments.pair("-device", &[format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4").as_ref()]);
+        arguments.pair("-device", &[format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log").as_ref()]);
+        arguments
+    }
+
+    fn software(&mut self, kernel: &Path, image: Option<&Path>, command_line: &str) {
+        self.0.extend(["-kernel".into(), kernel.into()]);
+        if let Some(image) = image {
+            self.0.extend(["-initrd".into(), image.into()]);
+        }
+        if !command_line.is_empty() {
+            self.plain(&["-append", command_line]);
+        }
+    }
+
+    fn plain(&mut self, arguments: &[&str]) {
+        self.0.extend(arguments.iter().map(OsString::from));
+    }
+
+    /// An option whose value is put together from parts.
+    fn pair(&mut self, option: &str, parts: &[&Path]) {
+        let mut value = OsString::new();
+        parts.iter().for_each(|part| value.push(part.as_os_str()));
+        self.0.extend([option.into(), value]);
+    }
+}

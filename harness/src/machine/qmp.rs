@@ -1,0 +1,63 @@
+//! QEMU's control channel.
+
+use super::{Channel, Output, Signal};
+use anyhow::{Context, Result, bail};
+use qapi::qmp::{Event, ShutdownCause};
+use qapi::{Qmp, Stream};
+use std::io::{BufRead as _, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+/// A channel: our end, and the one that becomes QEMU's standard input and output.
+pub(super) fn pair() -> Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair().context("failed to make a socket pair")?;
+    Ok((ours, theirs.into()))
+}
+
+/// Shakes hands and lets the machine run. What is returned reads events until the channel closes.
+pub(super) fn start(
+    stream: UnixStream,
+    to: Sender<Signal>,
+    patience: Duration,
+) -> Result<impl FnOnce() + Send + 'static> {
+    stream.set_read_timeout(Some(patience)).context("failed to set a timeout")?;
+    let reader = BufReader::new(stream.try_clone().context("failed to share a socket")?);
+    let mut qmp = Qmp::new(Stream::new(reader, stream));
+    // The handshake panics at an end of file.
+    match qmp.inner_mut().fill_buf() {
+        Ok([]) => bail!("QEMU ended before it ran anything"),
+        Ok(_) => {}
+        Err(error) => return Err(error).context("QEMU doesn't greet over QMP"),
+    }
+    qmp.handshake().context("failed to shake hands with QEMU over QMP")?;
+    qmp.execute(&qapi::qmp::cont {}).context("failed to start the machine over QMP")?;
+    let early: Vec<Event> = qmp.events().collect();
+    let (mut reader, writer) = qmp.into_inner().into_inner();
+    writer.set_read_timeout(None).context("failed to set a timeout")?;
+    Ok(move || {
+        // The writer stays open as long as events are read: QEMU would take its closing for input.
+        let _writer = writer;
+        early.iter().for_each(|event| tell(event, &to));
+        let mut line = Vec::new();
+        while let Ok(1..) = reader.read_until(b'\n', &mut line) {
+            // Events that this version of the protocol doesn't know are none of ours.
+            if let Ok(event) = serde_json::from_slice(&line) {
+                tell(&event, &to);
+            }
+            line.clear();
+        }
+        // If nobody listens any more, nobody waits for it either.
+        let _ = to.send(Signal::Closed(Channel::Qmp));
+    })
+}
+
+fn tell(event: &Event, to: &Sender<Signal>) {
+    if let Event::SHUTDOWN { data, .. } = event
+        && data.reason == ShutdownCause::guest_reset
+    {
+        // If nobody listens any more, nobody waits for it either.
+        let _ = to.send(Signal::Output(Output::Reset));
+    }
+}

@@ -1,0 +1,263 @@
+//! A run as one stream of typed events.
+//!
+//! What a machine gives are bytes that a guest chose: they may be invalid, endless, or made to
+//! look like something else. Here they become lines of printable text, and only so many of them.
+
+mod lines;
+mod log;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use log::{Level, LogLine};
+pub use text::escape;
+
+use crate::machine::{Exit, Machine, Next, Output};
+use lines::Lines;
+use std::time::{Duration, Instant};
+
+/// Bytes of the console, and of the log, that are kept of a run.
+pub const KEPT_BYTES: usize = 1 << 20;
+/// What QEMU says when the processor waits for an interrupt and no timer runs.
+const IDLE_WARNING: &str = "icount sleep disabled and no active timers";
+/// For how long the console must stay silent after that warning. QEMU gives it only once, and it
+/// may come while the host still has something to do for the guest.
+const IDLE_GRACE: Duration = Duration::from_millis(250);
+
+/// Something that happened in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, counted from QEMU's start.
+    pub at: Duration,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A line on the console.
+    Console(String),
+    /// What stood on the console after its last line when the machine ended.
+    ConsoleRest(String),
+    /// So many bytes of the console were not kept.
+    ConsoleCut(u64),
+    /// A line of the kernel's log. The log is read when the machine has ended.
+    Log(LogLine),
+    /// So many bytes of the log were not kept.
+    LogCut(u64),
+    /// A line of QEMU's own.
+    Qemu(String),
+    /// The machine was reset, which ends it.
+    Reset,
+    /// The processor waits for an interrupt that can't come, so the machine was stopped.
+    Idle,
+    /// Its time was over, so the machine was stopped.
+    TimedOut,
+    /// Something went wrong on this side.
+    Trouble(String),
+    /// QEMU ended.
+    Ended(Exit),
+}
+
+/// All events of a run, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    events: Vec<Event>,
+    now: Duration,
+}
+
+impl Record {
+    /// A record of a machine that didn't start.
+    #[must_use]
+    pub fn of_trouble(text: String) -> Self {
+        let mut record = Self::default();
+        record.push(What::Trouble(text));
+        record
+    }
+
+    /// All events.
+    #[must_use]
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The lines of the kernel's log.
+    pub fn log(&self) -> impl DoubleEndedIterator<Item = &LogLine> {
+        self.events.iter().filter_map(|event| match &event.what {
+            What::Log(line) => Some(line),
+            _ => None,
+        })
+    }
+
+    /// The lines of the log that say that something is wrong.
+    pub fn complaints(&self) -> impl DoubleEndedIterator<Item = &LogLine> {
+        self.log().filter(|line| line.level != Level::Info)
+    }
+
+    /// How QEMU ended, if it did.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        self.events.iter().rev().find_map(|event| match event.what {
+            What::Ended(exit) => Some(exit),
+            _ => None,
+        })
+    }
+
+    /// Tells whether the machine was reset.
+    #[must_use]
+    pub fn was_reset(&self) -> bool {
+        self.events.iter().any(|event| event.what == What::Reset)
+    }
+
+    /// When the first event happened that `is_it` accepts.
+    #[must_use]
+    pub fn when(&self, is_it: impl Fn(&What) -> bool) -> Option<Duration> {
+        self.events.iter().find(|event| is_it(&event.what)).map(|event| event.at)
+    }
+
+    /// Adds an event that happens now.
+    pub fn push(&mut self, what: What) {
+        self.events.push(Event { at: self.now, what });
+    }
+
+    /// Adds the lines of a kernel's log.
+    pub fn add_log(&mut self, bytes: &[u8]) {
+        let kept = &bytes[..bytes.len().min(KEPT_BYTES)];
+        for line in kept.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            self.push(What::Log(LogLine::parse(line)));
+        }
+    }
+}
+
+/// What a watcher wants of a machine after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// To see more of it.
+    GoOn,
+    /// That it is stopped.
+    Stop,
+}
+
+/// Watches a machine until it ends, for `limit` at most, and shows each event to `watcher`.
+pub fn watch(machine: Machine, limit: Duration, watcher: impl FnMut(&Event) -> Wish) -> Record {
+    let observer = Observer {
+        record: Record::default(),
+        console: Lines::new(KEPT_BYTES),
+        qemu: Lines::new(KEPT_BYTES),
+        idle_since: None,
+        watcher,
+    };
+    observer.run(machine, limit)
+}
+
+struct Observer<W> {
+    record: Record,
+    console: Lines,
+    qemu: Lines,
+    /// When QEMU said that the processor is idle, if the console was silent since.
+    idle_since: Option<Instant>,
+    watcher: W,
+}
+
+impl<W: FnMut(&Event) -> Wish> Observer<W> {
+    fn run(mut self, mut machine: Machine, limit: Duration) -> Record {
+        let end = machine.started() + limit;
+        loop {
+            let idle = self.idle_since.map(|since| since + IDLE_GRACE);
+            let until = idle.map_or(end, |idle| idle.min(end));
+            let next = machine.next(until);
+            self.record.now = machine.started().elapsed();
+            let wish = match next {
+                Next::Output(output) => self.see(output),
+                Next::Ended(exit) => return self.finish(&mut machine, exit),
+                Next::Late if idle == Some(until) => self.tell(What::Idle, Wish::Stop),
+                Next::Late => self.tell(What::TimedOut, Wish::Stop),
+            };
+            if wish == Wish::Stop {
+                return self.stop(machine);
+            }
+        }
+    }
+
+    /// Stops the machine, and reads what it had written by then.
+    fn stop(mut self, mut machine: Machine) -> Record {
+        machine.kill();
+        loop {
+            match machine.next(Instant::now() + Duration::from_secs(10)) {
+                Next::Output(output) => {
+                    self.see(output);
+                }
+                Next::Ended(exit) => return self.finish(&mut machine, exit),
+                Next::Late => {
+                    self.tell(What::Trouble("QEMU doesn't end, though it was killed".into()), Wish::Stop);
+                    return self.record;
+                }
+            }
+        }
+    }
+
+    fn see(&mut self, output: Output) -> Wish {
+        match output {
+            Output::Console(bytes) => {
+                self.idle_since = None;
+                let lines = self.console.add(&bytes);
+                self.tell_all(lines, What::Console)
+            }
+            Output::Qemu(bytes) => {
+                let lines = self.qemu.add(&bytes);
+                if lines.iter().any(|line| line.contains(IDLE_WARNING)) {
+                    self.idle_since = Some(Instant::now());
+                }
+                self.tell_all(lines, What::Qemu)
+            }
+            Output::Reset => self.tell(What::Reset, Wish::GoOn),
+            Output::Trouble(text) => self.tell(What::Trouble(text), Wish::Stop),
+        }
+    }
+
+    fn finish(mut self, machine: &mut Machine, exit: Exit) -> Record {
+        if let Some(rest) = self.console.rest() {
+            self.tell(What::ConsoleRest(rest), Wish::GoOn);
+        }
+        if self.console.cut() > 0 {
+            self.tell(What::ConsoleCut(self.console.cut()), Wish::GoOn);
+        }
+        if let Some(rest) = self.qemu.rest() {
+            self.tell(What::Qemu(rest), Wish::GoOn);
+        }
+        match machine.log(KEPT_BYTES) {
+            Ok(log) => {
+                self.record.add_log(&log.bytes);
+                if log.cut > 0 {
+                    self.tell(What::LogCut(log.cut), Wish::GoOn);
+                    // The kernel's last line is how an exit is told from a forged one.
+                    self.record.push(What::Log(LogLine::parse(&log.last_line)));
+                }
+            }
+            Err(error) => {
+                self.tell(What::Trouble(format!("failed to read the kernel's log: {error}")), Wish::GoOn);
+            }
+        }
+        self.tell(What::Ended(exit), Wish::GoOn);
+        self.record
+    }
+
+    fn tell_all(&mut self, lines: Vec<String>, what: impl Fn(String) -> What) -> Wish {
+        let mut wish = Wish::GoOn;
+        for line in lines {
+            if self.tell(what(line), Wish::GoOn) == Wish::Stop {
+                wish = Wish::Stop;
+            }
+        }
+        wish
+    }
+
+    /// Records an event. The watcher may ask for a stop that `wish` doesn't ask for.
+    fn tell(&mut self, what: What, wish: Wish) -> Wish {
+        let event = Event { at: self.record.now, what };
+        let wanted = (self.watcher)(&event);
+        self.record.events.push(event);
+        if wish == Wish::Stop { wish } else { wanted }
+    }
+}

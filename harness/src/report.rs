@@ -1,0 +1,121 @@
+//! What people and other programs are told about outcomes.
+
+pub mod failures;
+pub mod junit;
+mod style;
+pub mod terminal;
+#[cfg(test)]
+mod tests;
+
+pub use style::Style;
+
+use crate::observe::What;
+use crate::run::{Outcome, Verdict};
+use crate::snapshot::Comparison;
+use crate::verdict::{End, Hang};
+use std::fmt::Write as _;
+
+/// How many lines of a console or a log a report shows.
+const SHOWN_LINES: usize = 200;
+
+/// One word for an outcome.
+#[must_use]
+pub fn word(outcome: &Outcome) -> &'static str {
+    match (outcome.verdict(), &outcome.end) {
+        (Verdict::Passed, _) => "PASS",
+        (Verdict::WrongSnapshot, _) => "SNAPSHOT",
+        (Verdict::WrongEnd, End::HostTrouble(_)) => "TROUBLE",
+        (Verdict::WrongEnd, End::Hang(Hang::Limit | Hang::IdleForever)) => "HANG",
+        (Verdict::WrongEnd, End::KernelPanic) => "PANIC",
+        (Verdict::WrongEnd, End::TripleFault) => "TRIPLE",
+        (Verdict::WrongEnd, End::ServiceFault) => "FAULT",
+        (Verdict::WrongEnd, End::Exited(_) | End::BadImage) => "FAIL",
+    }
+}
+
+/// One line that says why a test failed.
+#[must_use]
+pub fn reason(outcome: &Outcome) -> String {
+    if outcome.verdict() == Verdict::WrongEnd {
+        let end = match outcome.end.details() {
+            Some(details) => format!("{}: {details}", outcome.end),
+            None => outcome.end.to_string(),
+        };
+        return format!("it must end with \"{}\", but it ended with \"{end}\"", outcome.declared);
+    }
+    match outcome.comparison {
+        Comparison::New => "there is no reviewed snapshot yet".into(),
+        _ => "it doesn't look as reviewed".into(),
+    }
+}
+
+/// The line that repeats a test exactly.
+#[must_use]
+pub fn repeat(outcome: &Outcome) -> String {
+    format!("cargo xtask test --exact {}", outcome.name)
+}
+
+/// Everything there is to say about a failed test, without colours.
+#[must_use]
+pub fn details(outcome: &Outcome) -> String {
+    let mut text = format!("{}\n", reason(outcome));
+    section(&mut text, "console", &console(outcome));
+    let log: Vec<String> = outcome.record.events().iter().filter_map(log_line).collect();
+    section(&mut text, "log", &log);
+    let complaints = outcome.complaints.iter().flat_map(|(line, places)| {
+        std::iter::once(line.clone()).chain(places.iter().map(|place| format!("    {place}")))
+    });
+    section(&mut text, "complaints", &complaints.collect::<Vec<_>>());
+    let qemu = outcome.record.events().iter().filter_map(|event| match &event.what {
+        What::Qemu(line) => Some(line.clone()),
+        _ => None,
+    });
+    section(&mut text, "QEMU", &qemu.collect::<Vec<_>>());
+    if let Comparison::Different(difference) = &outcome.comparison {
+        section(&mut text, "snapshot", &difference.lines().map(str::to_owned).collect::<Vec<_>>());
+    }
+    if outcome.verdict() == Verdict::WrongSnapshot {
+        line(&mut text, "review: cargo insta review");
+    }
+    line(&mut text, &format!("repeat: {}", repeat(outcome)));
+    text
+}
+
+/// The console, each line with its time.
+fn console(outcome: &Outcome) -> Vec<String> {
+    let shown = outcome.record.events().iter().filter_map(|event| {
+        let text = match &event.what {
+            What::Console(line) => line.clone(),
+            What::ConsoleRest(rest) => format!("{rest} [no line end]"),
+            What::ConsoleCut(bytes) => format!("[{bytes} more bytes were not kept]"),
+            _ => return None,
+        };
+        Some(format!("{:8.3}s {text}", event.at.as_secs_f64()))
+    });
+    shown.collect()
+}
+
+fn log_line(event: &crate::observe::Event) -> Option<String> {
+    match &event.what {
+        What::Log(line) => Some(line.to_string()),
+        What::LogCut(bytes) => Some(format!("[{bytes} bytes were not kept; the last line is]")),
+        _ => None,
+    }
+}
+
+/// A heading and its lines, of which only the last ones are shown if there are many.
+fn section(text: &mut String, heading: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    line(text, &format!("{heading}:"));
+    let hidden = lines.len().saturating_sub(SHOWN_LINES);
+    if hidden > 0 {
+        line(text, &format!("  [{hidden} lines before]"));
+    }
+    lines[hidden..].iter().for_each(|shown| line(text, &format!("  {shown}")));
+}
+
+fn line(text: &mut String, content: &str) {
+    writeln!(text, "{content}").expect("writing to a string succeeds");
+}

@@ -1,0 +1,82 @@
+//! The report for people: a line for each test, then what is to be known of those that failed.
+
+use super::{Style, details, reason, repeat, word};
+use crate::run::{Outcome, Verdict};
+use std::io::{Result, Write};
+use std::time::Duration;
+
+/// Writes the report.
+pub struct Terminal<W> {
+    out: W,
+    style: Style,
+}
+
+impl<W: Write> Terminal<W> {
+    /// A report that goes to `out`.
+    pub fn new(out: W, style: Style) -> Self {
+        Self { out, style }
+    }
+
+    /// Says what is going to happen.
+    ///
+    /// # Errors
+    /// If `out` can't be written to, as everywhere here.
+    pub fn start(&mut self, tests: usize, jobs: usize) -> Result<()> {
+        let word = self.style.bold(&format!("{:>12}", "Booting"));
+        let machines = if tests == 1 { "machine" } else { "machines" };
+        writeln!(self.out, "{word} {tests} {machines}, {jobs} at a time")
+    }
+
+    /// Tells how a test went.
+    ///
+    /// # Errors
+    /// See [`start`](Self::start).
+    pub fn outcome(&mut self, outcome: &Outcome) -> Result<()> {
+        let is_good = outcome.verdict() == Verdict::Passed;
+        let word = format!("{:>12}", word(outcome));
+        let word = if is_good { self.style.good(&word) } else { self.style.bad(&word) };
+        write!(self.out, "{word} [{:>8}] {}", seconds(outcome.took), self.style.bold(&outcome.name))?;
+        if !is_good {
+            write!(self.out, ": {}", reason(outcome))?;
+        }
+        writeln!(self.out)?;
+        self.out.flush()
+    }
+
+    /// Tells about the failed ones, and sums up.
+    ///
+    /// # Errors
+    /// See [`start`](Self::start).
+    pub fn end(&mut self, outcomes: &[Outcome], took: Duration) -> Result<()> {
+        let failed: Vec<&Outcome> = outcomes.iter().filter(|one| one.verdict() != Verdict::Passed).collect();
+        for outcome in &failed {
+            let title = format!("--- {} {} ---", word(outcome), outcome.name);
+            writeln!(self.out, "\n{}\n{}", self.style.bad(&title), details(outcome).trim_end())?;
+        }
+        if !failed.is_empty() {
+            writeln!(self.out)?;
+        }
+        let passed = outcomes.len() - failed.len();
+        let summary = format!("{:>12}", "Summary");
+        let summary = if failed.is_empty() { self.style.good(&summary) } else { self.style.bad(&summary) };
+        writeln!(
+            self.out,
+            "{summary} [{:>8}] {} run: {passed} passed, {} failed",
+            seconds(took),
+            count(outcomes.len()),
+            failed.len()
+        )?;
+        for outcome in failed {
+            writeln!(self.out, "{:>12} {}", word(outcome), repeat(outcome))?;
+        }
+        self.out.flush()
+    }
+}
+
+fn count(tests: usize) -> String {
+    if tests == 1 { "1 test".into() } else { format!("{tests} tests") }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3}s", time.as_secs_f64())
+}

@@ -1,0 +1,150 @@
+use super::terminal::Terminal;
+use super::{Style, details, failures, junit, word};
+use crate::observe::{Record, What};
+use crate::run::Outcome;
+use crate::snapshot::Comparison;
+use crate::verdict::{End, Ends, Hang};
+use std::time::Duration;
+
+fn outcome(name: &str, end: End, comparison: Comparison) -> Outcome {
+    Outcome {
+        name: name.into(),
+        declared: Ends::Exited(0),
+        end,
+        record: Record::default(),
+        comparison,
+        complaints: vec![],
+        took: Duration::from_millis(93),
+    }
+}
+
+fn passed(name: &str) -> Outcome {
+    outcome(name, End::Exited(0), Comparison::Same)
+}
+
+fn panicked() -> Outcome {
+    let mut outcome = outcome("panics", End::ServiceFault, Comparison::NotMade);
+    outcome.record.push(What::Console("hello".into()));
+    outcome.record.push(What::ConsoleRest("half".into()));
+    outcome.record.push(What::Qemu("a warning".into()));
+    outcome.record.add_log(b"I kernel: up\nE ds: panic: stacktrace: 0x400123\n");
+    outcome.complaints = vec![(
+        "ds: panic: stacktrace: 0x400123".into(),
+        vec!["0x400123 ds::set at os/servers/ds/src/lib.rs:7".into()],
+    )];
+    outcome
+}
+
+fn report(outcomes: &[Outcome]) -> String {
+    let mut out = Vec::new();
+    let mut terminal = Terminal::new(&mut out, Style::Plain);
+    terminal.start(outcomes.len(), 2).expect("a vector takes bytes");
+    outcomes.iter().for_each(|outcome| terminal.outcome(outcome).expect("a vector takes bytes"));
+    terminal.end(outcomes, Duration::from_millis(1500)).expect("a vector takes bytes");
+    String::from_utf8(out).expect("text")
+}
+
+#[test]
+fn a_report_has_a_line_for_each_test_and_a_summary() {
+    let expected = "     Booting 2 machines, 2 at a time
+        PASS [  0.093s] a
+        PASS [  0.093s] b
+     Summary [  1.500s] 2 tests run: 2 passed, 0 failed
+";
+    assert_eq!(report(&[passed("a"), passed("b")]), expected);
+}
+
+#[test]
+fn a_failure_is_told_with_everything_that_explains_it() {
+    let expected = r#"     Booting 1 machine, 2 at a time
+       FAULT [  0.093s] panics: it must end with "exit 0", but it ended with "service fault"
+
+--- FAULT panics ---
+it must end with "exit 0", but it ended with "service fault"
+console:
+     0.000s hello
+     0.000s half [no line end]
+log:
+  kernel: up
+  ds: panic: stacktrace: 0x400123
+complaints:
+  ds: panic: stacktrace: 0x400123
+      0x400123 ds::set at os/servers/ds/src/lib.rs:7
+QEMU:
+  a warning
+repeat: cargo xtask test --exact panics
+
+     Summary [  1.500s] 1 test run: 0 passed, 1 failed
+       FAULT cargo xtask test --exact panics
+"#;
+    assert_eq!(report(&[panicked()]), expected);
+}
+
+#[test]
+fn a_changed_snapshot_shows_the_difference_and_how_to_review_it() {
+    let changed = outcome("changed", End::Exited(0), Comparison::Different("-old\n+new\n".into()));
+    let expected = "it doesn't look as reviewed
+snapshot:
+  -old
+  +new
+review: cargo insta review
+repeat: cargo xtask test --exact changed
+";
+    assert_eq!((word(&changed), details(&changed).as_str()), ("SNAPSHOT", expected));
+    let new = outcome("new", End::Exited(0), Comparison::New);
+    assert!(details(&new).starts_with("there is no reviewed snapshot yet\n"));
+}
+
+#[test]
+fn every_end_has_a_word() {
+    let word = |end: End| word(&outcome("x", end, Comparison::NotMade));
+    assert_eq!(word(End::Exited(1)), "FAIL");
+    assert_eq!(word(End::BadImage), "FAIL");
+    assert_eq!(word(End::KernelPanic), "PANIC");
+    assert_eq!(word(End::TripleFault), "TRIPLE");
+    assert_eq!(word(End::Hang(Hang::Limit)), "HANG");
+    assert_eq!(word(End::HostTrouble("no disk".into())), "TROUBLE");
+}
+
+#[test]
+fn long_output_is_shown_from_its_end() {
+    let mut chatty = outcome("chatty", End::Exited(1), Comparison::NotMade);
+    (0..1000).for_each(|line| chatty.record.push(What::Console(format!("line {line}"))));
+    let details = details(&chatty);
+    assert!(details.contains("  [800 lines before]\n") && details.contains("line 999"));
+    assert!(!details.contains("line 799\n"));
+}
+
+#[test]
+fn junit_tells_failures_from_trouble() {
+    let trouble = outcome("trouble", End::HostTrouble("no disk \u{1b}[1m".into()), Comparison::NotMade);
+    let xml = junit::report(&[passed("a"), panicked(), trouble]).expect("XML");
+    let xml = String::from_utf8(xml).expect("UTF-8");
+    assert!(
+        xml.contains(r#"tests="3""#) && xml.contains(r#"failures="1""#) && xml.contains(r#"errors="1""#),
+        "{xml}"
+    );
+    assert!(xml.contains(r#"<testcase name="a" time="0.093" classname="guest""#), "{xml}");
+    assert!(
+        xml.contains(r#"type="FAULT""#) && xml.contains("ds::set at os/servers/ds/src/lib.rs:7"),
+        "{xml}"
+    );
+    assert!(!xml.contains('\u{1b}'), "{xml}");
+}
+
+#[test]
+fn colours_are_only_where_they_are_wanted() {
+    assert_eq!(Style::Plain.good("PASS"), "PASS");
+    assert_eq!(Style::Coloured.bad("FAIL"), "\x1b[1;31mFAIL\x1b[0m");
+}
+
+#[test]
+fn failed_tests_leave_a_file_each() {
+    let parent = tempfile::tempdir().expect("a directory");
+    let directory = parent.path().join("failures");
+    failures::write(&directory, &[passed("a"), panicked()]).expect("files");
+    let names: Vec<_> = std::fs::read_dir(&directory).expect("a directory").flatten().collect();
+    assert_eq!(names.iter().map(|entry| entry.file_name()).collect::<Vec<_>>(), ["panics.txt"]);
+    failures::write(&directory, &[passed("a")]).expect("nothing to write");
+    assert!(!directory.exists(), "a later run without failures leaves nothing");
+}

@@ -1,0 +1,264 @@
+//! What there is to run: one scenario per guest program, and one per file of `fixtures/machines`.
+//!
+//! A guest program describes itself in a section of its ELF file, [`SECTION`], so that tests are
+//! listed without booting anything, and adding a test is adding a file.
+
+#[cfg(test)]
+mod tests;
+
+use crate::image::Spoil;
+use crate::machine::{DEFAULT_MEMORY_MIB, Firmware};
+use crate::system::{Class, Guest};
+use crate::verdict::Ends;
+use anyhow::{Context, Result, bail};
+use object::{Object as _, ObjectSection as _};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+/// The section of a guest program that describes it.
+pub const SECTION: &str = ".tessera.test";
+
+/// Something to boot and to judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// Its name, and that of its snapshot.
+    pub name: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// The rows of the mission that it proves.
+    pub rows: Vec<String>,
+    /// How its machine must end.
+    pub ends: Ends,
+    /// The program that the machine runs, if it runs any besides the services.
+    pub program: Option<Program>,
+    /// What is wrong with its boot image.
+    pub spoil: Spoil,
+    /// The machine's memory.
+    pub memory_mib: u32,
+    /// What runs before the kernel.
+    pub firmware: Firmware,
+    /// The kernel's parameters.
+    pub command_line: String,
+    /// How long it may take on the host, if that isn't what the user says.
+    pub limit: Option<Duration>,
+}
+
+/// What a scenario is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// To be compared with a snapshot.
+    Test,
+    /// To be measured.
+    Bench,
+}
+
+/// A guest program, and the processes that run it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The program's file.
+    pub file: String,
+    /// What its main process may do.
+    pub class: Class,
+    /// Processes that start before the main one, from the same file. They may do everything.
+    pub processes: Vec<String>,
+}
+
+impl Program {
+    /// The name of the main process, which the machine runs for.
+    #[must_use]
+    pub fn main(&self) -> &str {
+        &self.file
+    }
+
+    /// Its processes, in the order in which they start.
+    #[must_use]
+    pub fn guests(&self) -> Vec<Guest> {
+        let guest = |name: &str, class, ends_machine| Guest {
+            name: name.to_owned(),
+            file: self.file.clone(),
+            class,
+            ends_machine,
+        };
+        let helpers = self.processes.iter().map(|name| guest(name, Class::Service, false));
+        helpers.chain([guest(self.main(), self.class, true)]).collect()
+    }
+}
+
+/// What a guest program says about itself.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    kind: Kind,
+    #[serde(default)]
+    rows: Vec<String>,
+    #[serde(default)]
+    class: Class,
+    #[serde(default)]
+    processes: Vec<String>,
+    #[serde(default)]
+    ends: Ends,
+    memory_mib: Option<u32>,
+    #[serde(default)]
+    firmware: Firmware,
+    #[serde(default)]
+    command_line: String,
+    limit_ms: Option<u64>,
+}
+
+/// A file of `fixtures/machines`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MachineFile {
+    program: Option<String>,
+    #[serde(default)]
+    image: Spoil,
+    #[serde(default)]
+    rows: Vec<String>,
+    #[serde(default)]
+    ends: Ends,
+    memory_mib: Option<u32>,
+    #[serde(default)]
+    firmware: Firmware,
+    #[serde(default)]
+    command_line: String,
+    limit_ms: Option<u64>,
+}
+
+impl Scenario {
+    /// Reads what a guest program says about itself.
+    ///
+    /// # Errors
+    /// If it says nothing, or something that isn't understood.
+    pub fn of_program(name: &str, elf: &[u8]) -> Result<Self> {
+        let read = || -> Result<Self> {
+            let description: Description = toml::from_str(section(elf)?)?;
+            check_command_line(&description.command_line)?;
+            Ok(Self {
+                name: name.to_owned(),
+                kind: description.kind,
+                rows: description.rows,
+                ends: description.ends,
+                program: Some(Program {
+                    file: name.to_owned(),
+                    class: description.class,
+                    processes: description.processes,
+                }),
+                spoil: Spoil::default(),
+                memory_mib: memory(description.memory_mib)?,
+                firmware: description.firmware,
+                command_line: description.command_line,
+                limit: description.limit_ms.map(Duration::from_millis),
+            })
+        };
+        read().with_context(|| format!("failed to read what the guest program {name} says about itself"))
+    }
+
+    /// Reads a file of `fixtures/machines`. Its program is one of `programs`.
+    ///
+    /// # Errors
+    /// If something in it isn't understood, or there is no such program.
+    pub fn of_machine(name: &str, text: &str, programs: &[Self]) -> Result<Self> {
+        let file: MachineFile = toml::from_str(text)?;
+        check_command_line(&file.command_line)?;
+        let program = match &file.program {
+            None => None,
+            Some(wanted) => {
+                let known = programs.iter().find(|known| known.name == *wanted);
+                let known = known
+                    .with_context(|| format!("program = {wanted:?} is no guest program of fixtures/guest"))?;
+                known.program.clone()
+            }
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            kind: Kind::Test,
+            rows: file.rows,
+            ends: file.ends,
+            program,
+            spoil: file.image,
+            memory_mib: memory(file.memory_mib)?,
+            firmware: file.firmware,
+            command_line: file.command_line,
+            limit: file.limit_ms.map(Duration::from_millis),
+        })
+    }
+
+    /// The name of the process that the machine runs for.
+    #[must_use]
+    pub fn main(&self) -> Option<&str> {
+        self.program.as_ref().map(Program::main)
+    }
+
+    /// Tells whether a user who says `filter` means this one: part of its name, or one of its rows.
+    #[must_use]
+    pub fn matches(&self, filter: &str) -> bool {
+        self.name.contains(filter) || self.rows.iter().any(|row| row == filter)
+    }
+}
+
+/// Adds the scenarios of a directory of machines to those of the guest programs, and sorts them.
+///
+/// # Errors
+/// If a file can't be read or isn't understood, or two scenarios have one name.
+pub fn with_machines(mut scenarios: Vec<Scenario>, directory: &Path) -> Result<Vec<Scenario>> {
+    let programs = scenarios.clone();
+    for path in toml_files(directory)? {
+        let read = || -> Result<Scenario> {
+            let name = path.file_stem().and_then(|stem| stem.to_str()).context("its name is no text")?;
+            Scenario::of_machine(name, &std::fs::read_to_string(&path)?, &programs)
+        };
+        scenarios.push(read().with_context(|| format!("failed to read {}", path.display()))?);
+    }
+    scenarios.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut names = BTreeSet::new();
+    if let Some(twin) = scenarios.iter().find(|scenario| !names.insert(&scenario.name)) {
+        bail!(
+            "two tests are called {}: rename the guest program or the file of fixtures/machines",
+            twin.name
+        );
+    }
+    Ok(scenarios)
+}
+
+fn toml_files(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("failed to list {}", directory.display())),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("failed to list {}", directory.display()))?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// The text of the section, without the zeros that may pad it.
+fn section(elf: &[u8]) -> Result<&str> {
+    let file = object::File::parse(elf).context("it is no ELF file")?;
+    let section = file.section_by_name(SECTION).with_context(|| {
+        format!("it has no section {SECTION}: begin the program with the test! macro of fixtures/guest")
+    })?;
+    let bytes = section.data().with_context(|| format!("section {SECTION} is damaged"))?;
+    let size = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    std::str::from_utf8(&bytes[..size]).with_context(|| format!("section {SECTION} is no text"))
+}
+
+fn memory(mib: Option<u32>) -> Result<u32> {
+    match mib {
+        Some(0) => bail!("memory_mib = 0 is no memory: QEMU needs at least 1"),
+        _ => Ok(mib.unwrap_or(DEFAULT_MEMORY_MIB)),
+    }
+}
+
+fn check_command_line(text: &str) -> Result<()> {
+    if text.chars().any(char::is_control) {
+        bail!("command_line has control characters, which a kernel's command line can't have");
+    }
+    Ok(())
+}

@@ -1,0 +1,170 @@
+use super::{Class, Kind, SECTION, Scenario, with_machines};
+use crate::image::{Corruption, Spoil};
+use crate::machine::Firmware;
+use crate::verdict::Ends;
+use std::time::Duration;
+
+/// A relocatable ELF file with one section.
+fn elf(section: &str, contents: &[u8]) -> Vec<u8> {
+    let names = format!("\0{section}\0.shstrtab\0");
+    let section_offset = 64;
+    let names_offset = section_offset + contents.len();
+    let headers_offset = names_offset + names.len();
+    let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut put = |bytes: &[u8]| elf.extend_from_slice(bytes);
+    [1_u16, 62].iter().for_each(|half| put(&half.to_le_bytes()));
+    put(&1_u32.to_le_bytes());
+    [0_u64, 0, headers_offset as u64].iter().for_each(|long| put(&long.to_le_bytes()));
+    put(&0_u32.to_le_bytes());
+    [64_u16, 56, 0, 64, 3, 2].iter().for_each(|half| put(&half.to_le_bytes()));
+    put(contents);
+    put(names.as_bytes());
+    let mut header = |name: usize, kind: u32, offset: usize, size: usize| {
+        put(&u32::try_from(name).expect("a short name").to_le_bytes());
+        put(&kind.to_le_bytes());
+        // Flags, address, offset, size, link and info, alignment, size of an entry.
+        [0, 0, offset as u64, size as u64, 0, 1, 0].iter().for_each(|long| put(&long.to_le_bytes()));
+    };
+    header(0, 0, 0, 0);
+    header(1, 1, section_offset, contents.len());
+    header(section.len() + 2, 3, names_offset, names.len());
+    elf
+}
+
+fn program(text: &str) -> anyhow::Result<Scenario> {
+    Scenario::of_program("hello", &elf(SECTION, text.as_bytes()))
+}
+
+fn machine(text: &str) -> anyhow::Result<Scenario> {
+    Scenario::of_machine("m", text, &[program("kind = \"test\"\nclass = \"service\"").expect("a program")])
+}
+
+/// The whole chain of an error.
+fn refusal(scenario: anyhow::Result<Scenario>) -> String {
+    format!("{:#}", scenario.expect_err("must be refused"))
+}
+
+#[test]
+fn a_program_says_what_it_is() {
+    let text = r#"
+        kind = "bench"
+        rows = ["F1", "A3"]
+        class = "service"
+        processes = ["pong", "ping"]
+        ends = "exit 3"
+        memory_mib = 32
+        firmware = "seabios"
+        command_line = "a=b c"
+        limit_ms = 1500
+    "#;
+    let scenario = program(text).expect("a description");
+    assert_eq!((scenario.name.as_str(), scenario.kind), ("hello", Kind::Bench));
+    assert_eq!(scenario.rows, ["F1", "A3"]);
+    assert_eq!((scenario.ends, scenario.memory_mib), (Ends::Exited(3), 32));
+    assert_eq!((scenario.firmware, scenario.command_line.as_str()), (Firmware::SeaBios, "a=b c"));
+    assert_eq!(scenario.limit, Some(Duration::from_millis(1500)));
+    let guests = scenario.program.expect("a program").guests();
+    let guests: Vec<_> = guests
+        .iter()
+        .map(|guest| (guest.name.as_str(), guest.file.as_str(), guest.class, guest.ends_machine))
+        .collect();
+    let expected = [
+        ("pong", "hello", Class::Service, false),
+        ("ping", "hello", Class::Service, false),
+        ("hello", "hello", Class::Service, true),
+    ];
+    assert_eq!(guests, expected);
+}
+
+#[test]
+fn most_can_be_left_out() {
+    let scenario = program("kind = \"test\"").expect("a description");
+    assert_eq!(
+        (scenario.ends, scenario.memory_mib, scenario.firmware),
+        (Ends::Exited(0), 64, Firmware::Qboot)
+    );
+    assert_eq!((scenario.spoil, scenario.command_line.as_str(), scenario.limit), (Spoil::Nothing, "", None));
+    assert_eq!(scenario.program.expect("a program").class, Class::Program);
+}
+
+#[test]
+fn padding_behind_the_text_is_ignored() {
+    assert!(program("kind = \"test\"\n\0\0\0").is_ok());
+}
+
+#[test]
+fn mistakes_of_a_program_are_named() {
+    assert!(refusal(program("")).contains("kind"));
+    assert!(refusal(program("kind = \"tset\"")).contains("tset"));
+    assert!(refusal(program("kind = \"test\"\nrow = []")).contains("unknown field `row`"));
+    assert!(refusal(program("kind = \"test\"\nends = \"well\"")).contains("ends = \"well\" is no end"));
+    assert!(refusal(program("kind = \"test\"\nfirmware = \"uefi\"")).contains("uefi"));
+    assert!(refusal(program("kind = \"test\"\nmemory_mib = 0")).contains("at least 1"));
+    assert!(refusal(program("kind = \"test\"\ncommand_line = \"a\\nb\"")).contains("control characters"));
+    assert!(refusal(Scenario::of_program("x", &elf(SECTION, b"\xff"))).contains("no text"));
+    assert!(refusal(Scenario::of_program("x", &elf(".other", b""))).contains("no section .tessera.test"));
+    assert!(refusal(Scenario::of_program("x", b"junk")).contains("guest program x"));
+}
+
+#[test]
+fn a_machine_can_run_a_program_or_none() {
+    let none = machine("").expect("nothing is needed");
+    assert_eq!((none.program, none.spoil, none.kind), (None, Spoil::Nothing, Kind::Test));
+    let some = machine("program = \"hello\"\nfirmware = \"seabios\"").expect("there is such a program");
+    assert_eq!((some.main(), some.name.as_str()), (Some("hello"), "m"));
+    // The program is what it says itself.
+    assert_eq!(some.program.expect("a program").class, Class::Service);
+    assert!(refusal(machine("program = \"bye\"")).contains("program = \"bye\" is no guest program"));
+}
+
+#[test]
+fn a_machine_says_what_is_wrong_with_its_image() {
+    let spoil = |text: &str| machine(&format!("image = {text}")).map(|scenario| scenario.spoil);
+    let is = |text: &str, expected: Spoil| assert_eq!(spoil(text).expect(text), expected);
+    is("\"missing\"", Spoil::Missing);
+    is("{ truncate = 700 }", Spoil::Truncate(700));
+    is("{ garbage = 4096 }", Spoil::Garbage(4096));
+    is("{ without = \"ds\" }", Spoil::Without("ds".into()));
+    is("{ twice = \"ds\" }", Spoil::Twice("ds".into()));
+    is("{ other_protocols = true }", Spoil::OtherProtocols(true));
+    is("{ no_processes = true }", Spoil::NoProcesses(true));
+    let corruption = Corruption { file: "ds".into(), offset: 8, bytes: vec![1, 255] };
+    is("{ corrupt = { file = \"ds\", offset = 8, bytes = [1, 255] } }", Spoil::Corrupt(corruption));
+    for wrong in ["\"lost\"", "{ truncate = -1 }", "{ corrupt = { file = \"ds\" } }", "{ burnt = true }", "7"]
+    {
+        assert!(spoil(wrong).is_err(), "{wrong}");
+    }
+    assert!(refusal(machine("kind = \"test\"")).contains("unknown field `kind`"));
+}
+
+#[test]
+fn names_and_rows_are_what_filters_look_at() {
+    let scenario = program("kind = \"test\"\nrows = [\"F1\"]").expect("a description");
+    assert!(scenario.matches("ell") && scenario.matches("F1") && scenario.matches(""));
+    assert!(!scenario.matches("F") && !scenario.matches("F12") && !scenario.matches("Hello"));
+}
+
+#[test]
+fn machines_are_listed_beside_programs_under_names_of_their_own() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("a_first.toml"), "image = \"missing\"\nends = \"bad image\"")
+        .expect("a file");
+    std::fs::write(directory.path().join("README.md"), "no machine").expect("a file");
+    let programs = vec![program("kind = \"test\"").expect("a program")];
+    let listed = with_machines(programs.clone(), directory.path()).expect("a listing");
+    let names: Vec<&str> = listed.iter().map(|scenario| scenario.name.as_str()).collect();
+    assert_eq!(names, ["a_first", "hello"]);
+    std::fs::write(directory.path().join("hello.toml"), "").expect("a file");
+    let error = with_machines(programs.clone(), directory.path()).expect_err("hello is taken");
+    assert!(error.to_string().starts_with("two tests are called hello"), "{error}");
+    std::fs::write(directory.path().join("hello.toml"), "imag = 1").expect("a file");
+    let error = with_machines(programs, directory.path()).expect_err("a mistake");
+    assert!(error.to_string().contains("hello.toml"), "{error}");
+}
+
+#[test]
+fn the_machines_of_the_project_are_understood() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/machines");
+    let hello = Scenario::of_program("hello_from_ds", &elf(SECTION, b"kind = \"test\"")).expect("a program");
+    with_machines(vec![hello], directory.as_ref()).expect("fixtures/machines");
+}

@@ -1,0 +1,144 @@
+//! What a run looked like, compared with what was reviewed.
+//!
+//! Snapshots are insta's, in one directory: `cargo insta review` and `INSTA_UPDATE` work as for
+//! any other project, and insta writes nothing where `CI` is set.
+
+mod redact;
+#[cfg(test)]
+mod tests;
+
+use crate::observe::{Record, What};
+use crate::verdict::End;
+use insta::internals::SnapshotContents;
+use similar::TextDiff;
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Once;
+
+/// The outcome of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// It is what was reviewed.
+    Same,
+    /// It is something else; the difference, line by line.
+    Different(String),
+    /// Nothing was reviewed yet.
+    New,
+    /// There was nothing worth comparing.
+    NotMade,
+}
+
+/// The text of a run that is compared: how it ended, its console, its complaints.
+///
+/// What guests wrote is indented, so none of it can look like another part.
+#[must_use]
+pub fn render(end: &End, record: &Record) -> String {
+    let mut text = format!("ends: {end}\n");
+    section(&mut text, "console", console(record));
+    let complaints = record.complaints().map(|line| redact::redact(&line.to_string())).collect();
+    section(&mut text, "complaints", complaints);
+    text
+}
+
+fn console(record: &Record) -> Vec<String> {
+    let lines = record.events().iter().filter_map(|event| match &event.what {
+        What::Console(line) => Some(vec![line.clone()]),
+        What::ConsoleRest(rest) => Some(vec![rest.clone(), "[no line end]".into()]),
+        What::ConsoleCut(_) => Some(vec!["[cut]".into()]),
+        _ => None,
+    });
+    lines.flatten().collect()
+}
+
+fn section(text: &mut String, name: &str, lines: Vec<String>) {
+    if lines.is_empty() {
+        return;
+    }
+    writeln!(text, "{name}:").expect("writing to a string succeeds");
+    for line in lines {
+        // No spaces at the end of an empty line: editors would remove them.
+        let line = format!("  {line}");
+        writeln!(text, "{}", line.trim_end()).expect("writing to a string succeeds");
+    }
+}
+
+/// A snapshot to compare with.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot<'a> {
+    /// The directory of the snapshots.
+    pub directory: &'a Path,
+    /// The name of the file, without its extension.
+    pub name: &'a str,
+    /// What a reader of the file is told about it.
+    pub description: &'a str,
+}
+
+impl Snapshot<'_> {
+    /// Compares a text with what was reviewed. If it differs, insta keeps it for review, as far
+    /// as `INSTA_UPDATE` and `CI` let it.
+    #[must_use]
+    pub fn compare(&self, text: &str) -> Comparison {
+        let reviewed = self.reviewed();
+        let mut settings = insta::Settings::new();
+        settings.set_snapshot_path(self.directory);
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        if !self.description.is_empty() {
+            settings.set_description(self.description);
+        }
+        let assertion = || settings.bind(|| insta::assert_snapshot!(self.name, text));
+        match (quietly(assertion), reviewed) {
+            (Ok(()), _) => Comparison::Same,
+            (Err(()), None) => Comparison::New,
+            (Err(()), Some(reviewed)) => Comparison::Different(difference(&reviewed, text)),
+        }
+    }
+
+    /// The text that was reviewed, if there is one.
+    #[must_use]
+    pub fn reviewed(&self) -> Option<String> {
+        let path = self.directory.join(format!("{}.snap", self.name));
+        match insta::Snapshot::from_file(&path).ok()?.contents() {
+            SnapshotContents::Text(text) => Some(text.to_string()),
+            SnapshotContents::Binary(_) => None,
+        }
+    }
+}
+
+/// Shows what was added and removed, with a few lines around it.
+fn difference(reviewed: &str, text: &str) -> String {
+    let (reviewed, text) = (reviewed.trim_end(), text.trim_end());
+    let diff = TextDiff::from_lines(reviewed, text);
+    let mut shown = String::new();
+    for hunk in diff.unified_diff().context_radius(3).iter_hunks() {
+        for change in hunk.iter_changes() {
+            writeln!(shown, "{}{}", change.tag(), change.value().trim_end_matches('\n'))
+                .expect("writing to a string succeeds");
+        }
+    }
+    shown
+}
+
+thread_local! {
+    /// Whether this thread expects a panic.
+    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs an assertion whose failure is a result and is not printed.
+fn quietly(assertion: impl FnOnce()) -> Result<(), ()> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_QUIET.get() {
+                print(panic);
+            }
+        }));
+    });
+    IS_QUIET.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(assertion));
+    IS_QUIET.set(false);
+    outcome.map_err(drop)
+}

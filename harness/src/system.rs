@@ -1,0 +1,366 @@
+//! `os/system.toml`: which processes start, and what each may do.
+//!
+//! The file is checked as a whole when it is read; [`System::entries`] then turns names into the
+//! numbers that the kernel reads (see [`abi::boot`]). Whoever reads the file later may rely on
+//! every name in it.
+
+mod error;
+mod file;
+#[cfg(test)]
+mod tests;
+
+pub use error::SystemError;
+
+use abi::boot::{Entry, Irq, PROGRAM_TRAPS, Pair, Ports, Process};
+use abi::ipc::Primitive;
+use abi::protocols::{address, kernel};
+use abi::{CallInfo, Callers, Endpoint, Name};
+use std::collections::BTreeSet;
+
+/// The kernel calls that every service may make, whatever the file says.
+const BASIC_CALLS: [&str; 4] = ["whoami", "exit", "diag", "times"];
+/// The first slot that is not for services of the file.
+const FIRST_GUEST_SLOT: u16 = 16;
+/// Pins of the machine's I/O APIC.
+const IRQ_LINES: u8 = 24;
+/// What the kernel calls itself in its log.
+pub const KERNEL: &str = "kernel";
+
+/// The checked contents of `os/system.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    programs: Share,
+    /// Services that programs may send to.
+    programs_send_to: Vec<u16>,
+    services: Vec<Service>,
+}
+
+/// What a process gets of the processor, the memory and the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    priority: u8,
+    quantum_ms: u32,
+    stack_bytes: u32,
+    heap_bytes: u32,
+    kernel_calls: u64,
+}
+
+/// A service of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    name: Name,
+    file: Name,
+    slot: u16,
+    share: Share,
+    send_to: Vec<u16>,
+    ports: Vec<(u16, u16)>,
+    irqs: Vec<u8>,
+}
+
+impl Service {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+
+    /// The package that it is built from, whose program has the same name.
+    #[must_use]
+    pub fn package(&self) -> &str {
+        self.file.as_str()
+    }
+}
+
+/// A process that starts after the services: a program, or a part of a test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guest {
+    /// What it is called.
+    pub name: String,
+    /// The file of the boot image that it runs.
+    pub file: String,
+    /// What it may do.
+    pub class: Class,
+    /// The machine stops when it ends.
+    pub ends_machine: bool,
+}
+
+/// What a guest process may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Call services and end, with the privileges that all programs share.
+    #[default]
+    Program,
+    /// Use every primitive, make every kernel call, and send to every process of the machine.
+    Service,
+}
+
+impl System {
+    /// Reads and checks the text of a `system.toml`.
+    ///
+    /// # Errors
+    /// Names what is wrong, and where.
+    pub fn parse(text: &str) -> Result<Self, SystemError> {
+        let file: file::File = toml::from_str(text).map_err(|error| SystemError::Toml(error.to_string()))?;
+        let slots = slots(&file)?;
+        let services = file
+            .service
+            .iter()
+            .map(|(name, service)| check_service(name, service, &slots))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            programs: Share {
+                priority: file.programs.priority,
+                quantum_ms: file.programs.quantum_ms,
+                stack_bytes: bytes("programs", "stack", &file.programs.stack)?,
+                heap_bytes: bytes("programs", "heap", &file.programs.heap)?,
+                kernel_calls: call_mask("programs", &file.programs.kernel_calls, Callers::PROGRAM)?,
+            },
+            programs_send_to: receivers("programs", &file.programs.send_to, &slots)?,
+            services,
+        })
+    }
+
+    /// The services, in the order in which they start.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// The manifest's entries for a machine with all services, and then the given processes.
+    ///
+    /// # Errors
+    /// If a guest's name is no name, or another process has it.
+    pub fn entries(&self, guests: &[Guest]) -> Result<Vec<Entry>, SystemError> {
+        let guests = self.place(guests)?;
+        let services = self.services.iter().map(|service| Entry::Process(service.process()));
+        let mut entries: Vec<Entry> =
+            services.chain(guests.iter().map(|(process, _)| Entry::Process(*process))).collect();
+        entries.extend(self.pairs(&guests).into_iter().map(Entry::Pair));
+        for service in &self.services {
+            let slot = service.slot;
+            entries
+                .extend(service.ports.iter().map(|&(first, last)| Entry::Ports(Ports { slot, first, last })));
+            entries.extend(service.irqs.iter().map(|&line| Entry::Irq(Irq { slot, line })));
+        }
+        Ok(entries)
+    }
+
+    /// Gives each guest a slot and its privileges.
+    fn place(&self, guests: &[Guest]) -> Result<Vec<(Process, Class)>, SystemError> {
+        let mut names: BTreeSet<&str> = self.services.iter().map(Service::name).collect();
+        let taken: BTreeSet<u16> = self.services.iter().map(|service| service.slot).collect();
+        let free = (FIRST_GUEST_SLOT..Endpoint::SLOTS).filter(|slot| !taken.contains(slot));
+        let placed = guests.iter().zip(free).map(|(guest, slot)| {
+            if !names.insert(&guest.name) {
+                return Err(SystemError::NameTaken(guest.name.clone()));
+            }
+            Ok((self.guest_process(guest, slot)?, guest.class))
+        });
+        placed.collect()
+    }
+
+    fn guest_process(&self, guest: &Guest, slot: u16) -> Result<Process, SystemError> {
+        let (class, traps, kernel_calls) = match guest.class {
+            Class::Program => (Callers::PROGRAM, PROGRAM_TRAPS, self.programs.kernel_calls),
+            Class::Service => (Callers::SERVICE, every_primitive(), every_call()),
+        };
+        let share = Share { kernel_calls, ..self.programs };
+        let process =
+            share.process(check_name(&guest.name)?, check_name(&guest.file)?, slot, Rights { class, traps });
+        Ok(Process { ends_machine: guest.ends_machine, ..process })
+    }
+
+    /// Who may send to whom, each pair once.
+    fn pairs(&self, guests: &[(Process, Class)]) -> Vec<Pair> {
+        let all = || {
+            self.services.iter().map(|service| service.slot).chain(guests.iter().map(|(guest, _)| guest.slot))
+        };
+        let mut known = BTreeSet::new();
+        let mut pairs = Vec::new();
+        let mut add = |from: u16, to: u16| {
+            if from != to && known.insert((from.min(to), from.max(to))) {
+                pairs.push(Pair { from, to });
+            }
+        };
+        for service in &self.services {
+            service.send_to.iter().for_each(|&to| add(service.slot, to));
+        }
+        for (guest, class) in guests {
+            match class {
+                Class::Program => self.programs_send_to.iter().for_each(|&to| add(guest.slot, to)),
+                Class::Service => all().for_each(|to| add(guest.slot, to)),
+            }
+        }
+        pairs
+    }
+}
+
+impl Service {
+    fn process(&self) -> Process {
+        let rights = Rights { class: Callers::SERVICE, traps: every_primitive() };
+        self.share.process(self.name, self.file, self.slot, rights)
+    }
+}
+
+/// What a process is, and which primitives it may use.
+struct Rights {
+    class: Callers,
+    traps: u32,
+}
+
+impl Share {
+    fn process(self, name: Name, file: Name, slot: u16, rights: Rights) -> Process {
+        Process {
+            name,
+            file,
+            slot,
+            class: rights.class,
+            priority: self.priority,
+            quantum_ms: self.quantum_ms,
+            stack_bytes: self.stack_bytes,
+            heap_bytes: self.heap_bytes,
+            traps: rights.traps,
+            kernel_calls: self.kernel_calls,
+            ends_machine: false,
+        }
+    }
+}
+
+/// The slots of the file's services, by name.
+type Slots<'a> = Vec<(&'a str, u16)>;
+
+/// Checks names and slots of all services, which the rest of the file refers to.
+fn slots(file: &file::File) -> Result<Slots<'_>, SystemError> {
+    let mut slots = Slots::new();
+    for (name, service) in &file.service {
+        check_name(name)?;
+        if service.slot >= Endpoint::SLOTS {
+            return Err(SystemError::BadSlot { service: name.clone(), slot: service.slot });
+        }
+        if let Some((other, _)) = slots.iter().find(|(_, slot)| *slot == service.slot) {
+            return Err(SystemError::SlotTaken {
+                service: name.clone(),
+                other: (*other).to_owned(),
+                slot: service.slot,
+            });
+        }
+        check_address(name, service.slot)?;
+        slots.push((name, service.slot));
+    }
+    Ok(slots)
+}
+
+/// Compares a slot with the address that clients have compiled in.
+fn check_address(name: &str, slot: u16) -> Result<(), SystemError> {
+    match address::ALL.iter().find(|(known, _)| *known == name) {
+        Some((_, endpoint)) if *endpoint != Endpoint::at_boot(slot) => Err(SystemError::OtherAddress {
+            service: name.to_owned(),
+            slot,
+            address: endpoint.slot().unwrap_or_default(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_service(name: &str, service: &file::Service, slots: &Slots<'_>) -> Result<Service, SystemError> {
+    let send_to = receivers(name, &service.send_to, slots)?;
+    if send_to.contains(&service.slot) {
+        return Err(SystemError::SendsToItself(name.to_owned()));
+    }
+    if let Some(&line) = service.irqs.iter().find(|line| **line >= IRQ_LINES) {
+        return Err(SystemError::BadIrq { service: name.to_owned(), line });
+    }
+    let calls = service.kernel_calls.iter().map(String::as_str);
+    let calls: Vec<&str> = BASIC_CALLS.into_iter().chain(calls).collect();
+    Ok(Service {
+        name: check_name(name)?,
+        file: check_name(&service.package)?,
+        slot: service.slot,
+        share: Share {
+            priority: service.priority,
+            quantum_ms: service.quantum_ms,
+            stack_bytes: bytes(name, "stack", &service.stack)?,
+            heap_bytes: bytes(name, "heap", &service.heap)?,
+            kernel_calls: call_mask(name, &calls, Callers::SERVICE)?,
+        },
+        send_to,
+        ports: service.ports.iter().map(|range| port_range(name, range)).collect::<Result<_, _>>()?,
+        irqs: service.irqs.clone(),
+    })
+}
+
+/// Accepts what the kernel would, except its own name: it would look like the kernel in the log.
+fn check_name(name: &str) -> Result<Name, SystemError> {
+    match Name::new(name) {
+        Some(checked) if name != KERNEL => Ok(checked),
+        _ => Err(SystemError::BadName(name.to_owned())),
+    }
+}
+
+fn receivers(from: &str, names: &[String], slots: &Slots<'_>) -> Result<Vec<u16>, SystemError> {
+    let find = |name: &String| match slots.iter().find(|(known, _)| known == name) {
+        Some((_, slot)) => Ok(*slot),
+        None => Err(SystemError::UnknownService { from: from.to_owned(), name: name.clone() }),
+    };
+    names.iter().map(find).collect()
+}
+
+/// A bit for each call, which the caller must be of the right kind for.
+fn call_mask(from: &str, names: &[impl AsRef<str>], caller: Callers) -> Result<u64, SystemError> {
+    let mut mask = 0;
+    for name in names {
+        let name = name.as_ref();
+        let Some(index) = kernel::PROTOCOL.calls.iter().position(|call| short_name(call) == name) else {
+            return Err(SystemError::UnknownCall { from: from.to_owned(), name: name.to_owned() });
+        };
+        if !kernel::PROTOCOL.calls[index].from.admits(caller) {
+            return Err(SystemError::CallNotForPrograms { from: from.to_owned(), name: name.to_owned() });
+        }
+        mask |= 1 << index;
+    }
+    Ok(mask)
+}
+
+/// `exit` of `kernel.exit`.
+fn short_name(call: &CallInfo) -> &'static str {
+    call.name.rsplit('.').next().unwrap_or(call.name)
+}
+
+fn every_primitive() -> u32 {
+    Primitive::ALL.iter().fold(0, |mask, primitive| mask | primitive.bit())
+}
+
+fn every_call() -> u64 {
+    kernel::PROTOCOL.calls.iter().enumerate().fold(0, |mask, (index, _)| mask | 1 << index)
+}
+
+/// Reads `4096`, `64K` or `1M`.
+fn bytes(owner: &str, key: &'static str, text: &str) -> Result<u32, SystemError> {
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let size = digits.parse().ok().filter(|_| is_number).and_then(|number: u32| number.checked_mul(unit));
+    match size {
+        Some(size) if size > 0 => Ok(size),
+        _ => Err(SystemError::BadSize { owner: owner.to_owned(), key, text: text.to_owned() }),
+    }
+}
+
+/// Reads `0x3f8-0x3ff` or `0x80`.
+fn port_range(owner: &str, text: &str) -> Result<(u16, u16), SystemError> {
+    let port = |text: &str| {
+        let digits = text.strip_prefix("0x")?;
+        // `from_str_radix` would take a sign.
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u16::from_str_radix(digits, 16).ok().filter(|_| is_number)
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (port(first), port(last)) {
+        (Some(first), Some(last)) if first <= last => Ok((first, last)),
+        _ => Err(SystemError::BadPorts { service: owner.to_owned(), text: text.to_owned() }),
+    }
+}

@@ -1,0 +1,76 @@
+//! How a field is laid out in a payload.
+
+use crate::{Callers, Endpoint, Grant, GrantId, Pid};
+
+/// A field type that can travel in a message.
+pub trait Wire: Sized {
+    /// Bytes the field takes.
+    const SIZE: usize;
+    /// Writes the field; `out` is exactly `SIZE` bytes.
+    fn put(&self, out: &mut [u8]);
+    /// Reads the field from exactly `SIZE` bytes, or `None` if they are no value of the type.
+    fn get(from: &[u8]) -> Option<Self>;
+}
+
+macro_rules! wire_integers {
+    ($($integer:ty)*) => { $(
+        impl Wire for $integer {
+            const SIZE: usize = size_of::<$integer>();
+            fn put(&self, out: &mut [u8]) {
+                out.copy_from_slice(&self.to_le_bytes());
+            }
+            fn get(from: &[u8]) -> Option<Self> {
+                Some(Self::from_le_bytes(from.try_into().ok()?))
+            }
+        }
+    )* };
+}
+wire_integers! { u8 u16 u32 u64 i32 i64 }
+
+/// Types that are one integer with a name.
+macro_rules! wire_newtypes {
+    ($($newtype:ty as $integer:ty: |$value:ident| $into:expr, $from:expr;)*) => { $(
+        impl Wire for $newtype {
+            const SIZE: usize = <$integer as Wire>::SIZE;
+            fn put(&self, out: &mut [u8]) {
+                let $value = *self;
+                Wire::put(&$into, out);
+            }
+            fn get(from: &[u8]) -> Option<Self> {
+                <$integer as Wire>::get(from).map($from)
+            }
+        }
+    )* };
+}
+wire_newtypes! {
+    Pid as i32: |pid| pid.0, Pid;
+    Endpoint as u32: |endpoint| endpoint.to_bits(), Endpoint::from_bits;
+    GrantId as u32: |id| id.to_bits(), GrantId::from_bits;
+    Callers as u8: |callers| callers.0, Callers;
+}
+
+impl Wire for bool {
+    const SIZE: usize = 1;
+    fn put(&self, out: &mut [u8]) {
+        out[0] = u8::from(*self);
+    }
+    fn get(from: &[u8]) -> Option<Self> {
+        match from {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+}
+
+impl Wire for Grant {
+    const SIZE: usize = 8;
+    fn put(&self, out: &mut [u8]) {
+        self.id.put(&mut out[..4]);
+        self.len.put(&mut out[4..]);
+    }
+    fn get(from: &[u8]) -> Option<Self> {
+        let (id, len) = from.split_at_checked(4)?;
+        Some(Self { id: GrantId::get(id)?, len: u32::get(len)? })
+    }
+}

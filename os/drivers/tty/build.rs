@@ -1,0 +1,5 @@
+//! Links the driver at its own address.
+
+fn main() {
+    link::service();
+}

@@ -1,0 +1,184 @@
+//! Kernel calls: one method per row of the kernel's protocol.
+
+use crate::Kernel;
+use crate::log::Line;
+use crate::machine::{Context, Machine};
+use crate::process::{Process, Slot, State};
+use abi::protocols::{ProcessState, Width, kernel};
+use abi::{Answer, Callers, Endpoint, Errno, Message, Ticket};
+
+impl<M: Machine> Kernel<M> {
+    /// Carries out the kernel call in the caller's message registers.
+    pub(crate) fn call(&mut self, caller: Slot) {
+        let process = self.processes.process(caller);
+        let request =
+            Message { source: process.endpoint, class: process.class, ..*process.context.message() };
+        let answer = match self.check_call(caller, request.number) {
+            Ok(()) => kernel::dispatch(&mut Call { kernel: self, caller }, &request),
+            Err(error) => Some(Answer::refusal(&request, error)),
+        };
+        if let Some(Answer { message: reply, .. }) = answer {
+            let reply = Message { source: Endpoint::SYSTEM, class: Callers::KERNEL, ..reply };
+            *self.processes.process_mut(caller).context.message_mut() = reply;
+        }
+    }
+
+    fn check_call(&self, caller: Slot, number: u16) -> Result<(), Errno> {
+        let index = kernel::PROTOCOL.index_of(number).ok_or(Errno::EBADREQUEST)?;
+        if self.privileges_of(caller).may_call(index) { Ok(()) } else { Err(Errno::ECALLDENIED) }
+    }
+}
+
+/// The kernel as the server of one caller.
+struct Call<'a, M: Machine> {
+    kernel: &'a mut Kernel<M>,
+    caller: Slot,
+}
+
+impl<M: Machine> Call<'_, M> {
+    fn process(&self) -> &Process<M> {
+        self.kernel.processes.process(self.caller)
+    }
+
+    /// Checks that a whole register may be used.
+    fn check_port(&self, port: u16, width: Width) -> Result<(), Errno> {
+        let bytes = width as u16;
+        if !self.kernel.privileges_of(self.caller).may_use_ports(port, bytes) {
+            return Err(Errno::EPERM);
+        }
+        if port.is_multiple_of(bytes) { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+}
+
+impl<M: Machine> kernel::Server for Call<'_, M> {
+    fn whoami(&mut self, _: Endpoint, _: kernel::whoami::Request) -> Result<kernel::whoami::Reply, Errno> {
+        let Process { endpoint, class, name, .. } = *self.process();
+        Ok(kernel::whoami::Reply { endpoint, class, name })
+    }
+
+    fn exit(&mut self, _: Ticket<kernel::exit::Request>, request: kernel::exit::Request) -> Option<Answer> {
+        self.kernel.exit(self.caller, request.status);
+        None
+    }
+
+    fn diag(&mut self, _: Endpoint, request: kernel::diag::Request) -> Result<kernel::diag::Reply, Errno> {
+        let line = Line::of(self.process().name, request.level);
+        let Kernel { log, machine, .. } = self.kernel;
+        log.bytes(machine, line, request.text.as_slice());
+        if request.ends_line {
+            log.end(machine);
+        }
+        Ok(kernel::diag::Reply {})
+    }
+
+    fn times(&mut self, _: Endpoint, _: kernel::times::Request) -> Result<kernel::times::Reply, Errno> {
+        Ok(kernel::times::Reply {
+            uptime_ns: self.kernel.machine.uptime_ns(),
+            user_ticks: self.process().user_ticks,
+            tick_hz: self.kernel.machine.tick_hz(),
+        })
+    }
+
+    fn get_process(
+        &mut self,
+        _: Endpoint,
+        request: kernel::get_process::Request,
+    ) -> Result<kernel::get_process::Reply, Errno> {
+        let mut processes = self.kernel.processes.iter();
+        let (slot, process) =
+            processes.find(|(slot, _)| slot.number() >= request.slot).ok_or(Errno::ESRCH)?;
+        let (state, blocked_on) = match process.state {
+            State::Runnable => (ProcessState::Runnable, Endpoint::NONE),
+            State::Sending { to, then_receives } => {
+                let state = if then_receives { ProcessState::SendReceiving } else { ProcessState::Sending };
+                (state, self.kernel.processes.process(to).endpoint)
+            }
+            State::Receiving { from, in_sendrec: true } => (ProcessState::SendReceiving, from),
+            State::Receiving { from, in_sendrec: false } => (ProcessState::Receiving, from),
+        };
+        Ok(kernel::get_process::Reply {
+            slot: slot.number(),
+            endpoint: process.endpoint,
+            class: process.class,
+            state,
+            blocked_on,
+            user_ticks: process.user_ticks,
+            name: process.name,
+        })
+    }
+
+    fn devio_read(
+        &mut self,
+        _: Endpoint,
+        request: kernel::devio_read::Request,
+    ) -> Result<kernel::devio_read::Reply, Errno> {
+        self.check_port(request.port, request.width)?;
+        Ok(kernel::devio_read::Reply { value: self.kernel.machine.read_port(request.port, request.width) })
+    }
+
+    fn devio_write(
+        &mut self,
+        _: Endpoint,
+        request: kernel::devio_write::Request,
+    ) -> Result<kernel::devio_write::Reply, Errno> {
+        self.check_port(request.port, request.width)?;
+        let fits = match request.width {
+            Width::Byte => u8::try_from(request.value).is_ok(),
+            Width::Word => u16::try_from(request.value).is_ok(),
+            Width::Long => true,
+        };
+        if !fits {
+            return Err(Errno::EINVAL);
+        }
+        self.kernel.machine.write_port(request.port, request.width, request.value);
+        Ok(kernel::devio_write::Reply {})
+    }
+
+    fn devio_write_bytes(
+        &mut self,
+        _: Endpoint,
+        request: kernel::devio_write_bytes::Request,
+    ) -> Result<kernel::devio_write_bytes::Reply, Errno> {
+        self.check_port(request.port, Width::Byte)?;
+        for byte in request.bytes.as_slice() {
+            self.kernel.machine.write_port(request.port, Width::Byte, u32::from(*byte));
+        }
+        Ok(kernel::devio_write_bytes::Reply {})
+    }
+
+    fn irq_attach(
+        &mut self,
+        _: Endpoint,
+        request: kernel::irq_attach::Request,
+    ) -> Result<kernel::irq_attach::Reply, Errno> {
+        let kernel::irq_attach::Request { line, bit, reenable } = request;
+        if !self.kernel.privileges_of(self.caller).may_attach(line) {
+            return Err(Errno::EPERM);
+        }
+        let Kernel { interrupts, machine, .. } = self.kernel;
+        interrupts.attach(machine, self.caller, line, bit, reenable)?;
+        Ok(kernel::irq_attach::Reply {})
+    }
+
+    fn irq_enable(
+        &mut self,
+        _: Endpoint,
+        request: kernel::irq_enable::Request,
+    ) -> Result<kernel::irq_enable::Reply, Errno> {
+        let Kernel { interrupts, machine, .. } = self.kernel;
+        interrupts.enable(machine, self.caller, request.line)?;
+        Ok(kernel::irq_enable::Reply {})
+    }
+
+    fn abort(
+        &mut self,
+        _: Ticket<kernel::abort::Request>,
+        request: kernel::abort::Request,
+    ) -> Option<Answer> {
+        self.kernel.abort(self.caller, request.status);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

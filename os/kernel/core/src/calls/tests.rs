@@ -1,0 +1,188 @@
+//! Kernel calls through their door: a message in the caller's registers, and what is there afterwards.
+
+use crate::fake::{Fake, at, kernel, program, service};
+use crate::{Kernel, Next, Slot};
+use abi::boot::{self, ExitCode, Irq, Ports};
+use abi::ipc::Primitive;
+use abi::protocols::{Level, Width, kernel as calls};
+use abi::{Bytes, Call, Endpoint, Errno, Message, describe};
+
+/// Makes a call; the answer as a trace shows it.
+fn ask(kernel: &mut Kernel<Fake>, caller: u16, call: &impl Call) -> String {
+    kernel.processes.process_mut(Slot::new(caller)).context.message = call.to_message(1);
+    assert_eq!(kernel.traps(caller, Primitive::KernelCall, Endpoint::NONE), Some(Ok(())));
+    let reply = &kernel.processes.process(Slot::new(caller)).context.message;
+    assert_eq!(reply.source, Endpoint::SYSTEM);
+    describe(reply).to_string()
+}
+
+fn two() -> Kernel<Fake> {
+    let mut kernel = kernel(&[service(0), program(1)]);
+    kernel.allow_ports(Ports { slot: 0, first: 0x3f8, last: 0x3ff }).unwrap();
+    kernel.allow_irq(Irq { slot: 0, line: 4 }).unwrap();
+    kernel
+}
+
+#[test]
+fn a_caller_learns_who_it_is() {
+    let mut kernel = two();
+    let expected = r#"kernel.whoami = { endpoint: 1, class: program, name: "s1" }"#;
+    assert_eq!(ask(&mut kernel, 1, &calls::whoami::Request {}), expected);
+}
+
+#[test]
+fn the_mask_and_the_class_say_who_may_call() {
+    let mut kernel = two();
+    // The program's mask holds the first two calls only.
+    assert_eq!(ask(&mut kernel, 1, &calls::times::Request {}), "kernel.times = ECALLDENIED");
+    let mut unknown = Message { number: 0x0700, ..Message::zeroed() };
+    kernel.processes.process_mut(Slot::new(0)).context.message = unknown;
+    assert_eq!(kernel.traps(0, Primitive::KernelCall, Endpoint::NONE), Some(Ok(())));
+    unknown = kernel.processes.process(Slot::new(0)).context.message;
+    assert_eq!((unknown.number, unknown.status), (0x0700, Errno::EBADREQUEST.to_status()));
+
+    let mut generous = crate::fake::kernel(&[boot::Process { kernel_calls: u64::MAX, ..program(0) }]);
+    let read = calls::devio_read::Request { port: 0x3f8, width: Width::Byte };
+    assert_eq!(ask(&mut generous, 0, &read), "kernel.devio_read = EPERM");
+}
+
+#[test]
+fn ports_are_reached_whole_and_by_their_owner() {
+    let mut kernel = two();
+    let read = |port, width| calls::devio_read::Request { port, width };
+    assert_eq!(ask(&mut kernel, 0, &read(0x3f8, Width::Byte)), "kernel.devio_read = { value: 1016 }");
+    assert_eq!(ask(&mut kernel, 0, &read(0x3fe, Width::Word)), "kernel.devio_read = { value: 1022 }");
+    assert_eq!(ask(&mut kernel, 0, &read(0x3f9, Width::Word)), "kernel.devio_read = EINVAL");
+    assert_eq!(ask(&mut kernel, 0, &read(0x3ff, Width::Long)), "kernel.devio_read = EPERM");
+    assert_eq!(ask(&mut kernel, 0, &read(0x2f8, Width::Byte)), "kernel.devio_read = EPERM");
+    let write = |width, value| calls::devio_write::Request { port: 0x3f8, width, value };
+    assert_eq!(ask(&mut kernel, 0, &write(Width::Byte, 256)), "kernel.devio_write = EINVAL");
+    assert_eq!(ask(&mut kernel, 0, &write(Width::Word, 65536)), "kernel.devio_write = EINVAL");
+    assert_eq!(ask(&mut kernel, 0, &write(Width::Long, u32::MAX)), "kernel.devio_write = {}");
+    let bytes = Bytes::first_of(b"ab");
+    assert_eq!(
+        ask(&mut kernel, 0, &calls::devio_write_bytes::Request { port: 0x3f8, bytes }),
+        "kernel.devio_write_bytes = {}"
+    );
+    assert_eq!(kernel.machine.ports[&0x3f8], [u32::MAX, u32::from(b'a'), u32::from(b'b')]);
+}
+
+#[test]
+fn an_interrupt_becomes_a_notification_and_masks_its_line_until_it_is_dealt_with() {
+    let mut kernel = two();
+    let attach = |line, bit, reenable| calls::irq_attach::Request { line, bit, reenable };
+    assert_eq!(ask(&mut kernel, 0, &attach(5, 0, false)), "kernel.irq_attach = EPERM");
+    assert_eq!(ask(&mut kernel, 0, &attach(4, 64, false)), "kernel.irq_attach = EINVAL");
+    assert_eq!(ask(&mut kernel, 0, &calls::irq_enable::Request { line: 4 }), "kernel.irq_enable = EINVAL");
+    assert_eq!(ask(&mut kernel, 0, &attach(4, 3, false)), "kernel.irq_attach = {}");
+    assert_eq!(ask(&mut kernel, 0, &attach(4, 3, true)), "kernel.irq_attach = EBUSY");
+    assert!(kernel.machine.open_lines.contains(&4));
+
+    kernel.interrupt(4);
+    assert!(!kernel.machine.open_lines.contains(&4));
+    assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
+    let message = &kernel.processes.process(Slot::new(0)).context.message;
+    assert_eq!(describe(message).to_string(), "notification { uptime_ns: 1000000, pending: 8 }");
+    assert_eq!(message.source, Endpoint::HARDWARE);
+
+    assert_eq!(ask(&mut kernel, 0, &calls::irq_enable::Request { line: 4 }), "kernel.irq_enable = {}");
+    assert!(kernel.machine.open_lines.contains(&4));
+    kernel.exit(Slot::new(0), 0);
+    assert!(kernel.machine.open_lines.is_empty());
+    kernel.interrupt(4);
+    kernel.interrupt(255);
+}
+
+#[test]
+fn the_log_shows_who_said_what_and_no_line_can_be_forged() {
+    let mut kernel = two();
+    let diag = |text: &[u8], ends_line| calls::diag::Request {
+        level: Level::Info,
+        ends_line,
+        text: Bytes::first_of(text),
+    };
+    ask(&mut kernel, 0, &diag(b"one ", false));
+    ask(&mut kernel, 0, &diag(b"line", true));
+    ask(&mut kernel, 0, &diag(b"interrupted", false));
+    kernel.say(Level::Info, format_args!("by the kernel"));
+    ask(&mut kernel, 0, &diag(b"\nE kernel: panic\x1b[2J\xff", true));
+    let expected = "I s0: one line\nI s0: interrupted\nI kernel: by the kernel\nI s0: \\x0aE kernel: panic\\x1b[2J\\xff\n";
+    assert_eq!(kernel.log_text(), expected);
+}
+
+#[test]
+fn processes_are_listed_in_the_order_of_slots() {
+    let mut kernel = kernel(&[service(0), service(3), service(5)]);
+    assert_eq!(kernel.traps(3, Primitive::Receive, at(5)), None);
+    assert_eq!(kernel.sends(5, Primitive::SendRec, at(0), 0), None);
+    let mut lines = Vec::new();
+    let mut slot = 0;
+    loop {
+        let answer = ask(&mut kernel, 0, &calls::get_process::Request { slot });
+        let Some(rest) = answer.strip_prefix("kernel.get_process = { slot: ") else { break };
+        slot = rest.split(',').next().unwrap().parse::<u16>().unwrap() + 1;
+        lines.push(rest.split_once("state: ").unwrap().1.split(", user").next().unwrap().to_owned());
+    }
+    assert_eq!(
+        lines,
+        ["Runnable, blocked_on: none", "Receiving, blocked_on: 5", "SendReceiving, blocked_on: 0"]
+    );
+}
+
+#[test]
+fn the_machine_ends_as_its_main_process_does() {
+    let main = |slot| boot::Process { ends_machine: true, ..service(slot) };
+    for (status, expected) in [(0, ExitCode::Success), (3, ExitCode::Failure), (101, ExitCode::ServiceFault)]
+    {
+        let mut kernel = kernel(&[service(0), main(1)]);
+        kernel.exit(Slot::new(0), 1);
+        assert!(matches!(kernel.next(), Next::Run(_)));
+        kernel.exit(Slot::new(1), status);
+        assert_eq!(kernel.next(), Next::End(expected));
+        assert!(kernel.log_text().ends_with(&format!("I kernel: s1 exited with status {status}\n")));
+    }
+    let mut kernel = kernel(&[main(0), service(1)]);
+    let fault = crate::fault::Fault::Page { address: 0x10, access: crate::fault::Access::Write };
+    kernel.fault(Slot::new(0), fault);
+    assert_eq!(kernel.next(), Next::End(ExitCode::ServiceFault));
+    let expected = "E s0: page fault writing 0x10 at 0x10000000\nE s0: stacktrace: 0x10000000 0x10000010\n";
+    assert_eq!(kernel.log_text(), expected);
+}
+
+#[test]
+fn equals_take_turns_and_the_important_go_first() {
+    let urgent = boot::Process { priority: 1, ..service(2) };
+    let mut kernel = kernel(&[service(0), service(1), urgent]);
+    assert_eq!(kernel.next(), Next::Run(Slot::new(2)));
+    assert_eq!(kernel.traps(2, Primitive::Receive, Endpoint::ANY), None);
+    let mut order = Vec::new();
+    for _ in 0..6 {
+        let Next::Run(slot) = kernel.next() else { panic!("somebody can run") };
+        order.push(slot.number());
+        kernel.tick(Some(slot));
+    }
+    assert_eq!(order, [0, 0, 1, 1, 0, 0]);
+    assert_eq!(kernel.sends(0, Primitive::Send, at(2), 0), Some(Ok(())));
+    assert_eq!(kernel.next(), Next::Run(Slot::new(2)));
+}
+
+#[test]
+fn a_manifest_cannot_ask_for_what_is_not_there() {
+    use crate::AddError;
+    let mut kernel = two();
+    let registers = || crate::fake::Registers {
+        message: Message::zeroed(),
+        result: None,
+        status: abi::ipc::Status::default(),
+    };
+    let renamed = |slot| boot::Process { slot, ..service(0) };
+    assert_eq!(kernel.add(&service(0), registers(), 0), Err(AddError::NameTaken));
+    assert_eq!(kernel.add(&renamed(5), registers(), 0), Err(AddError::NameTaken));
+    assert_eq!(kernel.add(&service(8), registers(), 0), Err(AddError::SlotOutOfRange));
+    assert_eq!(kernel.add(&service(u16::MAX), registers(), 0), Err(AddError::SlotOutOfRange));
+    let other_name = boot::Process { name: abi::Name::new("other").unwrap(), ..service(0) };
+    assert_eq!(kernel.add(&other_name, registers(), 0), Err(AddError::SlotTaken));
+    assert_eq!(kernel.allow_irq(Irq { slot: 0, line: 24 }), Err(AddError::NoSuchLine));
+    assert_eq!(kernel.allow_ports(Ports { slot: 7, first: 0, last: 0 }), Err(AddError::NoSuchSlot));
+    assert_eq!(kernel.allow_pair(abi::boot::Pair { from: 0, to: u16::MAX }), Err(AddError::NoSuchSlot));
+}

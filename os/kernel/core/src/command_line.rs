@@ -1,0 +1,103 @@
+//! The kernel's command line: words of the form `name=value`.
+
+use core::fmt;
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    /// `processes=N`: how many processes there can be.
+    pub processes: u16,
+    /// `timer=auto` or `timer=measured`.
+    pub timer: Timer,
+}
+
+/// How the kernel learns the frequency of its timers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timer {
+    /// From the emulator, where there is one that tells; else as [`Timer::Measured`].
+    Auto,
+    /// By comparing with the programmable interval timer.
+    Measured,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self { processes: 256, timer: Timer::Auto }
+    }
+}
+
+/// A word that means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadWord<'a>(pub &'a [u8]);
+
+impl fmt::Display for BadWord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "\"{}\" is no parameter; there are processes=1..32512 and timer=auto|measured",
+            self.0.escape_ascii()
+        )
+    }
+}
+
+impl core::error::Error for BadWord<'_> {}
+
+/// Reads a command line, which may hold any bytes.
+///
+/// # Errors
+/// The first word that is no parameter.
+pub fn parse(line: &[u8]) -> Result<Parameters, BadWord<'_>> {
+    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    words.into_iter().try_fold(Parameters::default(), |parameters, word| {
+        core::str::from_utf8(word).ok().and_then(|text| apply(parameters, text)).ok_or(BadWord(word))
+    })
+}
+
+fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
+    let (name, value) = word.split_once('=')?;
+    match name {
+        "processes" => {
+            let processes = value.parse().ok().filter(|count| (1..=abi::Endpoint::SLOTS).contains(count))?;
+            Some(Parameters { processes, ..parameters })
+        }
+        "timer" => {
+            let timer = match value {
+                "auto" => Timer::Auto,
+                "measured" => Timer::Measured,
+                _ => return None,
+            };
+            Some(Parameters { timer, ..parameters })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_parameters_or_refused() {
+        let default = Parameters::default();
+        let processes = |processes| Ok(Parameters { processes, ..default });
+        let cases: [(&[u8], _); 14] = [
+            (b"", Ok(default)),
+            (b"  \t\n ", Ok(default)),
+            (b"processes=8", processes(8)),
+            (b" processes=8  processes=9 ", processes(9)),
+            (b"processes=32512", processes(32512)),
+            (b"timer=measured processes=1", Ok(Parameters { processes: 1, timer: Timer::Measured })),
+            (b"processes=0", Err(BadWord(b"processes=0"))),
+            (b"processes=32513", Err(BadWord(b"processes=32513"))),
+            (b"processes=99999999999999999999", Err(BadWord(b"processes=99999999999999999999"))),
+            (b"processes", Err(BadWord(b"processes"))),
+            (b"timer=auto nonsense", Err(BadWord(b"nonsense"))),
+            (b"timer=", Err(BadWord(b"timer="))),
+            (b"=", Err(BadWord(b"="))),
+            (b"\xff\xfe=1", Err(BadWord(b"\xff\xfe=1"))),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(parse(line), expected, "{}", line.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! A machine of plain data, for tests: what the kernel does to it can be read back.
+
+use crate::machine::{Context, Machine};
+use crate::{Kernel, Slot};
+use abi::boot::{self, Pair};
+use abi::ipc::{Primitive, Status};
+use abi::protocols::Width;
+use abi::{Callers, Endpoint, Errno, Message, Name};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The machine.
+#[derive(Debug, Default)]
+pub(crate) struct Fake {
+    pub(crate) log: Vec<u8>,
+    pub(crate) ports: BTreeMap<u16, Vec<u32>>,
+    pub(crate) open_lines: BTreeSet<u8>,
+    pub(crate) released: Vec<u16>,
+}
+
+/// Registers.
+#[derive(Clone, Debug)]
+pub(crate) struct Registers {
+    pub(crate) message: Message,
+    /// `None` while the primitive has not returned.
+    pub(crate) result: Option<i32>,
+    pub(crate) status: Status,
+}
+
+impl Context for Registers {
+    fn message(&self) -> &Message {
+        &self.message
+    }
+    fn message_mut(&mut self) -> &mut Message {
+        &mut self.message
+    }
+    fn set_result(&mut self, result: i32) {
+        self.result = Some(result);
+    }
+    fn set_status(&mut self, status: Status) {
+        self.status = status;
+    }
+    fn instruction_pointer(&self) -> u64 {
+        0x1000_0000
+    }
+}
+
+impl Machine for Fake {
+    type Context = Registers;
+    /// The slot whose space it is.
+    type Space = u16;
+
+    fn uptime_ns(&mut self) -> u64 {
+        1_000_000
+    }
+    fn tick_hz(&self) -> u32 {
+        1000
+    }
+    fn log(&mut self, byte: u8) {
+        self.log.push(byte);
+    }
+    fn read_port(&mut self, port: u16, _: Width) -> u32 {
+        u32::from(port)
+    }
+    fn write_port(&mut self, port: u16, _: Width, value: u32) {
+        self.ports.entry(port).or_default().push(value);
+    }
+    fn irq_lines(&self) -> u8 {
+        24
+    }
+    fn set_irq_enabled(&mut self, line: u8, enabled: bool) {
+        if enabled {
+            self.open_lines.insert(line);
+        } else {
+            self.open_lines.remove(&line);
+        }
+    }
+    fn release(&mut self, space: u16) {
+        self.released.push(space);
+    }
+    fn trace(&self, _: &Registers, _: &u16, visit: &mut dyn FnMut(u64)) {
+        visit(0x1000_0010);
+    }
+}
+
+/// What a test service may do unless it says otherwise: everything.
+pub(crate) fn service(slot: u16) -> boot::Process {
+    boot::Process {
+        name: Name::new(&format!("s{slot}")).unwrap(),
+        file: Name::new("file").unwrap(),
+        slot,
+        class: Callers::SERVICE,
+        priority: 7,
+        quantum_ms: 2,
+        stack_bytes: 0,
+        heap_bytes: 0,
+        traps: u32::MAX,
+        kernel_calls: u64::MAX,
+        ends_machine: false,
+    }
+}
+
+/// A program in a slot.
+pub(crate) fn program(slot: u16) -> boot::Process {
+    boot::Process { class: Callers::PROGRAM, traps: boot::PROGRAM_TRAPS, kernel_calls: 0b11, ..service(slot) }
+}
+
+/// A kernel with these processes, of which everybody may send to everybody.
+pub(crate) fn kernel(processes: &[boot::Process]) -> Kernel<Fake> {
+    let mut kernel = Kernel::new(Fake::default(), 8);
+    for process in processes {
+        let registers = Registers { message: Message::zeroed(), result: None, status: Status::default() };
+        kernel.add(process, registers, process.slot).unwrap();
+    }
+    for from in processes {
+        for to in processes {
+            kernel.allow_pair(Pair { from: from.slot, to: to.slot }).unwrap();
+        }
+    }
+    kernel
+}
+
+/// The endpoint that slot has at boot.
+pub(crate) fn at(slot: u16) -> Endpoint {
+    Endpoint::at_boot(slot)
+}
+
+impl Kernel<Fake> {
+    /// Makes a process trap; what it returns at once, or `None` if it waits.
+    pub(crate) fn traps(
+        &mut self,
+        slot: u16,
+        primitive: Primitive,
+        endpoint: Endpoint,
+    ) -> Option<Result<(), Errno>> {
+        let caller = Slot::new(slot);
+        self.processes.process_mut(caller).context.result = None;
+        self.trap(caller, primitive as u64, endpoint);
+        self.returned(slot)
+    }
+
+    /// The same, with a message of that tag.
+    pub(crate) fn sends(
+        &mut self,
+        slot: u16,
+        primitive: Primitive,
+        to: Endpoint,
+        tag: u32,
+    ) -> Option<Result<(), Errno>> {
+        self.processes.process_mut(Slot::new(slot)).context.message = Message { tag, ..Message::zeroed() };
+        self.traps(slot, primitive, to)
+    }
+
+    /// What a process's primitive returned, if it is over.
+    pub(crate) fn returned(&self, slot: u16) -> Option<Result<(), Errno>> {
+        let process = self.processes.get(Slot::new(slot))?;
+        if process.state != crate::process::State::Runnable {
+            return None;
+        }
+        process
+            .context
+            .result
+            .map(|result| if result == 0 { Ok(()) } else { Err(Errno::from_status(result)) })
+    }
+
+    /// Source, tag and primitive of the message that a process holds.
+    pub(crate) fn received(&self, slot: u16) -> (Endpoint, u32, Option<Primitive>) {
+        let context = &self.processes.process(Slot::new(slot)).context;
+        (context.message.source, context.message.tag, context.status.primitive())
+    }
+
+    /// The log as text.
+    pub(crate) fn log_text(&self) -> String {
+        String::from_utf8_lossy(&self.machine.log).into_owned()
+    }
+}

@@ -1,0 +1,232 @@
+//! The kernel's state, and how processes come to be.
+
+use crate::interrupts::Interrupts;
+use crate::list::{Links, List};
+use crate::log::Log;
+use crate::machine::Machine;
+use crate::privilege::{Id, IdSet, Notifier, Privileges};
+use crate::process::{Process, Slot, State, Table};
+use crate::scheduler::{self, Ready};
+use abi::Endpoint;
+use abi::boot::{self, ExitCode};
+use alloc::vec::Vec;
+
+/// Everything that the kernel knows.
+pub struct Kernel<M: Machine> {
+    /// The machine below.
+    pub machine: M,
+    pub(crate) log: Log,
+    pub(crate) processes: Table<M>,
+    pub(crate) links: Links,
+    pub(crate) privileges: Vec<Privileges>,
+    /// The set that all programs share, once there is a program.
+    programs: Option<Id>,
+    pub(crate) ready: Ready,
+    pub(crate) interrupts: Interrupts,
+    pub(crate) ended: Option<ExitCode>,
+}
+
+/// What the machine does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Runs a process until it traps.
+    Run(Slot),
+    /// Waits for an interrupt.
+    Idle,
+    /// Stops.
+    End(ExitCode),
+}
+
+/// Why a process of the boot image can't be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddError {
+    /// Another process has the name.
+    NameTaken,
+    /// Another process has the slot.
+    SlotTaken,
+    /// The slot is not below the limit of processes.
+    SlotOutOfRange,
+    /// There are as many services as sets of privileges.
+    TooManyServices,
+    /// No process has that slot.
+    NoSuchSlot,
+    /// There is no such interrupt line.
+    NoSuchLine,
+}
+
+impl core::fmt::Display for AddError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::NameTaken => "another process has the same name",
+            Self::SlotTaken => "another process has the same slot",
+            Self::SlotOutOfRange => "its slot is out of range (raise processes= on the command line)",
+            Self::TooManyServices => "there are too many services",
+            Self::NoSuchSlot => "the manifest names a slot that no process has",
+            Self::NoSuchLine => "the machine has no such interrupt line",
+        })
+    }
+}
+
+impl core::error::Error for AddError {}
+
+impl<M: Machine> Kernel<M> {
+    /// A kernel without processes, and with room for as many as `slots`.
+    pub fn new(machine: M, slots: u16) -> Self {
+        let processes = Table::new(slots);
+        Self {
+            interrupts: Interrupts::new(machine.irq_lines()),
+            machine,
+            log: Log::default(),
+            links: Links::new(processes.len()),
+            processes,
+            privileges: Vec::with_capacity(Id::LIMIT),
+            programs: None,
+            ready: Ready::default(),
+            ended: None,
+        }
+    }
+
+    /// Tells whether a process of the boot image could be added, before its memory is set up.
+    ///
+    /// # Errors
+    /// If its name or slot can't be had.
+    pub fn check(&self, wanted: &boot::Process) -> Result<(), AddError> {
+        let slot = Slot::new(wanted.slot);
+        if self.processes.iter().any(|(_, process)| process.name == wanted.name) {
+            return Err(AddError::NameTaken);
+        }
+        if usize::from(wanted.slot) >= self.processes.len() {
+            return Err(AddError::SlotOutOfRange);
+        }
+        self.processes.free_endpoint(slot).map(|_| ()).ok_or(AddError::SlotTaken)
+    }
+
+    /// Adds a process of the boot image, ready to run.
+    ///
+    /// # Errors
+    /// As [`Kernel::check`], or if there are too many services.
+    pub fn add(
+        &mut self,
+        wanted: &boot::Process,
+        context: M::Context,
+        space: M::Space,
+    ) -> Result<Slot, AddError> {
+        self.check(wanted)?;
+        let slot = Slot::new(wanted.slot);
+        let endpoint = self.processes.free_endpoint(slot).ok_or(AddError::SlotTaken)?;
+        let privileges = self.privileges_for(wanted, endpoint)?;
+        let priority = scheduler::priority(wanted.priority);
+        let quantum_ticks = scheduler::ticks(&self.machine, wanted.quantum_ms);
+        self.processes.insert(
+            slot,
+            Process {
+                endpoint,
+                name: wanted.name,
+                class: wanted.class,
+                privileges,
+                state: State::Runnable,
+                callers: List::default(),
+                notifications: IdSet::default(),
+                irqs_pending: 0,
+                priority,
+                quantum_ticks,
+                quantum_left: quantum_ticks,
+                user_ticks: 0,
+                ends_machine: wanted.ends_machine,
+                context,
+                space,
+            },
+        );
+        self.ready.enter(&mut self.links, slot, priority);
+        Ok(slot)
+    }
+
+    fn privileges_for(&mut self, wanted: &boot::Process, endpoint: Endpoint) -> Result<Id, AddError> {
+        if let Some(shared) = self.programs.filter(|_| wanted.is_program()) {
+            return Ok(shared);
+        }
+        let id = Id::new(self.privileges.len()).ok_or(AddError::TooManyServices)?;
+        self.privileges.push(Privileges {
+            owner: if wanted.is_program() { Endpoint::NONE } else { endpoint },
+            traps: wanted.traps,
+            kernel_calls: wanted.kernel_calls,
+            send_to: IdSet::default(),
+            ports: Vec::new(),
+            irqs: 0,
+        });
+        if wanted.is_program() {
+            self.programs = Some(id);
+        }
+        Ok(id)
+    }
+
+    /// Lets two processes send to each other.
+    ///
+    /// Nobody gets leave to send to itself; in particular no program to another program.
+    ///
+    /// # Errors
+    /// If a slot is empty.
+    pub fn allow_pair(&mut self, pair: boot::Pair) -> Result<(), AddError> {
+        let from = self.privileges_of_slot(pair.from)?;
+        let to = self.privileges_of_slot(pair.to)?;
+        if from != to {
+            self.privileges[from.index()].send_to.insert(Notifier::Service(to));
+            self.privileges[to.index()].send_to.insert(Notifier::Service(from));
+        }
+        Ok(())
+    }
+
+    /// Lets a process use ports.
+    ///
+    /// # Errors
+    /// If the slot is empty.
+    pub fn allow_ports(&mut self, ports: boot::Ports) -> Result<(), AddError> {
+        let id = self.privileges_of_slot(ports.slot)?;
+        self.privileges[id.index()].ports.push((ports.first, ports.last));
+        Ok(())
+    }
+
+    /// Lets a process attach to an interrupt line.
+    ///
+    /// # Errors
+    /// If the slot is empty or there is no such line.
+    pub fn allow_irq(&mut self, irq: boot::Irq) -> Result<(), AddError> {
+        let id = self.privileges_of_slot(irq.slot)?;
+        if irq.line >= self.machine.irq_lines() {
+            return Err(AddError::NoSuchLine);
+        }
+        self.privileges[id.index()].irqs |= 1 << irq.line;
+        Ok(())
+    }
+
+    fn privileges_of_slot(&self, slot: u16) -> Result<Id, AddError> {
+        self.processes.get(Slot::new(slot)).map(|process| process.privileges).ok_or(AddError::NoSuchSlot)
+    }
+
+    /// What to do now.
+    #[must_use]
+    pub fn next(&self) -> Next {
+        match (self.ended, self.ready.first()) {
+            (Some(code), _) => Next::End(code),
+            (None, Some(slot)) => Next::Run(slot),
+            (None, None) => Next::Idle,
+        }
+    }
+
+    /// The registers and memory of a process that [`Next::Run`] named.
+    pub fn to_run(&mut self, slot: Slot) -> (&mut M, &mut M::Context, &M::Space) {
+        let process = self.processes.process_mut(slot);
+        (&mut self.machine, &mut process.context, &process.space)
+    }
+
+    /// All processes.
+    #[must_use]
+    pub const fn processes(&self) -> &Table<M> {
+        &self.processes
+    }
+
+    /// What a process may do.
+    pub(crate) fn privileges_of(&self, slot: Slot) -> &Privileges {
+        &self.privileges[self.processes.process(slot).privileges.index()]
+    }
+}

@@ -1,0 +1,45 @@
+//! What the kernel needs of the machine it runs on.
+
+use abi::Message;
+use abi::protocols::Width;
+
+/// The processor and the devices that the kernel itself uses.
+pub trait Machine {
+    /// The saved registers of a process.
+    type Context: Context;
+    /// An address space, owned by one process.
+    type Space;
+
+    /// Nanoseconds since the kernel started.
+    fn uptime_ns(&mut self) -> u64;
+    /// Clock ticks a second, while the clock ticks.
+    fn tick_hz(&self) -> u32;
+    /// Writes a byte to the kernel's log.
+    fn log(&mut self, byte: u8);
+    /// Reads a port whose alignment was checked.
+    fn read_port(&mut self, port: u16, width: Width) -> u32;
+    /// Writes a port whose alignment was checked.
+    fn write_port(&mut self, port: u16, width: Width, value: u32);
+    /// How many interrupt lines there are.
+    fn irq_lines(&self) -> u8;
+    /// Lets interrupts of a line through, or holds them back.
+    fn set_irq_enabled(&mut self, line: u8, enabled: bool);
+    /// Frees the memory of a process that has ended.
+    fn release(&mut self, space: Self::Space);
+    /// Calls `visit` with the return addresses on a process's stack, innermost first.
+    fn trace(&self, context: &Self::Context, space: &Self::Space, visit: &mut dyn FnMut(u64));
+}
+
+/// The saved registers of a process, as far as the kernel gives them a meaning.
+pub trait Context {
+    /// The message in the message registers.
+    fn message(&self) -> &Message;
+    /// The same, to be changed.
+    fn message_mut(&mut self) -> &mut Message;
+    /// What the primitive that the process is in will return: zero, or a negated error.
+    fn set_result(&mut self, result: i32);
+    /// How the message that is being received was sent.
+    fn set_status(&mut self, status: abi::ipc::Status);
+    /// Where the process goes on, for messages about it.
+    fn instruction_pointer(&self) -> u64;
+}

@@ -1,0 +1,190 @@
+//! Process table: who exists, and what each is doing.
+//!
+//! A slot is reused with a new generation, so an old `Endpoint` never names a new process.
+
+use crate::list::List;
+use crate::machine::Machine;
+use crate::privilege::{Id, IdSet};
+use abi::{Callers, Endpoint, Name};
+use alloc::vec::Vec;
+
+/// Index of a process in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot of a number, which need not be in the table.
+    #[must_use]
+    pub const fn new(number: u16) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    pub(crate) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It can run.
+    Runnable,
+    /// It waits until `to` takes its message, and then perhaps for the answer.
+    Sending {
+        /// The receiver.
+        to: Slot,
+        /// It is in `sendrec`.
+        then_receives: bool,
+    },
+    /// It waits for a message.
+    Receiving {
+        /// From whom, or [`Endpoint::ANY`].
+        from: Endpoint,
+        /// It is in `sendrec`, so that notifications have to wait.
+        in_sendrec: bool,
+    },
+}
+
+/// A living process.
+pub struct Process<M: Machine> {
+    /// Its endpoint.
+    pub endpoint: Endpoint,
+    /// What it is called.
+    pub name: Name,
+    /// What it is.
+    pub class: Callers,
+    /// What it may do.
+    pub privileges: Id,
+    /// What it is doing.
+    pub state: State,
+    /// Who waits to send to it.
+    pub callers: List,
+    /// Notifications that it has not received.
+    pub notifications: IdSet,
+    /// Interrupts that the next notification from the hardware tells of.
+    pub irqs_pending: u64,
+    /// The queue that it is in when it can run.
+    pub priority: u8,
+    /// Ticks it may run before its equals have their turn.
+    pub quantum_ticks: u32,
+    /// What is left of them.
+    pub quantum_left: u32,
+    /// Ticks that found it running.
+    pub user_ticks: u64,
+    /// The machine stops when it ends.
+    pub ends_machine: bool,
+    /// Its registers.
+    pub context: M::Context,
+    /// Its memory.
+    pub space: M::Space,
+}
+
+impl<M: Machine> Process<M> {
+    /// Tells whether it waits for a message that `from` could send now.
+    pub(crate) fn would_receive_from(&self, from: Endpoint) -> bool {
+        matches!(self.state, State::Receiving { from: wanted, .. } if wanted == Endpoint::ANY || wanted == from)
+    }
+
+    /// Tells whether it would receive a notification from that source now.
+    pub(crate) fn would_be_notified_by(&self, source: Endpoint) -> bool {
+        self.would_receive_from(source) && !matches!(self.state, State::Receiving { in_sendrec: true, .. })
+    }
+}
+
+/// All processes, in slots.
+pub struct Table<M: Machine> {
+    slots: Vec<Entry<M>>,
+}
+
+struct Entry<M: Machine> {
+    /// The endpoint of the process, or of the slot's next one.
+    endpoint: Endpoint,
+    process: Option<Process<M>>,
+}
+
+impl<M: Machine> Table<M> {
+    /// A table of empty slots.
+    pub(crate) fn new(slots: u16) -> Self {
+        let slots = (0..slots.min(Endpoint::SLOTS))
+            .map(|slot| Entry { endpoint: Endpoint::at_boot(slot), process: None });
+        Self { slots: slots.collect() }
+    }
+
+    /// How many slots there are.
+    #[must_use]
+    pub(crate) const fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The endpoint that the next process of an empty slot gets.
+    pub(crate) fn free_endpoint(&self, slot: Slot) -> Option<Endpoint> {
+        self.slots.get(slot.index()).filter(|entry| entry.process.is_none()).map(|entry| entry.endpoint)
+    }
+
+    /// Puts a process into its slot, which is empty.
+    pub(crate) fn insert(&mut self, slot: Slot, process: Process<M>) {
+        self.slots[slot.index()].process = Some(process);
+    }
+
+    /// Takes a process out; its endpoint is dead from now on.
+    pub(crate) fn remove(&mut self, slot: Slot) -> Option<Process<M>> {
+        let entry = &mut self.slots[slot.index()];
+        let process = entry.process.take()?;
+        entry.endpoint = entry.endpoint.successor();
+        Some(process)
+    }
+
+    /// The process of a slot that is known to hold one.
+    ///
+    /// # Panics
+    /// If it holds none.
+    #[must_use]
+    pub(crate) fn process(&self, slot: Slot) -> &Process<M> {
+        self.slots[slot.index()].process.as_ref().expect("the slot came from a living process")
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn process_mut(&mut self, slot: Slot) -> &mut Process<M> {
+        self.slots[slot.index()].process.as_mut().expect("the slot came from a living process")
+    }
+
+    /// The process of a slot, if there is one.
+    pub(crate) fn get(&self, slot: Slot) -> Option<&Process<M>> {
+        self.slots.get(slot.index())?.process.as_ref()
+    }
+
+    /// Two different living processes.
+    pub(crate) fn pair_mut(&mut self, one: Slot, other: Slot) -> (&mut Process<M>, &mut Process<M>) {
+        let [one, other] = self
+            .slots
+            .get_disjoint_mut([one.index(), other.index()])
+            .expect("nobody exchanges messages with itself");
+        let both = one.process.as_mut().zip(other.process.as_mut());
+        both.expect("the slots came from living processes")
+    }
+
+    /// The slot of a living process.
+    pub(crate) fn find(&self, endpoint: Endpoint) -> Option<Slot> {
+        let slot = Slot(endpoint.slot()?);
+        let entry = self.slots.get(slot.index())?;
+        (entry.endpoint == endpoint && entry.process.is_some()).then_some(slot)
+    }
+
+    /// All living processes.
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Process<M>)> {
+        let numbered = (0..).map(Slot).zip(&self.slots);
+        numbered.filter_map(|(slot, entry)| Some((slot, entry.process.as_ref()?)))
+    }
+
+    /// All living processes, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Process<M>)> {
+        let numbered = (0..).map(Slot).zip(&mut self.slots);
+        numbered.filter_map(|(slot, entry)| Some((slot, entry.process.as_mut()?)))
+    }
+}

@@ -1,0 +1,135 @@
+//! The kernel: hands events from the processor to kernel-core, and its orders back.
+#![no_std]
+#![no_main]
+#![expect(unsafe_code, reason = "the start-up code calls `kernel_main` by its symbol")]
+
+use abi::boot::{Entry, ExitCode};
+use abi::protocols::Level;
+use core::fmt::Write;
+use core::panic::PanicInfo;
+use heap::Heap;
+use kernel_core::image::{BootImage, ImageError};
+use kernel_core::{Kernel, Next, command_line, load};
+use kernel_x86_64::{
+    BootInfo, Console, Context, Event, Hardware, PhysicalMemory, StartInfo, protections, stop,
+};
+use memory_functions as _;
+
+#[global_allocator]
+static HEAP: Heap = Heap::empty();
+
+/// The kernel's memory beside the process table.
+const HEAP_BASE_BYTES: usize = 512 * 1024;
+/// The kernel's memory for each process that there can be.
+const HEAP_BYTES_PER_PROCESS: usize = 1536;
+
+/// Called once by the start-up code, in 64-bit mode, on the kernel's own stack.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_main(start: StartInfo) -> ! {
+    let info = BootInfo::read(start).unwrap_or_else(|problem| refuse(format_args!("start info: {problem}")));
+    let parameters = command_line::parse(info.command_line)
+        .unwrap_or_else(|problem| refuse(format_args!("command line: {problem}")));
+    let heap_bytes = HEAP_BASE_BYTES + usize::from(parameters.processes) * HEAP_BYTES_PER_PROCESS;
+    let Ok(memory) = PhysicalMemory::init(&info, &HEAP, heap_bytes) else {
+        refuse(format_args!("memory: there is none left for the kernel itself"));
+    };
+    let mut kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
+    announce(&mut kernel);
+    if let Err(problem) = start_image(&mut kernel, info.image) {
+        let free = kernel.machine.memory.free_bytes() / 1024;
+        kernel.say(Level::Info, format_args!("{free} KiB of memory are free"));
+        refuse(format_args!("boot image: {problem}"));
+    }
+    run(&mut kernel)
+}
+
+fn announce(kernel: &mut Kernel<Hardware>) {
+    const MIB: u64 = 1 << 20;
+    let (total, free) = (kernel.machine.memory.total_bytes / MIB, kernel.machine.memory.free_bytes() / MIB);
+    kernel.say(
+        Level::Info,
+        format_args!(
+            "Tessera {} on x86-64: {total} MiB of memory, {free} MiB free",
+            env!("CARGO_PKG_VERSION")
+        ),
+    );
+    let mut names = protections();
+    let names: [&str; 5] = core::array::from_fn(|_| names.next().unwrap_or_default());
+    kernel.say(
+        Level::Info,
+        format_args!("protections: {} {} {} {} {}", names[0], names[1], names[2], names[3], names[4]),
+    );
+}
+
+/// Loads the processes of the boot image and gives them their rights.
+fn start_image(kernel: &mut Kernel<Hardware>, bytes: Option<&[u8]>) -> Result<(), ImageError> {
+    let image = BootImage::parse(bytes.ok_or(ImageError::Missing)?)?;
+    for entry in image.entries() {
+        match entry {
+            Entry::Process(process) => start_process(kernel, &image, &process)?,
+            Entry::Pair(pair) => kernel.allow_pair(pair).map_err(ImageError::Right)?,
+            Entry::Ports(ports) => kernel.allow_ports(ports).map_err(ImageError::Right)?,
+            Entry::Irq(irq) => kernel.allow_irq(irq).map_err(ImageError::Right)?,
+        }
+    }
+    Ok(())
+}
+
+fn start_process(
+    kernel: &mut Kernel<Hardware>,
+    image: &BootImage<'_>,
+    process: &abi::boot::Process,
+) -> Result<(), ImageError> {
+    let because = |error| ImageError::Process { process: process.name, error };
+    kernel.check(process).map_err(because)?;
+    let executable = image.executable(process)?;
+    let loaded = load::load(&mut kernel.machine.memory, process, &executable)
+        .map_err(|load::OutOfMemory| ImageError::NoMemory { process: process.name })?;
+    let context = Context::new(loaded.entry, loaded.stack, loaded.start);
+    kernel.add(process, context, loaded.space).map_err(because)?;
+    Ok(())
+}
+
+/// Runs processes until the machine ends.
+fn run(kernel: &mut Kernel<Hardware>) -> ! {
+    loop {
+        let (running, event) = match kernel.next() {
+            Next::Run(slot) => {
+                let (machine, context, space) = kernel.to_run(slot);
+                (Some(slot), machine.run(context, space))
+            }
+            Next::Idle => (None, kernel.machine.wait()),
+            Next::End(code) => stop(code),
+        };
+        match (event, running) {
+            (Event::Trap { number, endpoint }, Some(slot)) => kernel.trap(slot, number, endpoint),
+            (Event::Fault(fault), Some(slot)) => kernel.fault(slot, fault),
+            (Event::Tick, running) => kernel.tick(running),
+            (Event::Interrupt(line), _) => kernel.interrupt(line),
+            (Event::Spurious, _) | (Event::Trap { .. } | Event::Fault(_), None) => {}
+        }
+    }
+}
+
+/// Stops before anything has started, because what the kernel was started with is no good.
+fn refuse(problem: core::fmt::Arguments<'_>) -> ! {
+    // Writing to the console can't fail.
+    let _ = writeln!(Console, "E kernel: cannot start: {problem}");
+    stop(ExitCode::BadImage)
+}
+
+/// A defect of the kernel: says where, and stops.
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let mut console = Console;
+    let _ = write!(console, "\nE kernel: panic: {}", info.message());
+    if let Some(place) = info.location() {
+        let _ = write!(console, " at {place}");
+    }
+    let _ = write!(console, "\nE kernel: stacktrace:");
+    kernel_x86_64::stack_trace(|address| {
+        let _ = write!(console, " {address:#x}");
+    });
+    let _ = writeln!(console);
+    stop(ExitCode::KernelPanic)
+}

@@ -1,0 +1,27 @@
+//! What the kernel does to the processor: start-up, page tables, traps, timers, ports.
+//!
+//! Mechanism only: whom to run and whom to refuse is for kernel-core to say. This crate and no
+//! other part of the kernel has unsafe code; each piece of it stands beside a safe function
+//! that states what it relies on. One processor, interrupts off in ring 0.
+#![no_std]
+#![expect(unsafe_code, reason = "this crate is the kernel's unsafe part")]
+
+mod apic;
+mod boot;
+mod context;
+mod descriptors;
+mod layout;
+mod machine;
+mod memory;
+mod paging;
+mod port;
+mod timer;
+mod trap;
+
+pub use boot::{BootInfo, StartInfo};
+pub use context::Context;
+pub use machine::{Event, Hardware};
+pub use memory::PhysicalMemory;
+pub use paging::{AddressSpace, protections};
+pub use port::{Console, stop};
+pub use trap::stack_trace;

@@ -1,0 +1,185 @@
+//! The machine, as kernel-core sees it.
+
+use crate::apic;
+use crate::context::Context;
+use crate::descriptors;
+use crate::memory::PhysicalMemory;
+use crate::paging::AddressSpace;
+use crate::port;
+use crate::timer::{self, Frequencies};
+use crate::trap::{self, Exit, SYSTEM_CALL};
+use abi::Endpoint;
+use abi::protocols::Width;
+use kernel_core::command_line::Timer;
+use kernel_core::fault::Fault;
+use kernel_core::machine::Machine;
+
+/// The processor, its interrupt controllers, and all of memory.
+#[derive(Debug)]
+pub struct Hardware {
+    /// Memory that nobody uses.
+    pub memory: PhysicalMemory,
+    frequencies: Frequencies,
+    started_at: u64,
+    is_ticking: bool,
+}
+
+/// What ended a stretch of a process, or of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The process asked for an IPC primitive.
+    Trap {
+        /// Which.
+        number: u64,
+        /// Its endpoint.
+        endpoint: Endpoint,
+    },
+    /// The processor refused an instruction of the process.
+    Fault(Fault),
+    /// The clock ticked.
+    Tick,
+    /// A device raised its line.
+    Interrupt(u8),
+    /// Nothing that anybody waits for.
+    Spurious,
+}
+
+impl Hardware {
+    /// Ticks a second.
+    const TICK_HZ: u32 = 1000;
+
+    /// Sets up tables, controllers and timers.
+    #[must_use]
+    pub fn new(memory: PhysicalMemory, timer: Timer) -> Self {
+        descriptors::init();
+        apic::init();
+        let frequencies = Frequencies::find(timer);
+        Self { memory, frequencies, started_at: timer::time_stamp(), is_ticking: false }
+    }
+
+    /// Runs a process until something happens.
+    pub fn run(&mut self, context: &mut Context, space: &AddressSpace) -> Event {
+        if !self.is_ticking {
+            self.is_ticking = true;
+            let count = self.frequencies.apic_timer_hz / u64::from(Self::TICK_HZ);
+            apic::start_timer(u32::try_from(count).unwrap_or(u32::MAX).max(1));
+        }
+        space.load();
+        // SAFETY: the process's own space was just loaded, and `Context` gives its flags and segments only as it made them.
+        let Exit { vector, code } = unsafe { trap::run(context) };
+        match vector {
+            SYSTEM_CALL => Event::Trap { number: context.rax, endpoint: endpoint(context.rdi) },
+            0..32 => Event::Fault(fault(vector, code)),
+            _ => interrupt(vector),
+        }
+    }
+
+    /// Waits until a device interrupts. The clock stands still meanwhile: nobody is there for
+    /// whom it could run out.
+    pub fn wait(&mut self) -> Event {
+        if self.is_ticking {
+            self.is_ticking = false;
+            apic::stop_timer();
+        }
+        interrupt(trap::wait_for_interrupt())
+    }
+}
+
+/// The endpoint in a register: one with more than 32 bits is nobody's.
+fn endpoint(register: u64) -> Endpoint {
+    u32::try_from(register).map_or(Endpoint::NONE, Endpoint::from_bits)
+}
+
+fn fault(vector: u64, code: u64) -> Fault {
+    use kernel_core::fault::Access;
+    const PAGE_FAULT: u64 = 14;
+    if vector != PAGE_FAULT {
+        return Fault::Exception { vector: u8::try_from(vector).unwrap_or(u8::MAX), code };
+    }
+    // Intel SDM 3A, 4.7: bit 1 tells of a write, bit 4 of an instruction fetch.
+    let access = match (code & 1 << 4 != 0, code & 1 << 1 != 0) {
+        (true, _) => Access::Execute,
+        (false, true) => Access::Write,
+        (false, false) => Access::Read,
+    };
+    Fault::Page { address: x86_64::registers::control::Cr2::read_raw(), access }
+}
+
+/// Tells the controller that the interrupt is being dealt with, and what it means.
+fn interrupt(vector: u64) -> Event {
+    let Ok(vector) = u8::try_from(vector) else { return Event::Spurious };
+    let lines = apic::FIRST_LINE..apic::FIRST_LINE + apic::LINES;
+    let event = match vector {
+        apic::TIMER => Event::Tick,
+        vector if lines.contains(&vector) => Event::Interrupt(vector - apic::FIRST_LINE),
+        _ => return Event::Spurious,
+    };
+    apic::end_of_interrupt();
+    event
+}
+
+impl Machine for Hardware {
+    type Context = Context;
+    type Space = AddressSpace;
+
+    fn uptime_ns(&mut self) -> u64 {
+        let counted = u128::from(timer::time_stamp() - self.started_at);
+        u64::try_from(counted * 1_000_000_000 / u128::from(self.frequencies.time_stamp_hz))
+            .unwrap_or(u64::MAX)
+    }
+
+    fn tick_hz(&self) -> u32 {
+        Self::TICK_HZ
+    }
+
+    fn log(&mut self, byte: u8) {
+        port::log(byte);
+    }
+
+    fn read_port(&mut self, port: u16, width: Width) -> u32 {
+        match width {
+            Width::Byte => u32::from(port::read_u8(port)),
+            Width::Word => u32::from(port::read_u16(port)),
+            Width::Long => port::read_u32(port),
+        }
+    }
+
+    fn write_port(&mut self, port: u16, width: Width, value: u32) {
+        let [low, high, ..] = value.to_le_bytes();
+        match width {
+            Width::Byte => port::write_u8(port, low),
+            Width::Word => port::write_u16(port, u16::from_le_bytes([low, high])),
+            Width::Long => port::write_u32(port, value),
+        }
+    }
+
+    fn irq_lines(&self) -> u8 {
+        apic::LINES
+    }
+
+    fn set_irq_enabled(&mut self, line: u8, enabled: bool) {
+        apic::set_line(line, enabled);
+    }
+
+    fn release(&mut self, space: Self::Space) {
+        space.release(&mut self.memory);
+    }
+
+    fn trace(&self, context: &Context, space: &Self::Space, visit: &mut dyn FnMut(u64)) {
+        let mut frame = context.rbp;
+        for _ in 0..64 {
+            let Some((next, address)) = space.read_u64(frame).zip(space.read_u64(frame.wrapping_add(8)))
+            else {
+                return;
+            };
+            if address == 0 {
+                return;
+            }
+            visit(address);
+            if next <= frame {
+                return;
+            }
+            frame = next;
+        }
+    }
+}

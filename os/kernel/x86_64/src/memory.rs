@@ -1,0 +1,147 @@
+//! Physical memory: what there is, and who has which page.
+
+use crate::boot::{BootInfo, Range};
+use crate::layout::{self, direct};
+use crate::paging::{self, AddressSpace, to_usize};
+use kernel_core::elf::Access;
+use kernel_core::frames::Frames;
+use kernel_core::load::{Memory, OutOfMemory};
+use x86_64::PhysAddr;
+
+/// A page of memory that its holder alone uses.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Frame(usize);
+
+impl Frame {
+    /// Its physical address.
+    pub(crate) fn address(&self) -> PhysAddr {
+        PhysAddr::new(self.0 as u64 * 4096)
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8; 4096] {
+        let pointer = core::ptr::with_exposed_provenance_mut(to_usize(direct(self.address()).as_u64()));
+        // SAFETY: `PhysicalMemory` hands a frame out once, and the direct map holds all of memory.
+        unsafe { &mut *pointer }
+    }
+
+    /// Gives up the value; whoever stores the address owns the frame.
+    pub(crate) fn into_address(self) -> PhysAddr {
+        self.address()
+    }
+
+    /// Takes a frame up again.
+    ///
+    /// # Safety
+    /// The address must come from [`Frame::into_address`], and nobody may use it any longer.
+    pub(crate) unsafe fn from_address(address: PhysAddr) -> Self {
+        Self(to_usize(address.as_u64() / 4096))
+    }
+}
+
+/// All memory that nobody uses.
+#[derive(Debug)]
+pub struct PhysicalMemory {
+    frames: Frames<'static>,
+    /// Bytes that the machine has.
+    pub total_bytes: u64,
+}
+
+impl PhysicalMemory {
+    /// Finds out what memory there is, replaces the start-up page tables, and sets up the heap.
+    ///
+    /// # Errors
+    /// If there is not even memory for that.
+    pub fn init(info: &BootInfo, heap: &heap::Heap, heap_bytes: usize) -> Result<Self, OutOfMemory> {
+        let mut memory = Self::of(info)?;
+        paging::init(info, &mut memory)?;
+        let pages = heap_bytes.div_ceil(4096);
+        let start = memory.frames.take_run(pages).ok_or(OutOfMemory)?;
+        let address = direct(PhysAddr::new(start as u64 * 4096)).as_u64();
+        // SAFETY: the run was taken for good, is mapped, and this is the heap's only memory.
+        unsafe { heap.init(core::ptr::with_exposed_provenance_mut(to_usize(address)), pages * 4096) };
+        Ok(memory)
+    }
+
+    fn of(info: &BootInfo) -> Result<Self, OutOfMemory> {
+        let usable = info.usable_memory();
+        let end = usable.clone().map(|range| range.end).max().ok_or(OutOfMemory)?;
+        let total_bytes = usable.clone().map(|range| range.end - range.start).sum();
+        let words = Frames::words_for(to_usize(end / 4096));
+        let image = layout::physical_image();
+        let taken = [
+            // The first MiB: QEMU's tables, and the firmware's.
+            Range { start: 0, end: 1 << 20 },
+            Range { start: image.start, end: image.end },
+            info.image_range.unwrap_or(Range { start: 0, end: 0 }),
+        ];
+        let bits = place(usable.clone(), &taken, words as u64 * 8).ok_or(OutOfMemory)?;
+        let pointer =
+            core::ptr::with_exposed_provenance_mut(to_usize(direct(PhysAddr::new(bits.start)).as_u64()));
+        // SAFETY: usable memory below 4 GiB that nothing else is in, as `place` found; reserved below.
+        let mut frames = Frames::new(unsafe { core::slice::from_raw_parts_mut(pointer, words) });
+        for range in usable {
+            frames.give(to_usize(range.start / 4096)..to_usize(range.end / 4096));
+        }
+        for range in taken.into_iter().chain([bits]) {
+            frames.reserve(to_usize(range.start / 4096)..to_usize(range.end.div_ceil(4096)));
+        }
+        Ok(Self { frames, total_bytes })
+    }
+
+    /// Takes a page, zeroed.
+    pub(crate) fn take(&mut self) -> Result<Frame, OutOfMemory> {
+        let mut frame = Frame(self.frames.take().ok_or(OutOfMemory)?);
+        frame.bytes_mut().fill(0);
+        Ok(frame)
+    }
+
+    /// Takes a page back.
+    pub(crate) fn give(&mut self, frame: Frame) {
+        self.frames.give(frame.0..frame.0 + 1);
+    }
+
+    /// Bytes that nobody uses.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.frames.free() as u64 * 4096
+    }
+}
+
+/// Finds room below 4 GiB that overlaps nothing that is taken.
+fn place(usable: impl Iterator<Item = Range>, taken: &[Range], bytes: u64) -> Option<Range> {
+    const MAPPED: u64 = 4 << 30;
+    for range in usable {
+        let mut start = range.start;
+        // Each turn moves past one taken range, so this ends.
+        while let Some(obstacle) = taken.iter().find(|taken| taken.start < start + bytes && start < taken.end)
+        {
+            start = obstacle.end.next_multiple_of(4096);
+        }
+        if start + bytes <= range.end.min(MAPPED) {
+            return Some(Range { start, end: start + bytes });
+        }
+    }
+    None
+}
+
+impl Memory for PhysicalMemory {
+    type Space = AddressSpace;
+
+    fn new_space(&mut self) -> Result<Self::Space, OutOfMemory> {
+        AddressSpace::new(self)
+    }
+
+    fn map(
+        &mut self,
+        space: &mut Self::Space,
+        address: u64,
+        access: Access,
+    ) -> Result<&mut [u8], OutOfMemory> {
+        space.map(self, address, access)
+    }
+
+    fn discard(&mut self, space: Self::Space) {
+        space.release(self);
+    }
+}

@@ -1,0 +1,303 @@
+//! Page tables: the kernel's half, and one lower half per process.
+//!
+//! Nothing that can be written can be executed, in no half. The kernel's half is the same in
+//! all tables: its entries in the root never change after [`init`].
+
+use crate::boot::BootInfo;
+use crate::layout::{self, DEVICES, direct};
+use crate::memory::{Frame, PhysicalMemory};
+use crate::trap;
+use core::sync::atomic::{AtomicU64, Ordering};
+use kernel_core::elf::Access;
+use kernel_core::load::OutOfMemory;
+use x86_64::PhysAddr;
+use x86_64::registers::control::{Cr0, Cr0Flags, Cr3, Cr3Flags, Cr4, Cr4Flags};
+use x86_64::structures::paging::page_table::PageTableEntry;
+use x86_64::structures::paging::{PageTable, PageTableFlags as Flags, PhysFrame};
+
+/// The kernel's own table, from which all others take their upper half.
+static KERNEL_ROOT: AtomicU64 = AtomicU64::new(0);
+
+/// An address or size as this machine's pointers hold it.
+pub(crate) const fn to_usize(value: u64) -> usize {
+    const _: () = assert!(usize::BITS == 64);
+    #[expect(clippy::cast_possible_truncation, reason = "pointers have 64 bits here")]
+    let value = value as usize;
+    value
+}
+
+/// Levels of a walk: the root's entries cover 512 GiB, the last table's 4 KiB.
+const ROOT: u32 = 3;
+const LARGE: u32 = 1;
+const LAST: u32 = 0;
+
+const LARGE_PAGE: u64 = 2 << 20;
+const PAGE: u64 = 4096;
+
+fn index(address: u64, level: u32) -> usize {
+    to_usize(address >> (12 + 9 * level) & 511)
+}
+
+/// A table in the direct map.
+///
+/// # Safety
+/// `address` must be that of a page table that nobody else refers to.
+unsafe fn table<'a>(address: PhysAddr) -> &'a mut PageTable {
+    let pointer = core::ptr::with_exposed_provenance_mut(to_usize(direct(address).as_u64()));
+    // SAFETY: the caller's promise; the direct map holds all of memory.
+    unsafe { &mut *pointer }
+}
+
+/// Finds the entry of an address at `level`, making tables on the way.
+fn entry<'a>(
+    root: &'a mut PageTable,
+    address: u64,
+    level: u32,
+    memory: &mut PhysicalMemory,
+) -> Result<&'a mut PageTableEntry, OutOfMemory> {
+    let user = if address <= kernel_core::elf::USER_END { Flags::USER_ACCESSIBLE } else { Flags::empty() };
+    let mut current = root;
+    for at in (level + 1..=ROOT).rev() {
+        let entry = &mut current[index(address, at)];
+        if entry.is_unused() {
+            entry.set_addr(memory.take()?.into_address(), Flags::PRESENT | Flags::WRITABLE | user);
+        }
+        // SAFETY: the entry of a table that we hold exclusively leads to one that only it leads to.
+        current = unsafe { table(entry.addr()) };
+    }
+    Ok(&mut current[index(address, level)])
+}
+
+/// Replaces the start-up tables by ones that protect the kernel, and turns protections on.
+pub(crate) fn init(info: &BootInfo, memory: &mut PhysicalMemory) -> Result<(), OutOfMemory> {
+    let root = memory.take()?.into_address();
+    // SAFETY: a fresh frame, all zero, is an empty table.
+    let tables = unsafe { table(root) };
+    map_image(tables, memory)?;
+    map_memory(tables, info, memory)?;
+    for register in crate::apic::REGISTERS {
+        let uncached =
+            Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::NO_CACHE | Flags::WRITE_THROUGH;
+        entry(tables, device(register), LAST, memory)?.set_addr(PhysAddr::new(register), uncached);
+    }
+    KERNEL_ROOT.store(root.as_u64(), Ordering::Relaxed);
+    protect();
+    // SAFETY: the new tables map the kernel and its stack where they are.
+    unsafe { load(root) };
+    Ok(())
+}
+
+/// Where the registers at a physical address appear.
+pub(crate) const fn device(address: u64) -> u64 {
+    DEVICES + (address & 0xffff_ffff)
+}
+
+fn map_image(tables: &mut PageTable, memory: &mut PhysicalMemory) -> Result<(), OutOfMemory> {
+    let base = Flags::PRESENT | Flags::GLOBAL;
+    for (part, flags) in [
+        (layout::text(), base),
+        (layout::rodata(), base | Flags::NO_EXECUTE),
+        (layout::data(), base | Flags::NO_EXECUTE | Flags::WRITABLE),
+    ] {
+        for page in (part.start..part.end).step_by(to_usize(PAGE)) {
+            if !trap::guard_pages().any(|guard| guard == page) {
+                entry(tables, page, LAST, memory)?
+                    .set_addr(PhysAddr::new(page - layout::KERNEL_OFFSET), flags);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn map_memory(
+    tables: &mut PageTable,
+    info: &BootInfo,
+    memory: &mut PhysicalMemory,
+) -> Result<(), OutOfMemory> {
+    let flags = Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::GLOBAL;
+    let image = layout::physical_image();
+    for range in info.usable_memory() {
+        let (start, end) = (range.start & !(LARGE_PAGE - 1), range.end.next_multiple_of(LARGE_PAGE));
+        for large in (start..end).step_by(to_usize(LARGE_PAGE)) {
+            let address = direct(PhysAddr::new(large)).as_u64();
+            if large < image.end && image.start < large + LARGE_PAGE {
+                map_memory_around_image(tables, large, flags, memory)?;
+            } else {
+                entry(tables, address, LARGE, memory)?
+                    .set_addr(PhysAddr::new(large), flags | Flags::HUGE_PAGE);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Maps 2 MiB in small pages, without leave to write to the kernel's code and constants.
+fn map_memory_around_image(
+    tables: &mut PageTable,
+    large: u64,
+    flags: Flags,
+    memory: &mut PhysicalMemory,
+) -> Result<(), OutOfMemory> {
+    let constants = layout::physical_constants();
+    for page in (large..large + LARGE_PAGE).step_by(to_usize(PAGE)) {
+        let flags = if constants.contains(page) { flags - Flags::WRITABLE } else { flags };
+        entry(tables, direct(PhysAddr::new(page)).as_u64(), LAST, memory)?
+            .set_addr(PhysAddr::new(page), flags);
+    }
+    Ok(())
+}
+
+/// The protections that the processor has beyond NX and WP, which every x86-64 has.
+fn optional_protections() -> Cr4Flags {
+    // Intel SDM 2A, CPUID leaf 7: EBX bit 7 SMEP, bit 20 SMAP; ECX bit 2 UMIP.
+    let highest = core::arch::x86_64::__cpuid(0).eax;
+    if highest < 7 {
+        return Cr4Flags::empty();
+    }
+    let leaf = core::arch::x86_64::__cpuid_count(7, 0);
+    let mut flags = Cr4Flags::empty();
+    flags.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, leaf.ebx & 1 << 7 != 0);
+    flags.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, leaf.ebx & 1 << 20 != 0);
+    flags.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, leaf.ecx & 1 << 2 != 0);
+    flags
+}
+
+fn protect() {
+    let optional = optional_protections();
+    // SAFETY: the kernel touches no page of a process by the process's own address.
+    unsafe { Cr4::update(|flags| flags.insert(optional | Cr4Flags::PAGE_GLOBAL)) };
+    // SAFETY: the kernel writes to no read-only page.
+    unsafe { Cr0::update(|flags| flags.insert(Cr0Flags::WRITE_PROTECT)) };
+}
+
+/// The names of the protections that are on, read back from the processor.
+pub fn protections() -> impl Iterator<Item = &'static str> {
+    let (cr0, cr4) = (Cr0::read(), Cr4::read());
+    let efer = x86_64::registers::model_specific::Efer::read();
+    [
+        ("nx", efer.contains(x86_64::registers::model_specific::EferFlags::NO_EXECUTE_ENABLE)),
+        ("wp", cr0.contains(Cr0Flags::WRITE_PROTECT)),
+        ("smep", cr4.contains(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION)),
+        ("smap", cr4.contains(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION)),
+        ("umip", cr4.contains(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION)),
+    ]
+    .into_iter()
+    .filter_map(|(name, is_on)| is_on.then_some(name))
+}
+
+/// Loads a root table, unless it is loaded: a load empties the TLB.
+///
+/// # Safety
+/// The table must map the kernel as [`init`] does.
+unsafe fn load(root: PhysAddr) {
+    if Cr3::read().0.start_address() != root {
+        // SAFETY: the caller's promise.
+        unsafe { Cr3::write(PhysFrame::containing_address(root), Cr3Flags::empty()) };
+    }
+}
+
+/// The memory of one process: the lower half of a page table.
+#[derive(Debug)]
+pub struct AddressSpace {
+    root: PhysAddr,
+}
+
+impl AddressSpace {
+    /// A space with nothing in the lower half.
+    pub(crate) fn new(memory: &mut PhysicalMemory) -> Result<Self, OutOfMemory> {
+        let root = memory.take()?.into_address();
+        // SAFETY: a fresh frame, all zero, is an empty table.
+        let own = unsafe { table(root) };
+        // SAFETY: the kernel's table never changes once it is in use, and is not held elsewhere.
+        let kernel = unsafe { table(PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed))) };
+        for index in 256..512 {
+            own[index] = kernel[index].clone();
+        }
+        Ok(Self { root })
+    }
+
+    /// Makes it the one that the processor uses.
+    pub(crate) fn load(&self) {
+        // SAFETY: its upper half is the kernel's.
+        unsafe { load(self.root) };
+    }
+
+    /// Maps a fresh page of the process, zeroed, and gives its bytes.
+    pub(crate) fn map<'a>(
+        &mut self,
+        memory: &'a mut PhysicalMemory,
+        address: u64,
+        access: Access,
+    ) -> Result<&'a mut [u8], OutOfMemory> {
+        let flags = Flags::PRESENT
+            | Flags::USER_ACCESSIBLE
+            | match access {
+                Access::Read => Flags::NO_EXECUTE,
+                Access::Write => Flags::NO_EXECUTE | Flags::WRITABLE,
+                Access::Execute => Flags::empty(),
+            };
+        // SAFETY: the lower half of this table belongs to this value alone.
+        let root = unsafe { table(self.root) };
+        let entry = entry(root, address, LAST, memory)?;
+        assert!(
+            entry.is_unused(),
+            "{address:#x} is mapped already: the loader checked that nothing overlaps"
+        );
+        let frame = memory.take()?.into_address();
+        entry.set_addr(frame, flags);
+        let pointer = core::ptr::with_exposed_provenance_mut(to_usize(direct(frame).as_u64()));
+        // SAFETY: the frame is fresh, and `memory` stays borrowed for as long as the bytes are.
+        Ok(unsafe { core::slice::from_raw_parts_mut(pointer, to_usize(PAGE)) })
+    }
+
+    /// Reads 8 bytes of the process's memory, if they are mapped and aligned.
+    pub(crate) fn read_u64(&self, address: u64) -> Option<u64> {
+        if !address.is_multiple_of(8) || address >= kernel_core::elf::USER_END {
+            return None;
+        }
+        let mut at = self.root;
+        for level in (LAST..=ROOT).rev() {
+            // SAFETY: reads a table of this space, which nobody changes meanwhile.
+            let entry = unsafe { table(at) }[index(address, level)].clone();
+            if !entry.flags().contains(Flags::PRESENT) {
+                return None;
+            }
+            at = entry.addr();
+        }
+        let pointer = direct(at + (address & (PAGE - 1))).as_ptr::<u64>();
+        // SAFETY: a present page of the process; it does not run while the kernel does.
+        Some(unsafe { pointer.read_volatile() })
+    }
+
+    /// Gives all pages and tables back.
+    pub(crate) fn release(self, memory: &mut PhysicalMemory) {
+        let kernel = PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed));
+        if Cr3::read().0.start_address() == self.root {
+            // SAFETY: the kernel's own table maps the kernel.
+            unsafe { load(kernel) };
+        }
+        // SAFETY: no processor uses the table any longer, and this value was its only owner.
+        let root = unsafe { table(self.root) };
+        for entry in root.iter_mut().take(256).filter(|entry| !entry.is_unused()) {
+            release_below(entry.addr(), ROOT - 1, memory);
+        }
+        // SAFETY: as above.
+        memory.give(unsafe { Frame::from_address(self.root) });
+    }
+}
+
+/// Gives back a table of that level, and all that it leads to.
+fn release_below(address: PhysAddr, level: u32, memory: &mut PhysicalMemory) {
+    // SAFETY: a table of the lower half of a space that is being released.
+    let table = unsafe { table(address) };
+    for entry in table.iter().filter(|entry| !entry.is_unused()) {
+        if level > LAST {
+            release_below(entry.addr(), level - 1, memory);
+        } else {
+            // SAFETY: a page that `map` took for this space alone.
+            memory.give(unsafe { Frame::from_address(entry.addr()) });
+        }
+    }
+    // SAFETY: the table itself, which `entry` took.
+    memory.give(unsafe { Frame::from_address(address) });
+}

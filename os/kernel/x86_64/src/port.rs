@@ -1,0 +1,88 @@
+//! Ports, and the few devices that the kernel itself writes to.
+
+use abi::boot::{EXIT_PORT, ExitCode, LOG_PORT};
+use core::fmt;
+use x86_64::instructions::port::Port;
+
+/// Reads a byte from a port.
+pub(crate) fn read_u8(port: u16) -> u8 {
+    // SAFETY: a port access touches no memory of ours; whether the caller may make it was checked by kernel-core.
+    unsafe { Port::new(port).read() }
+}
+
+/// Reads 16 bits from a port.
+pub(crate) fn read_u16(port: u16) -> u16 {
+    // SAFETY: as `read_u8`.
+    unsafe { Port::new(port).read() }
+}
+
+/// Reads 32 bits from a port.
+pub(crate) fn read_u32(port: u16) -> u32 {
+    // SAFETY: as `read_u8`.
+    unsafe { Port::new(port).read() }
+}
+
+/// Writes a byte to a port.
+pub(crate) fn write_u8(port: u16, value: u8) {
+    // SAFETY: as `read_u8`; devices that could write memory are not set up to.
+    unsafe { Port::new(port).write(value) }
+}
+
+/// Writes 16 bits to a port.
+pub(crate) fn write_u16(port: u16, value: u16) {
+    // SAFETY: as `write_u8`.
+    unsafe { Port::new(port).write(value) }
+}
+
+/// Writes 32 bits to a port.
+pub(crate) fn write_u32(port: u16, value: u32) {
+    // SAFETY: as `write_u8`.
+    unsafe { Port::new(port).write(value) }
+}
+
+/// Writes a byte to the log.
+pub(crate) fn log(byte: u8) {
+    write_u8(LOG_PORT, byte);
+}
+
+/// The first serial port and the log at once: for messages before there is a terminal driver,
+/// and for last words.
+#[derive(Clone, Copy, Debug)]
+pub struct Console;
+
+impl Console {
+    const DATA: u16 = 0x3f8;
+    const LINE_STATUS: u16 = Self::DATA + 5;
+    const TRANSMITTER_EMPTY: u8 = 0x20;
+    /// A line that takes no byte for so many looks is not there.
+    const PATIENCE: u32 = 100_000;
+
+    fn send(byte: u8) {
+        let is_ready = || read_u8(Self::LINE_STATUS) & Self::TRANSMITTER_EMPTY != 0;
+        if (0..Self::PATIENCE).any(|_| is_ready()) {
+            write_u8(Self::DATA, byte);
+        }
+    }
+}
+
+impl fmt::Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            log(byte);
+            if byte == b'\n' {
+                Self::send(b'\r');
+            }
+            Self::send(byte);
+        }
+        Ok(())
+    }
+}
+
+/// Stops the machine: QEMU exits with [`ExitCode::of_qemu`], another machine halts.
+pub fn stop(code: ExitCode) -> ! {
+    write_u32(EXIT_PORT, code as u32);
+    loop {
+        x86_64::instructions::interrupts::disable();
+        x86_64::instructions::hlt();
+    }
+}

@@ -1,0 +1,68 @@
+//! How fast time passes: the frequencies of the time-stamp counter and of the APIC's timer.
+
+use crate::apic::{self, Register};
+use crate::port;
+use core::arch::x86_64::{__cpuid, _rdtsc};
+use kernel_core::command_line::Timer;
+
+/// Counts a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frequencies {
+    pub(crate) time_stamp_hz: u64,
+    pub(crate) apic_timer_hz: u64,
+}
+
+/// Reads the time-stamp counter.
+pub(crate) fn time_stamp() -> u64 {
+    // SAFETY: every x86-64 has the counter, and reading it has no effect.
+    unsafe { _rdtsc() }
+}
+
+impl Frequencies {
+    /// Both count nanoseconds under QEMU's TCG; with `-icount shift=0`, instructions.
+    const TCG: Self = Self { time_stamp_hz: 1_000_000_000, apic_timer_hz: 1_000_000_000 };
+
+    /// Finds out.
+    pub(crate) fn find(how: Timer) -> Self {
+        match how {
+            Timer::Auto if is_tcg() => Self::TCG,
+            Timer::Auto | Timer::Measured => Self::measure(),
+        }
+    }
+
+    /// Compares with 10 ms of the interval timer (Intel 8254), whose frequency never differs.
+    fn measure() -> Self {
+        const HZ: u32 = 1_193_182;
+        const SHARE: u32 = 100;
+        let counts = HZ / SHARE;
+        apic::count_freely();
+        // Channel 2, gated by port 0x61 and silent: mode 0 raises its output when it is done.
+        port::write_u8(0x61, port::read_u8(0x61) & !2 | 1);
+        port::write_u8(0x43, 0b1011_0000);
+        let [low, high, ..] = counts.to_le_bytes();
+        port::write_u8(0x42, low);
+        port::write_u8(0x42, high);
+        let (time_stamp_start, apic_start) = (time_stamp(), apic::read(Register::TimerCurrent));
+        while port::read_u8(0x61) & 0x20 == 0 {
+            core::hint::spin_loop();
+        }
+        let (time_stamp_end, apic_end) = (time_stamp(), apic::read(Register::TimerCurrent));
+        apic::stop_timer();
+        let per_second = |counted: u64| (counted * u64::from(HZ) / u64::from(counts)).max(1);
+        Self {
+            time_stamp_hz: per_second(time_stamp_end - time_stamp_start),
+            apic_timer_hz: per_second(u64::from(apic_start.wrapping_sub(apic_end))),
+        }
+    }
+}
+
+/// Tells whether the processor is emulated by QEMU (CPUID leaf 0x4000_0000: `TCGTCGTCGTCG`).
+fn is_tcg() -> bool {
+    const HAS_HYPERVISOR: u32 = 1 << 31;
+    if __cpuid(1).ecx & HAS_HYPERVISOR == 0 {
+        return false;
+    }
+    let leaf = __cpuid(0x4000_0000);
+    [leaf.ebx, leaf.ecx, leaf.edx]
+        == [u32::from_le_bytes(*b"TCGT"), u32::from_le_bytes(*b"CGTC"), u32::from_le_bytes(*b"GTCG")]
+}

@@ -1,0 +1,409 @@
+//! The way into a process, and the ways out of it.
+//!
+//! [`run`] looks like a call: it gives the processor to a process and returns when that process
+//! traps, faults or is interrupted. Underneath, the ways out save the process's registers in its
+//! [`Context`] and take up the kernel's stack where [`run`] left it.
+//!
+//! An exception in the kernel itself is a defect and ends in a panic. An interrupt reaches the
+//! kernel only while it waits in [`wait_for_interrupt`].
+
+use crate::context::{Context, FloatState};
+use core::arch::{asm, global_asm};
+use core::mem::offset_of;
+use x86_64::VirtAddr;
+
+/// Why [`run`] returned: a vector, or [`SYSTEM_CALL`].
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Exit {
+    pub(crate) vector: u64,
+    /// The error code that the processor gave, or 0.
+    pub(crate) code: u64,
+}
+
+/// Stands for the `syscall` instruction where vectors stand.
+pub(crate) const SYSTEM_CALL: u64 = 256;
+
+const STACK_SIZE: usize = 32 * 1024;
+const PAGE: usize = 4096;
+
+/// A stack above a page that is never mapped.
+#[repr(C, align(4096))]
+struct Stack {
+    guard: [u8; PAGE],
+    bytes: [u8; STACK_SIZE],
+}
+
+impl Stack {
+    const EMPTY: Self = Self { guard: [0; PAGE], bytes: [0; STACK_SIZE] };
+}
+
+/// The kernel's own stack, then those of the vectors.
+#[repr(C)]
+struct Stacks {
+    kernel: Stack,
+    vectors: [Stack; VECTOR_STACKS],
+}
+
+/// Which stack a vector runs on: all others share the first one.
+const VECTOR_STACKS: usize = 5;
+const DEBUG: u8 = 1;
+const NMI: u8 = 2;
+const BREAKPOINT: u8 = 3;
+const DOUBLE_FAULT: u8 = 8;
+const MACHINE_CHECK: u8 = 18;
+
+static mut STACKS: Stacks = Stacks { kernel: Stack::EMPTY, vectors: [Stack::EMPTY; VECTOR_STACKS] };
+
+/// The tops of the stacks that vectors run on.
+pub(crate) fn interrupt_stacks() -> [VirtAddr; VECTOR_STACKS] {
+    let first = (&raw const STACKS).addr() + size_of::<Stack>();
+    core::array::from_fn(|index| VirtAddr::new((first + (index + 1) * size_of::<Stack>()) as u64))
+}
+
+/// The pages below each stack.
+pub(crate) fn guard_pages() -> impl Iterator<Item = u64> {
+    let first = (&raw const STACKS).addr();
+    (0..=VECTOR_STACKS).map(move |index| (first + index * size_of::<Stack>()) as u64)
+}
+
+/// Index of the stack that a vector runs on.
+pub(crate) const fn stack_of(vector: u8) -> u8 {
+    match vector {
+        DEBUG | BREAKPOINT => 1,
+        NMI => 2,
+        DOUBLE_FAULT => 3,
+        MACHINE_CHECK => 4,
+        _ => 0,
+    }
+}
+
+/// The lowest ring that may raise a vector by an instruction: `int3` and `into` are for programs.
+pub(crate) const fn level_of(vector: u8) -> u8 {
+    match vector {
+        BREAKPOINT | 4 => 3,
+        _ => 0,
+    }
+}
+
+/// A gate of the interrupt table.
+pub(crate) struct Gate {
+    pub(crate) vector: u8,
+    pub(crate) stack: u8,
+    pub(crate) level: u8,
+}
+
+// The entries are 16 bytes each, so that the gate of a vector can be computed.
+global_asm!(
+    r#"
+.section .text.trap,"ax",@progbits
+.balign 16
+.globl vector_entries
+vector_entries:
+.set vector, 0
+.rept 256
+    .balign 16
+    .if (vector == 8) | ((vector >= 10) & (vector <= 14)) | (vector == 17) | (vector == 21) | (vector == 29) | (vector == 30)
+    .else
+    push 0
+    .endif
+    push vector
+    jmp vector_common
+    .set vector, vector + 1
+.endr
+
+# On the stack: vector, error code, rip, cs, rflags, rsp, ss.
+.type vector_common,@function
+vector_common:
+    .cfi_startproc
+    .cfi_signal_frame
+    .cfi_def_cfa rsp, 24
+    .cfi_offset rip, -8
+    test byte ptr [rsp + 24], 3
+    jz 3f
+
+    # From a process: save all of it.
+    push rax
+    mov rax, [rip + current]
+    mov [rax + {r15}], r15
+    mov [rax + {r14}], r14
+    mov [rax + {r13}], r13
+    mov [rax + {r12}], r12
+    mov [rax + {r11}], r11
+    mov [rax + {r10}], r10
+    mov [rax + {r9}], r9
+    mov [rax + {r8}], r8
+    mov [rax + {rdi}], rdi
+    mov [rax + {rsi}], rsi
+    mov [rax + {rbp}], rbp
+    mov [rax + {rbx}], rbx
+    mov [rax + {rdx}], rdx
+    mov [rax + {rcx}], rcx
+    pop rcx
+    mov [rax + {rax}], rcx
+    fxsave64 [rax + {float}]
+    mov rcx, [rsp + 16]
+    mov [rax + {rip}], rcx
+    mov rcx, [rsp + 32]
+    mov [rax + {rflags}], rcx
+    mov rcx, [rsp + 40]
+    mov [rax + {rsp}], rcx
+    mov rax, [rsp]
+    mov rdx, [rsp + 8]
+    mov rsp, [rip + kernel_rsp]
+    push 2
+    popfq
+    jmp leave_process
+
+    # From the kernel. An interrupt ends its wait; anything else is a defect.
+3:  cmp qword ptr [rsp], 32
+    jb 4f
+    push rax
+    mov rax, [rsp + 8]
+    mov [rip + waited_for], rax
+    pop rax
+    add rsp, 16
+    and qword ptr [rsp + 16], -513      # interrupts stay off after the return
+    iretq
+
+4:  push rax
+    push rcx
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    cld
+    lea rdi, [rsp + 72]
+    mov rsi, rbp
+    sub rsp, 512+8
+    and rsp, -16
+    call kernel_exception
+    ud2
+    .cfi_endproc
+.size vector_common, .-vector_common
+
+# A process's `syscall`: rip in rcx, rflags in r11, and no stack of ours yet.
+.type system_call,@function
+.globl system_call
+system_call:
+    .cfi_startproc
+    .cfi_undefined rip
+    mov [rip + user_rsp], rsp
+    mov rsp, [rip + current]
+    mov [rsp + {rip}], rcx
+    mov [rsp + {rflags}], r11
+    mov [rsp + {rax}], rax
+    mov [rsp + {rdi}], rdi
+    mov [rsp + {rbx}], rbx
+    mov [rsp + {rbp}], rbp
+    mov [rsp + {r12}], r12
+    mov [rsp + {r13}], r13
+    mov [rsp + {r14}], r14
+    mov [rsp + {r15}], r15
+    mov rax, [rip + user_rsp]
+    mov [rsp + {rsp}], rax
+    movaps [rsp + {float} + {message}], xmm0
+    movaps [rsp + {float} + {message} + 16], xmm1
+    movaps [rsp + {float} + {message} + 32], xmm2
+    movaps [rsp + {float} + {message} + 48], xmm3
+    movaps [rsp + {float} + {message} + 64], xmm4
+    movaps [rsp + {float} + {message} + 80], xmm5
+    movaps [rsp + {float} + {message} + 96], xmm6
+    movaps [rsp + {float} + {message} + 112], xmm7
+    stmxcsr [rsp + {float} + {mxcsr}]
+    fnstcw [rsp + {float}]
+    mov dword ptr [rsp + {float} + 2], 0    # the ABI says: an empty register stack
+    mov rsp, [rip + kernel_rsp]
+    mov eax, {system_call}
+    .cfi_endproc
+
+# Takes up the kernel's stack as `enter_process` left it; rax and rdx are the result.
+leave_process:
+    .cfi_startproc
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    pop rbp
+    ret
+    .cfi_endproc
+.size system_call, .-system_call
+
+# extern "C" fn enter_process(context: *mut Context) -> Exit
+.type enter_process,@function
+.globl enter_process
+enter_process:
+    .cfi_startproc
+    push rbp
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    mov [rip + kernel_rsp], rsp
+    mov [rip + current], rdi
+    fxrstor64 [rdi + {float}]
+    mov rsp, rdi
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rbp
+    pop rbx
+    pop rdx
+    pop rcx
+    pop rax
+    iretq
+    .cfi_endproc
+.size enter_process, .-enter_process
+
+.section .bss.trap,"aw",@nobits
+.balign 8
+current: .skip 8
+kernel_rsp: .skip 8
+user_rsp: .skip 8
+.globl waited_for
+waited_for: .skip 8
+
+.globl kernel_stack_top
+.set kernel_stack_top, {stacks} + {stack_size}
+.text
+"#,
+    r15 = const offset_of!(Context, r15),
+    r14 = const offset_of!(Context, r14),
+    r13 = const offset_of!(Context, r13),
+    r12 = const offset_of!(Context, r12),
+    r11 = const offset_of!(Context, r11),
+    r10 = const offset_of!(Context, r10),
+    r9 = const offset_of!(Context, r9),
+    r8 = const offset_of!(Context, r8),
+    rdi = const offset_of!(Context, rdi),
+    rsi = const offset_of!(Context, rsi),
+    rbp = const offset_of!(Context, rbp),
+    rbx = const offset_of!(Context, rbx),
+    rdx = const offset_of!(Context, rdx),
+    rcx = const offset_of!(Context, rcx),
+    rax = const offset_of!(Context, rax),
+    rip = const offset_of!(Context, rip),
+    rflags = const offset_of!(Context, rflags),
+    rsp = const offset_of!(Context, rsp),
+    float = const offset_of!(Context, float),
+    message = const FloatState::MESSAGE,
+    mxcsr = const FloatState::MXCSR,
+    system_call = const SYSTEM_CALL,
+    stacks = sym STACKS,
+    stack_size = const size_of::<Stack>(),
+);
+
+unsafe extern "C" {
+    static vector_entries: u8;
+    static system_call: u8;
+    static mut waited_for: u64;
+    fn enter_process(context: *mut Context) -> Exit;
+}
+
+/// Where the gate of a vector leads.
+pub(crate) fn entry_of(vector: u8) -> VirtAddr {
+    VirtAddr::new((&raw const vector_entries).addr() as u64 + u64::from(vector) * 16)
+}
+
+/// Where `syscall` leads.
+pub(crate) fn system_call_entry() -> VirtAddr {
+    VirtAddr::new((&raw const system_call).addr() as u64)
+}
+
+/// Runs a process until it traps, faults or is interrupted.
+///
+/// # Safety
+/// Its address space must be loaded, and its segments and flags must be those of ring 3.
+pub(crate) unsafe fn run(context: &mut Context) -> Exit {
+    // SAFETY: the context is ours alone while the process runs; the rest is the caller's promise.
+    unsafe { enter_process(context) }
+}
+
+/// Halts the processor until a device interrupts; gives the vector.
+pub(crate) fn wait_for_interrupt() -> u64 {
+    // SAFETY: the kernel runs on one processor, and interrupts are off here.
+    unsafe { waited_for = 0 };
+    // SAFETY: the interrupt's handler touches nothing but `waited_for`, and leaves interrupts off.
+    unsafe { asm!("sti", "hlt", "cli") };
+    // SAFETY: interrupts are off again.
+    unsafe { waited_for }
+}
+
+/// What the processor pushed, and the two words before it.
+#[repr(C)]
+struct ExceptionFrame {
+    vector: u64,
+    code: u64,
+    rip: u64,
+    cs: u64,
+    rflags: u64,
+    rsp: u64,
+    ss: u64,
+}
+
+/// An exception in the kernel.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_exception(frame: &ExceptionFrame, rbp: u64) -> ! {
+    let address = x86_64::registers::control::Cr2::read_raw();
+    let ExceptionFrame { vector, code, rip, rsp, .. } = *frame;
+    FAULTED_AT.set(Some((rip, rbp)));
+    panic!("exception {vector} (code {code:#x}) at {rip:#x}, stack {rsp:#x}, address {address:#x}");
+}
+
+/// Where the kernel was when an exception struck it, for its stack trace.
+struct FaultedAt(core::cell::Cell<Option<(u64, u64)>>);
+// SAFETY: there is one processor, and interrupts are off in the kernel.
+unsafe impl Sync for FaultedAt {}
+
+impl FaultedAt {
+    fn set(&self, at: Option<(u64, u64)>) {
+        self.0.set(at);
+    }
+}
+
+static FAULTED_AT: FaultedAt = FaultedAt(core::cell::Cell::new(None));
+
+/// Calls `visit` with the return addresses on the kernel's stack, innermost first.
+pub fn stack_trace(mut visit: impl FnMut(u64)) {
+    let mut frame: u64;
+    if let Some((rip, rbp)) = FAULTED_AT.0.get() {
+        visit(rip);
+        frame = rbp;
+    } else {
+        // SAFETY: reads a register.
+        unsafe { asm!("mov {}, rbp", out(reg) frame, options(nomem, nostack, preserves_flags)) };
+    }
+    let stacks = (&raw const STACKS).addr() as u64;
+    let stacks = stacks..stacks + size_of::<Stacks>() as u64 - 15;
+    for _ in 0..64 {
+        if !stacks.contains(&frame)
+            || !frame.is_multiple_of(8)
+            || guard_pages().any(|guard| frame & !4095 == guard)
+        {
+            return;
+        }
+        let at = core::ptr::with_exposed_provenance::<[u64; 2]>(crate::paging::to_usize(frame));
+        // SAFETY: an aligned address inside one of the kernel's stacks, above its guard page.
+        let [next, address] = unsafe { at.read() };
+        if address == 0 {
+            return;
+        }
+        visit(address);
+        if next <= frame {
+            return;
+        }
+        frame = next;
+    }
+}

@@ -1,0 +1,89 @@
+//! The service framework (SEF): the loop that every service runs.
+//!
+//! A service implements [`Service`] and calls [`run`] from its `main`. The framework receives,
+//! tells notifications from requests, and sends the answers; a service never receives by itself,
+//! so what the system has to say to a service always finds the framework listening.
+#![no_std]
+#![forbid(unsafe_code)]
+
+use abi::ipc::Primitive;
+use abi::notification::Notification;
+use abi::protocols::{Level, kernel};
+use abi::{Answer, Callers, Endpoint, Errno, Message, Name};
+use core::fmt::Write;
+
+pub use sys::{call, kernel_call};
+
+/// Who a service is.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// Its endpoint.
+    pub endpoint: Endpoint,
+    /// Its name.
+    pub name: Name,
+    /// Its class.
+    pub class: Callers,
+}
+
+/// What a service does.
+pub trait Service {
+    /// Carries out a request: usually its protocol's `dispatch`. `None` if it is answered later,
+    /// by [`reply`].
+    fn request(&mut self, message: &Message) -> Option<Answer>;
+
+    /// Learns of a notification: an interrupt, an alarm, another service's event.
+    fn notification(&mut self, source: Endpoint, notification: Notification) {
+        let _ = (source, notification);
+    }
+}
+
+/// Starts a service and runs it for ever.
+///
+/// # Panics
+/// If the service can't start: nothing of it would work.
+pub fn run<S: Service>(start: impl FnOnce(Identity) -> Result<S, Errno>) -> ! {
+    let identity = identity().expect("every service may ask who it is");
+    let mut service = start(identity).unwrap_or_else(|error| panic!("cannot start: {error}"));
+    loop {
+        let (message, status) = sys::receive(Endpoint::ANY).expect("receiving from anybody can't fail");
+        match status.primitive() {
+            Some(Primitive::Notify) if status.is_from_kernel() => {
+                if let Some(notification) = Notification::of(&message) {
+                    service.notification(message.source, notification);
+                }
+            }
+            Some(Primitive::SendRec) => {
+                if let Some(answer) = service.request(&message) {
+                    reply(answer);
+                }
+            }
+            // Who sends without waiting for an answer would make us wait to give one: nothing
+            // of ours is sent like that, so it is dropped.
+            _ => log(
+                Level::Error,
+                format_args!("dropped a message of {} that expects no answer", message.source),
+            ),
+        }
+    }
+}
+
+/// Asks the kernel who the caller is.
+///
+/// # Errors
+/// `ECALLDENIED` if the caller may not even ask that.
+pub fn identity() -> Result<Identity, Errno> {
+    let kernel::whoami::Reply { endpoint, class, name } = kernel_call(&kernel::whoami::Request {})?;
+    Ok(Identity { endpoint, class, name })
+}
+
+/// Sends an answer to a process that waits for it in `sendrec`, so that sending can't block.
+///
+/// One that has died meanwhile needs no answer.
+pub fn reply(answer: Answer) {
+    let _ = sys::send(answer.to, &answer.message);
+}
+
+/// Writes a line to the kernel's log.
+pub fn log(level: Level, text: core::fmt::Arguments<'_>) {
+    let _ = sys::LogLine(level).write_fmt(text);
+}

@@ -1,0 +1,5 @@
+//! Links the program.
+
+fn main() {
+    link::program();
+}

@@ -1,0 +1,5 @@
+//! Links the server at its own address.
+
+fn main() {
+    link::service();
+}

@@ -1,0 +1,171 @@
+//! What can be typed behind `cargo xtask`.
+
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes (cargo-nextest's, as far as it has them):
+  0    all is well
+  1    something unexpected happened; the message says what
+  2    the arguments are wrong
+  4    no test has such a name
+  100  tests failed, or the program that ran did
+  101  the build failed, or a check of `ci` other than its tests
+  104  the tests can't be listed
+  105  this machine lacks something, such as QEMU
+
+Environment:
+  CI            `test` installs QEMU if it may, and writes no snapshots
+  INSTA_UPDATE  what becomes of snapshots that differ: auto, new, always, no
+  NO_COLOR      no colours
+";
+
+const EXAMPLES: &str = "\
+Examples:
+  cargo xtask test                     build, boot and compare everything
+  cargo xtask test ipc --list          the tests with ipc in their name
+  cargo xtask test --exact hello -j 1  one test
+  cargo insta review                   look at what has changed, accept it or not
+  cargo xtask run                      a console
+  cargo xtask bench ipc --json         measurements
+";
+
+/// Builds Tessera, boots it in QEMU, tests and measures it.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n{EXIT_CODES}"))]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Builds the kernel, the services and a boot image.
+    Build,
+    /// Boots a console on this terminal.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Boots a machine for each guest test, and compares what it does with the reviewed snapshot.
+    #[command(after_help = TEST_EXAMPLES)]
+    Test(Test),
+    /// Measures guests in instructions and in time, and the harness in time.
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(Bench),
+    /// Runs all checks: format, lint, host tests, documentation, guest tests.
+    Ci,
+    /// Tells whether this machine has what is needed, and what to do if not.
+    Doctor,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  cargo xtask run
+  cargo xtask run hello_from_ds --log
+  cargo xtask run -- -m 256M -d int,cpu_reset
+";
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The program to start: a guest test, or the monitor.
+    #[arg(default_value = harness::build::MONITOR)]
+    pub(crate) program: String,
+    /// Show the kernel's log on standard error, and not only in target/tessera/run.log.
+    #[arg(long)]
+    pub(crate) log: bool,
+    /// Install QEMU and gdb if they are missing.
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// Further arguments for QEMU.
+    #[arg(last = true, value_name = "QEMU ARGUMENTS")]
+    pub(crate) qemu: Vec<OsString>,
+}
+
+const TEST_EXAMPLES: &str = "\
+Examples:
+  cargo xtask test                 all of them
+  cargo xtask test ipc tty         those with ipc or tty in their name
+  cargo xtask test F1              those that prove row F1 of the mission
+  cargo xtask test --exact hello   this one
+  INSTA_UPDATE=always cargo xtask test hello   accept what it does now
+
+A failed test prints all that is known of it and the line that repeats it. If only its snapshot
+differs, `cargo insta review` shows the difference.
+
+Exit codes: 0 passed, 4 no test has such a name, 100 tests failed, 101 the build failed,
+104 the tests can't be listed, 105 QEMU is missing.
+";
+
+#[derive(Args)]
+pub(crate) struct Test {
+    /// Parts of names, or rows of the mission; all tests if there are none.
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+    /// Filters are whole names.
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// List the tests and run none.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// How many machines run at a time [default: one for each processor].
+    #[arg(short = 'j', long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+    /// How long a test may take [default: 20, or what the test says].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) timeout: Option<std::time::Duration>,
+    /// Also write a report in JUnit's XML.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Install QEMU and gdb if they are missing.
+    #[arg(long)]
+    pub(crate) install: bool,
+}
+
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  cargo xtask bench
+  cargo xtask bench ipc.round_trip boot --json
+
+Instructions are counted, so they are exact. Times are medians of several runs.
+";
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Parts of names of figures; all of them if there are none.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// One JSON object a line: name, and instructions or ns (with runs, min and max) or both.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Install QEMU and gdb if they are missing.
+    #[arg(long)]
+    pub(crate) install: bool,
+}
+
+fn seconds(text: &str) -> Result<std::time::Duration, String> {
+    let wrong = || "write seconds, as in 5 or 0.5".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    let duration = std::time::Duration::try_from_secs_f64(seconds).map_err(|_| wrong())?;
+    // More would overflow the clock, and nobody waits so long.
+    if duration.is_zero() || duration.as_secs() > 86_400 { Err(wrong()) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_make_sense() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn timeouts_are_seconds() {
+        assert_eq!(seconds("0.5"), Ok(std::time::Duration::from_millis(500)));
+        for wrong in ["", "x", "0", "-1", "nan", "inf", "1e30", "100000"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

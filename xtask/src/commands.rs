@@ -1,0 +1,220 @@
+//! The commands.
+
+use crate::arguments::{Bench, Run, Test};
+use crate::exit::{Exit, ListingFailed};
+use anyhow::{Context, Result};
+use harness::build::{self, MONITOR};
+use harness::doctor::Found;
+use harness::machine::interactive::{Ended, Session};
+use harness::project::Project;
+use harness::report::terminal::Terminal;
+use harness::report::{Style, failures, junit};
+use harness::run::{Match, Tools, Verdict, Workshop, image_with, scenarios, select};
+use harness::scenario::{Kind, Scenario};
+use harness::suite;
+use harness::tools::{self, Permission};
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::time::Instant;
+
+fn project() -> Result<Project> {
+    // Where the sources are, wherever the user is.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("failed to find the project's root")?;
+    Project::at(root)
+}
+
+/// `cargo xtask build`
+pub(crate) fn build() -> Result<Exit> {
+    let project = project()?;
+    let system = build::system(&project)?;
+    let built = build::build(&project, &system)?;
+    let image = project.artefacts()?.join("boot.img");
+    let archive = image_with(&project, &system, &built, MONITOR)?;
+    std::fs::write(&image, archive).with_context(|| format!("failed to write {}", image.display()))?;
+    let services = built.services.iter().map(|(name, path)| (name.as_str(), path.as_path()));
+    let files = [("kernel", built.kernel.as_path())].into_iter().chain(services);
+    let files = files.chain([(MONITOR, built.monitor.as_path()), ("boot image", &image)]);
+    let mut out = std::io::stdout().lock();
+    for (name, path) in files {
+        let size = path.metadata().with_context(|| format!("failed to read {}", path.display()))?.len();
+        writeln!(out, "{name:>12} {:>7} KiB  {}", size.div_ceil(1024), project.shorten(path).display())?;
+    }
+    writeln!(out, "{:>12} {:>7} programs", "guest tests", built.guest_tests.len())?;
+    Ok(Exit::Good)
+}
+
+/// `cargo xtask run`
+pub(crate) fn run(arguments: &Run) -> Result<Exit> {
+    let project = project()?;
+    let qemu = tools::qemu(permission(arguments.install))?;
+    let system = build::system(&project)?;
+    let built = build::build(&project, &system)?;
+    let image = project.artefacts()?.join("run.img");
+    let archive = image_with(&project, &system, &built, &arguments.program)?;
+    std::fs::write(&image, archive).with_context(|| format!("failed to write {}", image.display()))?;
+    let log = if arguments.log { "/dev/stderr".into() } else { project.artefacts()?.join("run.log") };
+    let is_person = std::io::stdin().is_terminal();
+    if is_person {
+        eprintln!("Ctrl-A X closes the machine, Ctrl-A H lists more. The kernel's log: {}", log.display());
+    }
+    let session = Session {
+        qemu: &qemu,
+        launcher: &launcher()?,
+        kernel: &built.kernel,
+        image: &image,
+        log: &log,
+        arguments: &arguments.qemu,
+    };
+    let ended = session.run()?;
+    if is_person || ended != Ended::ByUser {
+        eprintln!("{ended}");
+    }
+    Ok(if ended.is_good() { Exit::Good } else { Exit::TestsFailed })
+}
+
+/// `cargo xtask test`
+pub(crate) fn test(arguments: &Test) -> Result<Exit> {
+    let project = project()?;
+    with_insta_settings(&project)?;
+    let started = Instant::now();
+    let system = build::system(&project)?;
+    let how = if arguments.exact { Match::Exact } else { Match::Part };
+    let listed = |scenarios: Result<Vec<Scenario>>| -> Result<Vec<Scenario>> {
+        Ok(select(scenarios.context(ListingFailed)?, Kind::Test, &arguments.filters, how))
+    };
+    if arguments.list {
+        let built = build::build(&project, &system)?;
+        let tests = listed(scenarios(&project, &built))?;
+        list(&tests)?;
+        return Ok(if tests.is_empty() { no_tests(&arguments.filters) } else { Exit::Good });
+    }
+    let qemu = tools::qemu(permission(arguments.install))?;
+    let built = build::build(&project, &system)?;
+    let workshop = Workshop::open(project, system, built, Tools { qemu, launcher: launcher()? })?;
+    let tests = listed(workshop.scenarios())?;
+    if tests.is_empty() {
+        return Ok(no_tests(&arguments.filters));
+    }
+    let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
+    let mut terminal = Terminal::new(std::io::stdout(), Style::of_stdout());
+    terminal.start(tests.len(), jobs.min(tests.len()))?;
+    let mut written = Ok(());
+    let options = suite::Options { jobs, limit: arguments.timeout };
+    let outcomes = suite::run(&workshop, &tests, options, |outcome| {
+        if written.is_ok() {
+            written = terminal.outcome(outcome);
+        }
+    });
+    written?;
+    terminal.end(&outcomes, started.elapsed())?;
+    failures::write(&workshop.project.artefacts()?.join("failures"), &outcomes)?;
+    if let Some(path) = &arguments.junit {
+        junit::write(path, &outcomes)?;
+    }
+    let all_passed = outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed);
+    Ok(if all_passed { Exit::Good } else { Exit::TestsFailed })
+}
+
+fn list(tests: &[Scenario]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for test in tests {
+        match test.rows.as_slice() {
+            [] => writeln!(out, "{}", test.name)?,
+            rows => writeln!(out, "{:<32} {}", test.name, rows.join(" "))?,
+        }
+    }
+    Ok(())
+}
+
+fn no_tests(filters: &[String]) -> Exit {
+    if filters.is_empty() {
+        eprintln!("there are no tests: add one to fixtures/guest/examples");
+    } else {
+        eprintln!("no test is called {}: `cargo xtask test --list` lists them", filters.join(" or "));
+    }
+    Exit::NoTests
+}
+
+/// `cargo xtask bench`
+pub(crate) fn bench(arguments: &Bench) -> Result<Exit> {
+    let project = project()?;
+    let qemu = tools::qemu(permission(arguments.install))?;
+    let system = build::system(&project)?;
+    let built = build::build(&project, &system)?;
+    let workshop = Workshop::open(project, system, built, Tools { qemu, launcher: launcher()? })?;
+    if !arguments.json {
+        println!("{}", harness::bench::heading());
+    }
+    let results = harness::bench::run(&workshop, &arguments.names, |figure| {
+        println!("{}", if arguments.json { figure.to_json() } else { figure.to_row() });
+    })?;
+    for failure in &results.failures {
+        eprintln!("error: {failure:#}");
+    }
+    if results.figures.is_empty() && results.failures.is_empty() {
+        eprintln!("no figure is called {}: `cargo xtask bench` shows all", arguments.names.join(" or "));
+        return Ok(Exit::NoTests);
+    }
+    // With names, a failure may be one of a program that has none of them.
+    let is_complete =
+        results.failures.is_empty() || (!arguments.names.is_empty() && !results.figures.is_empty());
+    Ok(if is_complete { Exit::Good } else { Exit::TestsFailed })
+}
+
+/// `cargo xtask ci`
+pub(crate) fn ci() -> Result<Exit> {
+    let finished = harness::ci::run(&project()?, &launcher()?)?;
+    let failed: Vec<_> = finished.iter().filter(|step| !step.status.success()).collect();
+    Ok(match failed.as_slice() {
+        [] => Exit::Good,
+        [only] if only.name == harness::ci::GUEST_TESTS && only.status.code() == Some(105) => Exit::SetUp,
+        steps if steps.iter().all(|step| step.is_test()) => Exit::TestsFailed,
+        _ => Exit::ChecksFailed,
+    })
+}
+
+/// `cargo xtask doctor`
+pub(crate) fn doctor() -> Result<Exit> {
+    let style = Style::of_stdout();
+    let checks = harness::doctor::examine(&project()?);
+    let mut out = std::io::stdout().lock();
+    for check in &checks {
+        match &check.found {
+            Found::Good(text) => writeln!(out, "{} {:<16} {text}", style.good("  ok"), check.subject)?,
+            Found::Note(text) => writeln!(out, "{} {:<16} {text}", style.bold("note"), check.subject)?,
+            Found::Bad { problem, remedy } => {
+                writeln!(out, "{} {:<16} {problem}\n{:22}{remedy}", style.bad(" bad"), check.subject, "")?;
+            }
+        }
+    }
+    let is_healthy = checks.iter().all(harness::doctor::Check::is_good);
+    writeln!(out, "{}", if is_healthy { "all is well" } else { "something is missing, see above" })?;
+    Ok(if is_healthy { Exit::Good } else { Exit::SetUp })
+}
+
+fn permission(install: bool) -> Permission {
+    if install { Permission::Given } else { Permission::NotAsked }
+}
+
+/// This very program, which is also what machines are started through.
+fn launcher() -> Result<std::path::PathBuf> {
+    std::env::current_exe().context("failed to find the path of xtask")
+}
+
+/// Insta reads its settings from the environment, and a process can't safely change its own. So
+/// this one starts over with them: no call of cargo for the workspace's root, and no printing,
+/// because the report does that.
+fn with_insta_settings(project: &Project) -> Result<()> {
+    const SETTING: (&str, &str) = ("INSTA_OUTPUT", "none");
+    if std::env::var_os(SETTING.0).is_some_and(|value| value == SETTING.1) {
+        return Ok(());
+    }
+    let mut command = std::process::Command::new(launcher()?);
+    command.args(std::env::args_os().skip(1)).env(SETTING.0, SETTING.1);
+    command.env("INSTA_WORKSPACE_ROOT", project.root());
+    if tools::is_ci() && std::env::var_os("INSTA_UPDATE").is_none() {
+        command.env("INSTA_UPDATE", "no");
+    }
+    Err(command.exec()).context("failed to start xtask over")
+}
