@@ -35,11 +35,13 @@ pub struct List {
 impl List {
     /// The process that has waited longest.
     #[must_use]
+    #[inline]
     pub const fn front(&self) -> Option<Slot> {
         self.head
     }
 
     /// Appends a process, which must be in no queue.
+    #[inline]
     pub fn push_back(&mut self, links: &mut Links, slot: Slot) {
         links.0[slot.index()] = Link { previous: self.tail, next: None };
         match self.tail {
@@ -50,6 +52,7 @@ impl List {
     }
 
     /// Takes a process out, which must be in this queue.
+    #[inline]
     pub fn remove(&mut self, links: &mut Links, slot: Slot) {
         let Link { previous, next } = core::mem::take(&mut links.0[slot.index()]);
         match previous {

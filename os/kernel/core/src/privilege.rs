@@ -52,6 +52,7 @@ impl Notifier {
 
     /// The notifier that an endpoint without a process stands for.
     #[must_use]
+    #[inline]
     pub fn special(endpoint: Endpoint) -> Option<Self> {
         match endpoint {
             Endpoint::CLOCK => Some(Self::Clock),
@@ -61,6 +62,7 @@ impl Notifier {
         }
     }
 
+    #[inline]
     const fn bit(self) -> usize {
         match self {
             Self::Clock => 0,
@@ -84,23 +86,27 @@ const _: () = assert!(Notifier::SPECIALS + Id::LIMIT <= 256);
 
 impl IdSet {
     /// Adds a member.
+    #[inline]
     pub fn insert(&mut self, member: Notifier) {
         self.0[member.bit() / 64] |= 1 << (member.bit() % 64);
     }
 
     /// Takes a member out.
+    #[inline]
     pub fn remove(&mut self, member: Notifier) {
         self.0[member.bit() / 64] &= !(1 << (member.bit() % 64));
     }
 
     /// Tells whether it is a member.
     #[must_use]
+    #[inline]
     pub const fn contains(&self, member: Notifier) -> bool {
         self.0[member.bit() / 64] & (1 << (member.bit() % 64)) != 0
     }
 
     /// The first member.
     #[must_use]
+    #[inline]
     pub fn first(&self) -> Option<Notifier> {
         let word = self.0.iter().position(|word| *word != 0)?;
         Some(Notifier::from_bit(word * 64 + self.0[word].trailing_zeros() as usize))
@@ -127,12 +133,14 @@ pub struct Privileges {
 impl Privileges {
     /// Tells whether the primitive may be used.
     #[must_use]
+    #[inline]
     pub const fn may_use(&self, primitive: Primitive) -> bool {
         self.traps & primitive.bit() != 0
     }
 
     /// Tells whether the kernel call of that index may be made.
     #[must_use]
+    #[inline]
     pub fn may_call(&self, index: usize) -> bool {
         u32::try_from(index)
             .ok()

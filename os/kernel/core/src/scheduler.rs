@@ -20,6 +20,7 @@ pub(crate) struct Ready {
 
 impl Ready {
     /// Whose turn it is.
+    #[inline]
     pub(crate) const fn first(&self) -> Option<Slot> {
         if self.occupied == 0 {
             return None;
@@ -28,6 +29,7 @@ impl Ready {
     }
 
     /// Appends a process that can run from now on.
+    #[inline]
     pub(crate) fn enter(&mut self, links: &mut Links, slot: Slot, priority: u8) {
         let queue = usize::from(priority);
         self.queues[queue].push_back(links, slot);
@@ -35,6 +37,7 @@ impl Ready {
     }
 
     /// Takes out a process that can't run any longer.
+    #[inline]
     pub(crate) fn leave(&mut self, links: &mut Links, slot: Slot, priority: u8) {
         let queue = usize::from(priority);
         self.queues[queue].remove(links, slot);

@@ -117,22 +117,27 @@ impl Context {
 }
 
 impl kernel_core::machine::Context for Context {
+    #[inline]
     fn message(&self) -> &Message {
         &self.float.message
     }
 
+    #[inline]
     fn message_mut(&mut self) -> &mut Message {
         &mut self.float.message
     }
 
+    #[inline]
     fn set_result(&mut self, result: i32) {
         self.rax = i64::from(result).cast_unsigned();
     }
 
+    #[inline]
     fn set_status(&mut self, status: Status) {
         self.rdx = status.0;
     }
 
+    #[inline]
     fn instruction_pointer(&self) -> u64 {
         self.rip
     }

@@ -58,6 +58,7 @@ impl Hardware {
     }
 
     /// Runs a process until something happens.
+    #[inline]
     pub fn run(&mut self, context: &mut Context, space: &AddressSpace) -> Event {
         if !self.is_ticking {
             self.is_ticking = true;
@@ -86,6 +87,7 @@ impl Hardware {
 }
 
 /// The endpoint in a register: one with more than 32 bits is nobody's.
+#[inline]
 fn endpoint(register: u64) -> Endpoint {
     u32::try_from(register).map_or(Endpoint::NONE, Endpoint::from_bits)
 }

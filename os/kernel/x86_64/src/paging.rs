@@ -189,6 +189,7 @@ pub fn protections() -> impl Iterator<Item = &'static str> {
 ///
 /// # Safety
 /// The table must map the kernel as [`init`] does.
+#[inline]
 unsafe fn load(root: PhysAddr) {
     if Cr3::read().0.start_address() != root {
         // SAFETY: the caller's promise.
@@ -217,6 +218,7 @@ impl AddressSpace {
     }
 
     /// Makes it the one that the processor uses.
+    #[inline]
     pub(crate) fn load(&self) {
         // SAFETY: its upper half is the kernel's.
         unsafe { load(self.root) };

@@ -326,6 +326,7 @@ pub(crate) fn system_call_entry() -> VirtAddr {
 ///
 /// # Safety
 /// Its address space must be loaded, and its segments and flags must be those of ring 3.
+#[inline]
 pub(crate) unsafe fn run(context: &mut Context) -> Exit {
     // SAFETY: the context is ours alone while the process runs; the rest is the caller's promise.
     unsafe { enter_process(context) }

@@ -11,6 +11,7 @@ use core::arch::asm;
 use core::arch::x86_64::__m128i;
 
 /// Makes a trap: the message goes and comes in the message registers.
+#[inline]
 fn trap(primitive: u64, endpoint: u64, message: &mut Message) -> Result<Status, Errno> {
     // SAFETY: both are 128 bytes of integers, aligned to 16.
     let mut words: [__m128i; 8] = unsafe { core::mem::transmute(*message) };
@@ -44,6 +45,7 @@ fn trap(primitive: u64, endpoint: u64, message: &mut Message) -> Result<Status, 
     }
 }
 
+#[inline]
 fn primitive(primitive: Primitive, endpoint: Endpoint, message: &mut Message) -> Result<Status, Errno> {
     trap(primitive as u64, u64::from(endpoint.to_bits()), message)
 }
