@@ -19,15 +19,32 @@ pub(crate) fn time_stamp() -> u64 {
 }
 
 impl Frequencies {
-    /// Both count nanoseconds under QEMU's TCG; with `-icount shift=0`, instructions.
-    const TCG: Self = Self { time_stamp_hz: 1_000_000_000, apic_timer_hz: 1_000_000_000 };
-
     /// Finds out.
     pub(crate) fn find(how: Timer) -> Self {
         match how {
-            Timer::Auto if is_tcg() => Self::TCG,
+            Timer::Auto if is_tcg() => Self::compare(),
             Timer::Auto | Timer::Measured => Self::measure(),
         }
+    }
+
+    /// Compares the time-stamp counter with the APIC's timer, which counts nanoseconds under
+    /// QEMU's TCG. The counter counts instructions with `-icount`, and else the host's cycles.
+    fn compare() -> Self {
+        const APIC_HZ: u64 = 1_000_000_000;
+        const SHARE: u32 = 5_000;
+        let counts = u32::try_from(APIC_HZ).unwrap_or(u32::MAX) / SHARE;
+        apic::count_freely();
+        let (time_stamp_start, start) = (time_stamp(), apic::read(Register::TimerCurrent));
+        let mut counted = 0;
+        while counted < counts {
+            counted = start.wrapping_sub(apic::read(Register::TimerCurrent));
+        }
+        let time_stamps = time_stamp() - time_stamp_start;
+        apic::stop_timer();
+        let measured = time_stamps * APIC_HZ / u64::from(counted);
+        // Reading the timer takes time of its own; what is that close is the same clock.
+        let is_same = measured.abs_diff(APIC_HZ) < APIC_HZ / 1000;
+        Self { time_stamp_hz: if is_same { APIC_HZ } else { measured.max(1) }, apic_timer_hz: APIC_HZ }
     }
 
     /// Compares with 10 ms of the interval timer (Intel 8254), whose frequency never differs.
@@ -43,9 +60,8 @@ impl Frequencies {
         port::write_u8(0x42, low);
         port::write_u8(0x42, high);
         let (time_stamp_start, apic_start) = (time_stamp(), apic::read(Register::TimerCurrent));
-        while port::read_u8(0x61) & 0x20 == 0 {
-            core::hint::spin_loop();
-        }
+        // Without `pause`, on which QEMU spends far more than on a look.
+        while port::read_u8(0x61) & 0x20 == 0 {}
         let (time_stamp_end, apic_end) = (time_stamp(), apic::read(Register::TimerCurrent));
         apic::stop_timer();
         let per_second = |counted: u64| (counted * u64::from(HZ) / u64::from(counts)).max(1);
