@@ -11,6 +11,11 @@ macro_rules! fields {
             $( $(#[$field_doc])* pub $field: $type, )*
         }
 
+        impl $name {
+            /// The fields and their types, by which two builds tell whether they mean the same.
+            pub const LAYOUT: &'static str = concat!(stringify!($name), $(" ", stringify!($field), ": ", stringify!($type)),*);
+        }
+
         impl $crate::Wire for $name {
             const SIZE: usize = 0 $(+ <$type as $crate::Wire>::SIZE)*;
 

@@ -60,7 +60,7 @@ const fn are_disjoint(these: &[CallInfo], those: &[CallInfo]) -> bool {
     true
 }
 
-/// A hash of all declarations. The kernel compares the boot image's with its own, and the
+/// A hash of all calls and of the manifest's records. The kernel compares the boot image's with its own, and the
 /// harness the kernel's: a number means the same to all of them or nothing starts.
 pub const FINGERPRINT: u64 = {
     let mut hash = 0xcbf2_9ce4_8422_2325;
@@ -74,6 +74,13 @@ pub const FINGERPRINT: u64 = {
             c += 1;
         }
         p += 1;
+    }
+    use crate::boot::{Header, Irq, Pair, Ports, Process};
+    let records = [Header::LAYOUT, Process::LAYOUT, Pair::LAYOUT, Ports::LAYOUT, Irq::LAYOUT];
+    let mut r = 0;
+    while r < records.len() {
+        hash = fnv(hash, records[r]);
+        r += 1;
     }
     hash
 };
