@@ -87,7 +87,7 @@ fn steps(project: &Project, xtask: &Path) -> Result<Vec<Step>> {
     Ok(vec![
         step("format", &["fmt", "--all", "--check"]),
         step("lint", &lint),
-        step(HOST_TESTS, &["test"]),
+        step(HOST_TESTS, &["test", "--no-fail-fast"]),
         doc,
         Step { name: GUEST_TESTS, command: guests },
     ])

@@ -9,7 +9,7 @@
 //! * [`observe`]: the bytes of a run as one stream of typed events.
 //! * [`verdict`], [`snapshot`], [`symbols`]: readers of that stream: how it ended, whether it is
 //!   what was reviewed, and where in the source a complaint comes from.
-//! * [`run`], [`suite`], [`report`], [`bench`]: one scenario; many, in parallel; and their reports.
+//! * [`run`], [`suite`], [`report`], [`mod@bench`]: one scenario; many, in parallel; and their reports.
 //! * [`tools`], [`doctor`], [`ci`]: what the host must have, and all checks in a row.
 //!
 //! Whatever a guest does ends in a value here: no output of a guest makes the harness panic or wait

@@ -15,7 +15,7 @@ use harness::suite;
 use harness::tools::{self, Permission};
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 fn project() -> Result<Project> {
@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit> {
     let image = project.artefacts()?.join("run.img");
     let archive = image_with(&project, &system, &built, &arguments.program)?;
     std::fs::write(&image, archive).with_context(|| format!("failed to write {}", image.display()))?;
-    let log = if arguments.log { "/dev/stderr".into() } else { project.artefacts()?.join("run.log") };
+    let log = log_file(&project, arguments)?;
     let is_person = std::io::stdin().is_terminal();
     if is_person {
         eprintln!("Ctrl-A X closes the machine, Ctrl-A H lists more. The kernel's log: {}", log.display());
@@ -71,6 +71,16 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit> {
         eprintln!("{ended}");
     }
     Ok(if ended.is_good() { Exit::Good } else { Exit::TestsFailed })
+}
+
+/// Where the kernel's log goes: to standard error, or to a file that is empty now.
+fn log_file(project: &Project, arguments: &Run) -> Result<PathBuf> {
+    if arguments.log {
+        return Ok("/dev/stderr".into());
+    }
+    let path = project.artefacts()?.join("run.log");
+    std::fs::write(&path, "").with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path)
 }
 
 /// `cargo xtask test`
@@ -198,7 +208,7 @@ fn permission(install: bool) -> Permission {
 }
 
 /// This very program, which is also what machines are started through.
-fn launcher() -> Result<std::path::PathBuf> {
+fn launcher() -> Result<PathBuf> {
     std::env::current_exe().context("failed to find the path of xtask")
 }
 

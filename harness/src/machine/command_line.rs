@@ -79,7 +79,8 @@ impl Config<'_> {
 pub(super) fn interactive(kernel: &Path, image: &Path, log: &Path, more: &[OsString]) -> Vec<OsString> {
     let mut arguments = Arguments::board(DEFAULT_MEMORY_MIB, Firmware::default());
     arguments.software(kernel, Some(image), "");
-    arguments.pair("-chardev", &["file,id=log,path=".as_ref(), log]);
+    // Standard error may be a file that already has contents; others are made by who calls this.
+    arguments.pair("-chardev", &["file,id=log,append=on,path=".as_ref(), log]);
     // The multiplexer is what Ctrl-A X ends the machine through.
     arguments.plain(&["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"]);
     arguments.plain(&["-serial", "chardev:console"]);

@@ -17,7 +17,7 @@ pub struct Session<'a> {
     pub kernel: &'a Path,
     /// The boot image.
     pub image: &'a Path,
-    /// Where the kernel's log goes.
+    /// The file that the kernel's log is added to.
     pub log: &'a Path,
     /// Further arguments for QEMU.
     pub arguments: &'a [OsString],

@@ -2,6 +2,7 @@ use super::{Class, Kind, SECTION, Scenario, with_machines};
 use crate::image::{Corruption, Spoil};
 use crate::machine::Firmware;
 use crate::verdict::Ends;
+use std::path::Path;
 use std::time::Duration;
 
 /// A relocatable ELF file with one section.
@@ -164,7 +165,11 @@ fn machines_are_listed_beside_programs_under_names_of_their_own() {
 
 #[test]
 fn the_machines_of_the_project_are_understood() {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/machines");
-    let hello = Scenario::of_program("hello_from_ds", &elf(SECTION, b"kind = \"test\"")).expect("a program");
-    with_machines(vec![hello], directory.as_ref()).expect("fixtures/machines");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    let sources = std::fs::read_dir(fixtures.join("guest/examples")).expect("the guest programs");
+    let programs = sources.flatten().map(|source| {
+        let name = source.path().file_stem().expect("a name").to_string_lossy().into_owned();
+        Scenario::of_program(&name, &elf(SECTION, b"kind = \"test\"")).expect("a program")
+    });
+    with_machines(programs.collect(), &fixtures.join("machines")).expect("fixtures/machines");
 }

@@ -5,7 +5,7 @@ use abi::boot::Start;
 use abi::ipc::Status;
 use core::mem::offset_of;
 
-/// All registers. The assembly of [`trap`](crate::trap) knows this layout.
+/// All registers. The assembly in `trap.rs` knows this layout.
 ///
 /// A process that trapped of its own will keeps what the System V ABI lets it expect: the
 /// registers that a callee saves, and the message. The others hold old values of its own.
