@@ -249,9 +249,16 @@ fn section(elf: &[u8]) -> Result<&str> {
     std::str::from_utf8(&bytes[..size]).with_context(|| format!("section {SECTION} is no text"))
 }
 
+/// With less memory the kernel can't even be loaded, so it can't say that there is too little.
+const LEAST_MEMORY_MIB: u32 = 3;
+
 fn memory(mib: Option<u32>) -> Result<u32> {
     match mib {
-        Some(0) => bail!("memory_mib = 0 is no memory: QEMU needs at least 1"),
+        Some(mib) if mib < LEAST_MEMORY_MIB => {
+            bail!(
+                "memory_mib = {mib} is too little: the kernel itself lies at 2 MiB and needs {LEAST_MEMORY_MIB}"
+            )
+        }
         _ => Ok(mib.unwrap_or(DEFAULT_MEMORY_MIB)),
     }
 }

@@ -100,7 +100,7 @@ fn mistakes_of_a_program_are_named() {
     assert!(refusal(program("kind = \"test\"\nrow = []")).contains("unknown field `row`"));
     assert!(refusal(program("kind = \"test\"\nends = \"well\"")).contains("ends = \"well\" is no end"));
     assert!(refusal(program("kind = \"test\"\nfirmware = \"uefi\"")).contains("uefi"));
-    assert!(refusal(program("kind = \"test\"\nmemory_mib = 0")).contains("at least 1"));
+    assert!(refusal(program("kind = \"test\"\nmemory_mib = 0")).contains("too little"));
     assert!(refusal(program("kind = \"test\"\ncommand_line = \"a\\nb\"")).contains("control characters"));
     assert!(refusal(Scenario::of_program("x", &elf(SECTION, b"\xff"))).contains("no text"));
     assert!(refusal(Scenario::of_program("x", &elf(".other", b""))).contains("no section .tessera.test"));

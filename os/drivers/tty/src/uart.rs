@@ -27,8 +27,8 @@ impl Com1 {
             (DATA, 1),
             (INTERRUPT_ENABLE, 0),
             (LINE_CONTROL, EIGHT_BITS),
-            // Enabled and cleared, interrupting at the first byte.
-            (FIFO_CONTROL, 0x07),
+            // Enabled, interrupting at the first byte; what has been typed already stays.
+            (FIFO_CONTROL, 0x05),
             // Ready, and interrupts let through.
             (MODEM_CONTROL, 0x0b),
             // On received data.

@@ -15,6 +15,8 @@ pub const PAGE_SIZE: u64 = 4096;
 /// The first address that no process can use: the end of the lower half, less a page, so that
 /// no instruction ends where addresses stop being canonical.
 pub const USER_END: u64 = 0x0000_7fff_ffff_f000;
+/// The first address that no image can use: above are stacks and heaps, see [`load`](crate::load).
+pub const IMAGE_END: u64 = 0xe_0000_0000;
 /// The lowest address of an image; below lie the pages that catch null pointers.
 pub const USER_START: u64 = 0x1_0000;
 
@@ -53,9 +55,9 @@ pub enum ElfError {
     HeaderOutsideFile,
     /// A segment's bytes lie outside the file.
     SegmentOutsideFile,
-    /// A segment lies outside the addresses that a process has.
+    /// A segment lies outside the addresses that an image can have.
     SegmentOutsideUserSpace,
-    /// Two segments share a page.
+    /// Two segments share a page, or don't come in the order of their addresses.
     SegmentsOverlap,
     /// A segment is both writable and executable.
     WritableCode,
@@ -70,8 +72,8 @@ impl fmt::Display for ElfError {
             Self::WrongKind => "not an executable for x86-64 with a fixed address",
             Self::HeaderOutsideFile => "an ELF header lies outside the file",
             Self::SegmentOutsideFile => "a segment lies outside the file",
-            Self::SegmentOutsideUserSpace => "a segment lies outside the addresses of a process",
-            Self::SegmentsOverlap => "two segments share a page",
+            Self::SegmentOutsideUserSpace => "a segment lies outside the addresses of an image",
+            Self::SegmentsOverlap => "two segments share a page or are out of order",
             Self::WritableCode => "a segment is both writable and executable",
             Self::BadEntryPoint => "there is no code where the image starts",
         })
@@ -127,13 +129,15 @@ impl<'a> Image<'a> {
 
     fn check_segments(&self) -> Result<(), ElfError> {
         let mut entry_is_code = false;
+        let mut free_from = 0;
         for index in 0..self.headers {
             let Some(segment) = self.segment(index)? else { continue };
-            for other in 0..index {
-                if self.segment(other)?.is_some_and(|other| segment.shares_a_page_with(&other)) {
-                    return Err(ElfError::SegmentsOverlap);
-                }
+            // The order is the ELF specification's ("Program Header", PT_LOAD).
+            let (start, end) = segment.pages();
+            if start < free_from {
+                return Err(ElfError::SegmentsOverlap);
             }
+            free_from = end;
             let code = segment.address..segment.address + segment.size;
             entry_is_code |= segment.access == Access::Execute && code.contains(&self.entry);
         }
@@ -154,7 +158,7 @@ impl<'a> Image<'a> {
             return Err(ElfError::SegmentOutsideFile);
         }
         let end = header.p_vaddr.checked_add(header.p_memsz).ok_or(ElfError::SegmentOutsideUserSpace)?;
-        if header.p_vaddr < USER_START || end > USER_END {
+        if header.p_vaddr < USER_START || end > IMAGE_END {
             return Err(ElfError::SegmentOutsideUserSpace);
         }
         let access = match (header.p_flags & PF_W != 0, header.p_flags & PF_X != 0) {
@@ -178,11 +182,6 @@ impl Segment<'_> {
     #[must_use]
     pub const fn pages(&self) -> (u64, u64) {
         (self.address & !(PAGE_SIZE - 1), (self.address + self.size).next_multiple_of(PAGE_SIZE))
-    }
-
-    const fn shares_a_page_with(&self, other: &Self) -> bool {
-        let ((start, end), (other_start, other_end)) = (self.pages(), other.pages());
-        start < other_end && other_start < end
     }
 }
 

@@ -18,8 +18,9 @@ impl<M: Machine> Kernel<M> {
     pub fn fault(&mut self, slot: Slot, fault: Fault) {
         let process = self.processes.process(slot);
         let instruction = process.context.instruction_pointer();
-        let line = Line::of(process.name, Level::Error);
-        self.log.line(&mut self.machine, line, format_args!("{fault} at {instruction:#x}"));
+        // The kernel says it, so that no process can say it of itself.
+        let text = format_args!("{}: {fault} at {instruction:#x}", process.name);
+        self.log.line(&mut self.machine, Line::kernel(Level::Error), text);
         self.log_stack(slot);
         let ends_machine = self.processes.process(slot).ends_machine;
         self.remove(slot);
@@ -73,12 +74,8 @@ impl<M: Machine> Kernel<M> {
     /// Logs where a process is, outwards from the innermost frame.
     fn log_stack(&mut self, slot: Slot) {
         let process = self.processes.process(slot);
-        let line = Line::of(process.name, Level::Error);
-        self.log.start(
-            &mut self.machine,
-            line,
-            format_args!("stacktrace: {:#x}", process.context.instruction_pointer()),
-        );
+        let text = format_args!("{}: stacktrace: {:#x}", process.name, process.context.instruction_pointer());
+        self.log.start(&mut self.machine, Line::kernel(Level::Error), text);
         let mut frames = [0_u64; 32];
         let mut count = 0;
         self.machine.trace(&process.context, &process.space, &mut |address| {

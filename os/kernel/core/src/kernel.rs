@@ -40,7 +40,7 @@ pub enum Next {
 /// Why a process of the boot image can't be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddError {
-    /// Another process has the name.
+    /// Another process has the name, or it is the kernel's.
     NameTaken,
     /// Another process has the slot.
     SlotTaken,
@@ -52,22 +52,28 @@ pub enum AddError {
     NoSuchSlot,
     /// There is no such interrupt line.
     NoSuchLine,
+    /// It would have more ranges of ports than a service can have.
+    TooManyPorts,
 }
 
 impl core::fmt::Display for AddError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(match self {
-            Self::NameTaken => "another process has the same name",
+            Self::NameTaken => "another process, or the kernel, has the same name",
             Self::SlotTaken => "another process has the same slot",
             Self::SlotOutOfRange => "its slot is out of range (raise processes= on the command line)",
             Self::TooManyServices => "there are too many services",
             Self::NoSuchSlot => "the manifest names a slot that no process has",
             Self::NoSuchLine => "the machine has no such interrupt line",
+            Self::TooManyPorts => "a service has more than 64 ranges of ports",
         })
     }
 }
 
 impl core::error::Error for AddError {}
+
+/// How many ranges of ports a service can have.
+const PORT_RANGES: usize = 64;
 
 impl<M: Machine> Kernel<M> {
     /// A kernel without processes, and with room for as many as `slots`.
@@ -92,7 +98,8 @@ impl<M: Machine> Kernel<M> {
     /// If its name or slot can't be had.
     pub fn check(&self, wanted: &boot::Process) -> Result<(), AddError> {
         let slot = Slot::new(wanted.slot);
-        if self.processes.iter().any(|(_, process)| process.name == wanted.name) {
+        let is_taken = self.processes.iter().any(|(_, process)| process.name == wanted.name);
+        if is_taken || wanted.name.as_str() == crate::log::KERNEL {
             return Err(AddError::NameTaken);
         }
         if usize::from(wanted.slot) >= self.processes.len() {
@@ -179,10 +186,14 @@ impl<M: Machine> Kernel<M> {
     /// Lets a process use ports.
     ///
     /// # Errors
-    /// If the slot is empty.
+    /// If the slot is empty, or there are too many ranges.
     pub fn allow_ports(&mut self, ports: boot::Ports) -> Result<(), AddError> {
         let id = self.privileges_of_slot(ports.slot)?;
-        self.privileges[id.index()].ports.push((ports.first, ports.last));
+        let ranges = &mut self.privileges[id.index()].ports;
+        if ranges.len() >= PORT_RANGES || ranges.try_reserve(1).is_err() {
+            return Err(AddError::TooManyPorts);
+        }
+        ranges.push((ports.first, ports.last));
         Ok(())
     }
 

@@ -60,6 +60,8 @@ const HEAP_STRIDE: u64 = 0x1_0001_1000;
 /// Unmapped bytes between a stack and the heap above it, and below it at least as many.
 const GAP: u64 = 0x1_0000;
 
+/// No image reaches the lowest stack, however large the manifest makes it.
+const _: () = assert!(crate::elf::IMAGE_END <= HEAPS - GAP - u32::MAX as u64 - PAGE_SIZE);
 /// The heap of the last slot ends in user space, and a heap ends before the next one's stack.
 const _: () = assert!(HEAPS + (abi::Endpoint::SLOTS as u64 + 1) * HEAP_STRIDE < crate::elf::USER_END);
 

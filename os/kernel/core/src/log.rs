@@ -13,6 +13,9 @@ use abi::Name;
 use abi::protocols::Level;
 use core::fmt::{self, Write};
 
+/// The name that the kernel's own lines bear, which no process can have.
+pub(crate) const KERNEL: &str = "kernel";
+
 /// Who says a line, and how it is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -60,7 +63,7 @@ impl Log {
             // Writing to the log can't fail; see `Escaped`.
             let _ = match line.from {
                 Some(name) => write!(out, "{level} {name}: "),
-                None => write!(out, "{level} kernel: "),
+                None => write!(out, "{level} {KERNEL}: "),
             };
             self.open = Some(line);
         }

@@ -57,6 +57,11 @@ pub(crate) fn init() {
     for mask in [0x21, 0xa1] {
         port::write_u8(mask, 0xff);
     }
+    // The interval timer would tick for ever, although nobody listens: QEMU could not tell a machine
+    // in which everybody waits. In mode 0 its channel 0 counts down once, and is still.
+    port::write_u8(0x43, 0b0011_0000);
+    port::write_u8(0x40, 1);
+    port::write_u8(0x40, 0);
     // The firmware may have left the lines in any state; qboot leaves them masked.
     write(Register::Line0, MASKED);
     write(Register::Line1, DELIVER_NMI);

@@ -220,7 +220,7 @@ impl BootInfo {
             }
         };
         Ok(Self {
-            command_line: command_line(info.command_line),
+            command_line: command_line(info.command_line)?,
             image: image_range.map(|range| {
                 // SAFETY: QEMU put the image there; `Frames` never hands out that memory, so it stays as it is.
                 unsafe { bytes(range.start, range.end - range.start) }
@@ -245,14 +245,17 @@ impl BootInfo {
     }
 }
 
-fn command_line(address: u64) -> &'static [u8] {
-    if address == 0 || address >= MAPPED - LONGEST_COMMAND_LINE {
-        return &[];
+fn command_line(address: u64) -> Result<&'static [u8], &'static str> {
+    if address == 0 {
+        return Ok(&[]);
+    }
+    if address >= MAPPED - LONGEST_COMMAND_LINE {
+        return Err("the command line lies above 4 GiB");
     }
     // SAFETY: mapped memory, any bytes are valid, and the end is looked for within it.
     let longest = unsafe { bytes(address, LONGEST_COMMAND_LINE) };
-    let len = longest.iter().position(|byte| *byte == 0).unwrap_or(longest.len());
-    &longest[..len]
+    let len = longest.iter().position(|byte| *byte == 0);
+    len.map(|len| &longest[..len]).ok_or("the command line is longer than 4095 bytes")
 }
 
 /// Bytes of physical memory.

@@ -70,6 +70,7 @@ impl Hardware {
         let Exit { vector, code } = unsafe { trap::run(context) };
         match vector {
             SYSTEM_CALL => Event::Trap { number: context.rax, endpoint: endpoint(context.rdi) },
+            NMI | DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
             0..32 => Event::Fault(fault(vector, code)),
             _ => interrupt(vector),
         }
@@ -85,6 +86,11 @@ impl Hardware {
         interrupt(trap::wait_for_interrupt())
     }
 }
+
+/// Vectors that say nothing about the process that ran.
+const NMI: u64 = 2;
+const DOUBLE_FAULT: u64 = 8;
+const MACHINE_CHECK: u64 = 18;
 
 /// The endpoint in a register: one with more than 32 bits is nobody's.
 #[inline]

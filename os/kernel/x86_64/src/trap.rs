@@ -246,7 +246,15 @@ enter_process:
     push r15
     mov [rip + kernel_rsp], rsp
     mov [rip + current], rdi
+    # What `fxrstor64` and `iretq` leave as another process had it: where its last x87
+    # instruction was and what it worked on, and the data segments, which mean nothing here.
+    fninit
     fxrstor64 [rdi + {float}]
+    xor eax, eax
+    mov ds, eax
+    mov es, eax
+    mov fs, eax
+    mov gs, eax
     mov rsp, rdi
     pop r15
     pop r14
@@ -388,10 +396,10 @@ pub fn stack_trace(mut visit: impl FnMut(u64)) {
     }
     let stacks = (&raw const STACKS).addr() as u64;
     let stacks = stacks..stacks + size_of::<Stacks>() as u64 - 15;
+    // Both words of a frame must lie in a stack: the second could be the first of a guard page.
+    let is_mapped = |address: u64| guard_pages().all(|guard| address & !4095 != guard);
     for _ in 0..64 {
-        if !stacks.contains(&frame)
-            || !frame.is_multiple_of(8)
-            || guard_pages().any(|guard| frame & !4095 == guard)
+        if !stacks.contains(&frame) || !frame.is_multiple_of(8) || !is_mapped(frame) || !is_mapped(frame + 8)
         {
             return;
         }

@@ -26,7 +26,10 @@ fn main() {
         print!("> ");
         let line = match console::read_line() {
             Ok(line) => line,
-            Err(error) => return println!("cannot read the console: {error}"),
+            Err(error) => {
+                println!("cannot read the console: {error}");
+                sys::exit(1)
+            }
         };
         let text = core::str::from_utf8(line.as_slice()).unwrap_or("?");
         if let Err(error) = command(text.split_ascii_whitespace()) {

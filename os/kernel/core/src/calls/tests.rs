@@ -145,7 +145,7 @@ fn the_machine_ends_as_its_main_process_does() {
     let fault = crate::fault::Fault::Page { address: 0x10, access: crate::fault::Access::Write };
     kernel.fault(Slot::new(0), fault);
     assert_eq!(kernel.next(), Next::End(ExitCode::ServiceFault));
-    let expected = "E s0: page fault writing 0x10 at 0x10000000\nE s0: stacktrace: 0x10000000 0x10000010\n";
+    let expected = "E kernel: s0: page fault writing 0x10 at 0x10000000\nE kernel: s0: stacktrace: 0x10000000 0x10000010\n";
     assert_eq!(kernel.log_text(), expected);
 }
 
@@ -182,6 +182,11 @@ fn a_manifest_cannot_ask_for_what_is_not_there() {
     assert_eq!(kernel.add(&service(u16::MAX), registers(), 0), Err(AddError::SlotOutOfRange));
     let other_name = boot::Process { name: abi::Name::new("other").unwrap(), ..service(0) };
     assert_eq!(kernel.add(&other_name, registers(), 0), Err(AddError::SlotTaken));
+    let impostor = boot::Process { name: abi::Name::new("kernel").unwrap(), ..service(5) };
+    assert_eq!(kernel.add(&impostor, registers(), 0), Err(AddError::NameTaken));
+    let range = Ports { slot: 0, first: 1, last: 2 };
+    assert_eq!((0..64).map(|_| kernel.allow_ports(range)).filter(Result::is_ok).count(), 63);
+    assert_eq!(kernel.allow_ports(range), Err(AddError::TooManyPorts));
     assert_eq!(kernel.allow_irq(Irq { slot: 0, line: 24 }), Err(AddError::NoSuchLine));
     assert_eq!(kernel.allow_ports(Ports { slot: 7, first: 0, last: 0 }), Err(AddError::NoSuchSlot));
     assert_eq!(kernel.allow_pair(abi::boot::Pair { from: 0, to: u16::MAX }), Err(AddError::NoSuchSlot));

@@ -75,7 +75,11 @@ fn each_lie_is_an_error() {
         (vec![CODE, Load { address: u64::MAX - 0x10, ..DATA }], SegmentOutsideUserSpace),
         (vec![CODE, Load { address: 0xf000, ..DATA }], SegmentOutsideUserSpace),
         (vec![CODE, Load { memory_size: u64::MAX - BASE - 0x1000, ..DATA }], SegmentOutsideUserSpace),
+        // Where stacks and heaps are.
+        (vec![CODE, Load { address: IMAGE_END - 0x1000, ..DATA }], SegmentOutsideUserSpace),
+        (vec![CODE, Load { address: 0x10_0000_0000, ..DATA }], SegmentOutsideUserSpace),
         (vec![CODE, Load { address: BASE + 0xff0, ..DATA }], SegmentsOverlap),
+        (vec![DATA, CODE], SegmentsOverlap),
         (vec![CODE, CODE], SegmentsOverlap),
     ] {
         assert_eq!(check(&loads), Err(expected));
