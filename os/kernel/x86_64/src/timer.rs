@@ -31,14 +31,14 @@ impl Frequencies {
     /// QEMU's TCG. The counter counts instructions with `-icount`, and else the host's cycles.
     fn compare() -> Self {
         const APIC_HZ: u64 = 1_000_000_000;
-        const SHARE: u32 = 5_000;
-        let counts = u32::try_from(APIC_HZ).unwrap_or(u32::MAX) / SHARE;
+        const TURNS: u32 = 50_000;
         apic::count_freely();
         let (time_stamp_start, start) = (time_stamp(), apic::read(Register::TimerCurrent));
-        let mut counted = 0;
-        while counted < counts {
-            counted = start.wrapping_sub(apic::read(Register::TimerCurrent));
+        // Without a look at the timer: with `-icount` QEMU translates code anew for each.
+        for turn in 0..TURNS {
+            core::hint::black_box(turn);
         }
+        let counted = start.wrapping_sub(apic::read(Register::TimerCurrent)).max(1);
         let time_stamps = time_stamp() - time_stamp_start;
         apic::stop_timer();
         let measured = time_stamps * APIC_HZ / u64::from(counted);
