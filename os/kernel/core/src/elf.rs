@@ -88,8 +88,8 @@ pub struct Image<'a> {
     file: &'a [u8],
     /// The first instruction.
     pub entry: u64,
-    headers_at: usize,
-    headers: usize,
+    /// The table of program headers, whole.
+    headers: &'a [u8],
 }
 
 impl<'a> Image<'a> {
@@ -111,12 +111,9 @@ impl<'a> Image<'a> {
         {
             return Err(ElfError::WrongKind);
         }
-        let image = Self {
-            file,
-            entry: header.e_entry,
-            headers_at: usize::try_from(header.e_phoff).map_err(|_| ElfError::HeaderOutsideFile)?,
-            headers: usize::from(header.e_phnum),
-        };
+        let table_size = u64::from(header.e_phnum) * u64::from(header.e_phentsize);
+        let headers = range(file, header.e_phoff, table_size).ok_or(ElfError::HeaderOutsideFile)?;
+        let image = Self { file, entry: header.e_entry, headers };
         image.check_segments()?;
         Ok(image)
     }
@@ -124,14 +121,14 @@ impl<'a> Image<'a> {
     /// The segments to map.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'a>> + use<'a> {
         let image = *self;
-        (0..image.headers).filter_map(move |index| image.segment(index).ok().flatten())
+        image.headers().filter_map(move |header| image.segment(header).ok().flatten())
     }
 
     fn check_segments(&self) -> Result<(), ElfError> {
         let mut entry_is_code = false;
         let mut free_from = 0;
-        for index in 0..self.headers {
-            let Some(segment) = self.segment(index)? else { continue };
+        for header in self.headers() {
+            let Some(segment) = self.segment(header)? else { continue };
             // The order is the ELF specification's ("Program Header", PT_LOAD).
             let (start, end) = segment.pages();
             if start < free_from {
@@ -144,16 +141,17 @@ impl<'a> Image<'a> {
         if entry_is_code { Ok(()) } else { Err(ElfError::BadEntryPoint) }
     }
 
+    fn headers(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.headers.chunks_exact(SIZEOF_PHDR)
+    }
+
     /// The segment that a program header describes, if it is to be loaded.
-    fn segment(&self, index: usize) -> Result<Option<Segment<'a>>, ElfError> {
-        let offset = index.checked_mul(SIZEOF_PHDR).and_then(|bytes| bytes.checked_add(self.headers_at));
-        let offset = offset.ok_or(ElfError::HeaderOutsideFile)?;
-        let header: ProgramHeader =
-            self.file.pread_with(offset, LE).map_err(|_| ElfError::HeaderOutsideFile)?;
+    fn segment(&self, header: &[u8]) -> Result<Option<Segment<'a>>, ElfError> {
+        let header: ProgramHeader = header.pread_with(0, LE).map_err(|_| ElfError::HeaderOutsideFile)?;
         if header.p_type != PT_LOAD || header.p_memsz == 0 {
             return Ok(None);
         }
-        let bytes = self.bytes(header.p_offset, header.p_filesz).ok_or(ElfError::SegmentOutsideFile)?;
+        let bytes = range(self.file, header.p_offset, header.p_filesz).ok_or(ElfError::SegmentOutsideFile)?;
         if header.p_filesz > header.p_memsz {
             return Err(ElfError::SegmentOutsideFile);
         }
@@ -169,12 +167,13 @@ impl<'a> Image<'a> {
         };
         Ok(Some(Segment { address: header.p_vaddr, size: header.p_memsz, bytes, access }))
     }
+}
 
-    fn bytes(&self, offset: u64, len: u64) -> Option<&'a [u8]> {
-        let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(usize::try_from(len).ok()?)?;
-        self.file.get(start..end)
-    }
+/// The bytes at an offset of a file, if they are all there.
+fn range(file: &[u8], offset: u64, len: u64) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.checked_add(usize::try_from(len).ok()?)?;
+    file.get(start..end)
 }
 
 impl Segment<'_> {
