@@ -1,6 +1,9 @@
 //! Interrupt controllers: the local APIC and the I/O APIC (Intel SDM 3A, chapter 11; 82093AA).
 //!
 //! The old 8259 pair is masked for good.
+//!
+//! What touches a register is never inlined: with `-icount` QEMU translates a block of code anew
+//! for each access in it, which for the unrolled start-up code took longer than all else there.
 
 use crate::paging::{device, to_usize};
 use crate::port;
@@ -41,12 +44,14 @@ fn pointer(address: u64) -> *mut u32 {
 }
 
 /// Reads a register of the local APIC.
+#[inline(never)]
 pub(crate) fn read(register: Register) -> u32 {
     // SAFETY: `paging` maps the registers; reading these has no effect.
     unsafe { pointer(LOCAL_APIC + register as u64).read_volatile() }
 }
 
 /// Writes a register of the local APIC.
+#[inline(never)]
 pub(crate) fn write(register: Register, value: u32) {
     // SAFETY: `paging` maps the registers; what they cause are interrupts with vectors of ours.
     unsafe { pointer(LOCAL_APIC + register as u64).write_volatile(value) }
@@ -84,6 +89,7 @@ pub(crate) fn set_line(line: u8, enabled: bool) {
     write_io(0x11 + u32::from(line) * 2, 0);
 }
 
+#[inline(never)]
 fn write_io(register: u32, value: u32) {
     // SAFETY: the index register of the I/O APIC, which `paging` maps.
     unsafe { pointer(IO_APIC).write_volatile(register) };

@@ -233,16 +233,24 @@ impl BootInfo {
 
     /// The ranges of usable memory, whole pages, in no particular order.
     pub(crate) fn usable_memory(&self) -> impl Iterator<Item = Range> + Clone + use<> {
-        const USABLE: u32 = 1;
         let (map, entries) = (self.memory_map, u64::from(self.memory_map_entries));
-        (0..entries).filter_map(move |index| {
-            // SAFETY: PVH says that the map has so many entries.
-            let entry: RawMemory = unsafe { read(map + index * size_of::<RawMemory>() as u64) };
-            let start = entry.address.next_multiple_of(4096);
-            let end = entry.address.saturating_add(entry.size).min(layout::DIRECT_MAP_LIMIT) & !4095;
-            (entry.kind == USABLE && start < end).then_some(Range { start, end })
-        })
+        // SAFETY: PVH says that the map has so many entries.
+        (0..entries).filter_map(move |index| unsafe { usable(map + index * size_of::<RawMemory>() as u64) })
     }
+}
+
+/// The range of an entry of the memory map, if it is usable.
+///
+/// # Safety
+/// The entry must be there.
+#[inline(never)]
+unsafe fn usable(entry: u64) -> Option<Range> {
+    const USABLE: u32 = 1;
+    // SAFETY: the caller's promise.
+    let entry: RawMemory = unsafe { read(entry) };
+    let start = entry.address.next_multiple_of(4096);
+    let end = entry.address.saturating_add(entry.size).min(layout::DIRECT_MAP_LIMIT) & !4095;
+    (entry.kind == USABLE && start < end).then_some(Range { start, end })
 }
 
 fn command_line(address: u64) -> Result<&'static [u8], &'static str> {
