@@ -10,7 +10,7 @@ mod host;
 #[cfg(test)]
 mod tests;
 
-pub use host::{FIRST_LINE, FIRST_LOG, WARM};
+pub use host::{BARE, FIRST_LINE, WARM};
 
 use crate::run::{Match, Workshop, select};
 use crate::scenario::Kind;

@@ -1,4 +1,4 @@
-//! The one cargo call that makes the kernel, the services and the guest programs.
+//! The cargo calls that make the kernel, the services and the guest programs.
 
 #[cfg(test)]
 mod tests;
@@ -11,8 +11,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The cargo profile of everything that boots.
-const PROFILE: &str = "image";
+/// The cargo profile of the kernel.
+const KERNEL_PROFILE: &str = "kernel";
+/// The cargo profile of everything else that boots.
+const IMAGE_PROFILE: &str = "image";
 /// The kernel's package and program.
 const KERNEL: &str = "kernel";
 /// The interactive program, which is a guest program although it is no test.
@@ -67,28 +69,35 @@ pub fn cargo() -> Command {
 /// # Errors
 /// [`BuildFailed`] if they don't compile; else if cargo can't be run or doesn't give all of them.
 pub fn build(project: &Project, system: &System) -> Result<Build> {
-    let mut command = cargo();
-    command.current_dir(project.root()).args(["build", "--profile", PROFILE]);
-    command.arg("--message-format=json-render-diagnostics");
-    let services = system.services().iter().map(|service| service.package());
-    for package in [KERNEL, GUEST_TESTS, MONITOR].into_iter().chain(services) {
-        command.args(["-p", package]);
+    let mut build = Build::default();
+    compile(project, KERNEL_PROFILE, &["-p", KERNEL, "--bins"], &mut build)?;
+    let mut images = vec!["-p", GUEST_TESTS, "-p", MONITOR];
+    for service in system.services() {
+        images.extend(["-p", service.package()]);
     }
     // The guest tests are cargo's examples, see fixtures/guest/Cargo.toml.
-    command.args(["--bins", "--examples"]);
+    images.extend(["--bins", "--examples"]);
+    compile(project, IMAGE_PROFILE, &images, &mut build)?;
+    build.check(system)?;
+    Ok(build)
+}
+
+/// Calls cargo once, and adds what it made.
+fn compile(project: &Project, profile: &str, what: &[&str], build: &mut Build) -> Result<()> {
+    let mut command = cargo();
+    command.current_dir(project.root()).args(["build", "--profile", profile]).args(what);
+    command.arg("--message-format=json-render-diagnostics");
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child =
         command.spawn().context("failed to run cargo: is Rust installed? See https://rustup.rs")?;
     let stdout = child.stdout.take().context("failed to read cargo's messages")?;
-    let build = executables(BufReader::new(stdout), project);
+    let added = executables(BufReader::new(stdout), project, build);
     // Waited for before anything else is looked at: cargo must not outlive this call.
     let status = child.wait().context("failed to wait for cargo")?;
     if !status.success() {
         return Err(BuildFailed.into());
     }
-    let build = build?;
-    build.check(system)?;
-    Ok(build)
+    added
 }
 
 /// A message of cargo's, as far as we look at it.
@@ -104,8 +113,7 @@ struct Target {
     name: String,
 }
 
-fn executables(messages: impl BufRead, project: &Project) -> Result<Build> {
-    let mut build = Build::default();
+fn executables(messages: impl BufRead, project: &Project, build: &mut Build) -> Result<()> {
     for line in messages.lines() {
         let line = line.context("failed to read cargo's messages")?;
         // Whatever else stands there isn't for us.
@@ -116,7 +124,7 @@ fn executables(messages: impl BufRead, project: &Project) -> Result<Build> {
         };
         build.add(project, &manifest, target.name, path);
     }
-    Ok(build)
+    Ok(())
 }
 
 impl Build {

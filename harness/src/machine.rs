@@ -223,12 +223,6 @@ impl Machine {
         Ok(Log { cut: size - kept, last_line: last_line(&mut file, size)?, bytes })
     }
 
-    /// Tells whether the kernel has logged anything yet.
-    #[must_use]
-    pub fn has_log(&self) -> bool {
-        self.directory.path("log").metadata().is_ok_and(|log| log.len() > 0)
-    }
-
     /// QEMU is ending: waits for it, and reads what it left in the channels.
     fn finish(&mut self) {
         self.exit = Some(self.wait());

@@ -1,4 +1,4 @@
-use super::executables;
+use super::{Build, executables};
 use crate::project::Project;
 use std::path::Path;
 
@@ -24,7 +24,8 @@ fn cargo_tells_where_the_programs_are() {
         r#"{"reason":"build-finished","success":true}"#.into(),
         "a build script's chatter".into(),
     ];
-    let build = executables(lines.join("\n").as_bytes(), &project()).expect("text");
+    let mut build = Build::default();
+    executables(lines.join("\n").as_bytes(), &project(), &mut build).expect("text");
     assert_eq!(build.kernel, Path::new("/out/kernel"));
     assert_eq!(build.services.into_iter().collect::<Vec<_>>(), [("tty".into(), "/out/tty".into())]);
     assert_eq!(build.guest_tests.keys().collect::<Vec<_>>(), ["hello"]);
@@ -34,7 +35,8 @@ fn cargo_tells_where_the_programs_are() {
 #[test]
 fn a_guest_test_may_be_called_like_a_service() {
     let lines = [message("fixtures/guest", "kernel"), message("os/kernel/image", "kernel")];
-    let build = executables(lines.join("\n").as_bytes(), &project()).expect("text");
+    let mut build = Build::default();
+    executables(lines.join("\n").as_bytes(), &project(), &mut build).expect("text");
     assert!(build.guest("kernel").is_some());
     assert!(build.guest("init").is_none());
 }

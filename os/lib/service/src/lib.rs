@@ -44,6 +44,7 @@ pub trait Service {
 pub fn run<S: Service>(start: impl FnOnce(Identity) -> Result<S, Errno>) -> ! {
     let identity = identity().expect("every service may ask who it is");
     let mut service = start(identity).unwrap_or_else(|error| panic!("cannot start: {error}"));
+    log(Level::Info, format_args!("started"));
     loop {
         let (message, status) = sys::receive(Endpoint::ANY).expect("receiving from anybody can't fail");
         match status.primitive() {
