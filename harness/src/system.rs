@@ -42,7 +42,7 @@ struct Share {
     quantum_ms: u32,
     stack_bytes: u32,
     heap_bytes: u32,
-    kernel_calls: u64,
+    kernel_calls: u128,
 }
 
 /// A service of the file.
@@ -307,17 +307,17 @@ fn receivers(from: &str, names: &[String], slots: &Slots<'_>) -> Result<Vec<u16>
 }
 
 /// A bit for each call, which the caller must be of the right kind for.
-fn call_mask(from: &str, names: &[impl AsRef<str>], caller: Callers) -> Result<u64, SystemError> {
+fn call_mask(from: &str, names: &[impl AsRef<str>], caller: Callers) -> Result<u128, SystemError> {
     let mut mask = 0;
     for name in names {
         let name = name.as_ref();
-        let Some(index) = kernel::PROTOCOL.calls.iter().position(|call| short_name(call) == name) else {
+        let Some(call) = kernel::PROTOCOL.calls.iter().find(|call| short_name(call) == name) else {
             return Err(SystemError::UnknownCall { from: from.to_owned(), name: name.to_owned() });
         };
-        if !kernel::PROTOCOL.calls[index].from.admits(caller) {
+        if !call.from.admits(caller) {
             return Err(SystemError::CallNotForPrograms { from: from.to_owned(), name: name.to_owned() });
         }
-        mask |= 1 << index;
+        mask |= call.bit();
     }
     Ok(mask)
 }
@@ -331,8 +331,8 @@ fn every_primitive() -> u32 {
     Primitive::ALL.iter().fold(0, |mask, primitive| mask | primitive.bit())
 }
 
-fn every_call() -> u64 {
-    kernel::PROTOCOL.calls.iter().enumerate().fold(0, |mask, (index, _)| mask | 1 << index)
+fn every_call() -> u128 {
+    kernel::PROTOCOL.calls.iter().fold(0, |mask, call| mask | call.bit())
 }
 
 /// Reads `4096`, `64K` or `1M`.

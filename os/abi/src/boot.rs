@@ -52,8 +52,8 @@ crate::fields! {
         heap_bytes: u32,
         /// A bit for each IPC primitive that it may use.
         traps: u32,
-        /// A bit for each kernel call that it may make, in order of declaration.
-        kernel_calls: u64,
+        /// A bit for each kernel call that it may make, see [`CallInfo::bit`](crate::CallInfo::bit).
+        kernel_calls: u128,
         /// The machine stops when this process ends.
         ends_machine: bool,
     }

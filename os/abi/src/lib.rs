@@ -25,7 +25,9 @@ pub use endpoint::{Endpoint, Pid};
 pub use errno::Errno;
 pub use grant::{Grant, GrantId};
 pub use message::{Callers, MESSAGE_SIZE, Message, PAYLOAD_SIZE, REPLY};
-pub use protocol::{Answer, Call, CallInfo, Described, Protocol, Ticket, To, describe, describe_with};
+pub use protocol::{
+    Answer, Call, CallInfo, Described, Protocol, Ticket, To, describe, describe_with, mask_bit,
+};
 pub use text::{Bytes, Name};
 pub use wire::Wire;
 

@@ -150,6 +150,12 @@ impl CallInfo {
     /// Errors that any call can fail with: the wrong caller, a malformed request.
     pub const COMMON_ERRORS: [Errno; 2] = [Errno::EPERM, Errno::EBADMSG];
 
+    /// The call's bit in a mask of its protocol's calls; zero if its number is too high for one.
+    #[must_use]
+    pub const fn bit(&self) -> u128 {
+        mask_bit(self.number)
+    }
+
     /// Tells whether the call is declared to fail with `error`.
     #[must_use]
     pub fn may_fail_with(&self, error: Errno) -> bool {
@@ -167,11 +173,20 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// Finds the place of a call in the declaration, which is its bit in a call mask.
+    /// Finds a call by its number.
     #[must_use]
-    pub fn index_of(&self, number: u16) -> Option<usize> {
-        self.calls.iter().position(|call| call.number == number)
+    pub fn find(&self, number: u16) -> Option<&'static CallInfo> {
+        self.calls.iter().find(|call| call.number == number)
     }
+}
+
+/// The bit of a call of that number in a mask of its protocol's calls: protocols start at
+/// multiples of 256, and the first 128 numbers have a bit.
+#[must_use]
+#[inline]
+pub const fn mask_bit(number: u16) -> u128 {
+    let index = number as u32 & 0xff;
+    if index < u128::BITS { 1 << index } else { 0 }
 }
 
 /// Tells whether no two calls share a number; evaluated at compile time.
@@ -400,6 +415,9 @@ macro_rules! protocol {
                 name: stringify!($protocol),
                 calls: &[$( <$call::Request as $crate::Call>::INFO ),*],
             };
+
+            /// What the numbers of the protocol's calls are counted from.
+            pub const BASE: u16 = $base;
 
             const _: () = assert!(
                 $crate::has_unique_numbers(PROTOCOL.calls),

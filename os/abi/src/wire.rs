@@ -25,7 +25,7 @@ macro_rules! wire_integers {
         }
     )* };
 }
-wire_integers! { u8 u16 u32 u64 i32 i64 }
+wire_integers! { u8 u16 u32 u64 u128 i32 i64 }
 
 /// Types that are one integer with a name.
 macro_rules! wire_newtypes {

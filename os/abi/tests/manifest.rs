@@ -14,7 +14,7 @@ const TTY: Process = Process {
     stack_bytes: 0x4000,
     heap_bytes: 0x10_0000,
     traps: 0b1110,
-    kernel_calls: u64::MAX,
+    kernel_calls: u128::MAX,
     ends_machine: true,
 };
 

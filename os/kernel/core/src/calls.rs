@@ -3,7 +3,7 @@
 use crate::Kernel;
 use crate::log::Line;
 use crate::machine::{Context, Machine};
-use crate::process::{Process, Slot, State};
+use crate::process::{Ipc, Process, Slot};
 use abi::protocols::{ProcessState, Width, kernel};
 use abi::{Answer, Callers, Endpoint, Errno, Message, Ticket};
 
@@ -23,11 +23,26 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    #[inline]
     fn check_call(&self, caller: Slot, number: u16) -> Result<(), Errno> {
-        let index = kernel::PROTOCOL.index_of(number).ok_or(Errno::EBADREQUEST)?;
-        if self.privileges_of(caller).may_call(index) { Ok(()) } else { Err(Errno::ECALLDENIED) }
+        if number & 0xff00 == kernel::BASE && self.privileges_of(caller).may_call(number) {
+            return Ok(());
+        }
+        Err(kernel::PROTOCOL.find(number).map_or(Errno::EBADREQUEST, |_| Errno::ECALLDENIED))
     }
 }
+
+/// The bits of all calls that there are.
+pub(crate) const ALL: u128 = {
+    let calls = kernel::PROTOCOL.calls;
+    let (mut mask, mut index) = (0, 0);
+    while index < calls.len() {
+        assert!(calls[index].bit() != 0, "a kernel call has no bit in the mask");
+        mask |= calls[index].bit();
+        index += 1;
+    }
+    mask
+};
 
 /// The kernel as the server of one caller.
 struct Call<'a, M: Machine> {
@@ -87,14 +102,14 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         let mut processes = self.kernel.processes.iter();
         let (slot, process) =
             processes.find(|(slot, _)| slot.number() >= request.slot).ok_or(Errno::ESRCH)?;
-        let (state, blocked_on) = match process.state {
-            State::Runnable => (ProcessState::Runnable, Endpoint::NONE),
-            State::Sending { to, then_receives } => {
+        let (state, blocked_on) = match process.ipc {
+            Ipc::Idle => (ProcessState::Runnable, Endpoint::NONE),
+            Ipc::Sending { to, then_receives } => {
                 let state = if then_receives { ProcessState::SendReceiving } else { ProcessState::Sending };
                 (state, self.kernel.processes.process(to).endpoint)
             }
-            State::Receiving { from, in_sendrec: true } => (ProcessState::SendReceiving, from),
-            State::Receiving { from, in_sendrec: false } => (ProcessState::Receiving, from),
+            Ipc::Receiving { from, in_sendrec: true } => (ProcessState::SendReceiving, from),
+            Ipc::Receiving { from, in_sendrec: false } => (ProcessState::Receiving, from),
         };
         Ok(kernel::get_process::Reply {
             slot: slot.number(),

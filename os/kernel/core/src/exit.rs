@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::log::Line;
 use crate::machine::{Context, Machine};
 use crate::privilege::Notifier;
-use crate::process::{Slot, State};
+use crate::process::{Ipc, Slot};
 use abi::boot::ExitCode;
 use abi::protocols::Level;
 use abi::{Endpoint, Errno};
@@ -93,12 +93,11 @@ impl<M: Machine> Kernel<M> {
     /// Takes a process out of the system: out of its queue, and out of everybody's expectations.
     fn remove(&mut self, slot: Slot) {
         let process = self.processes.process(slot);
-        let (endpoint, privileges, priority, state) =
-            (process.endpoint, process.privileges, process.priority, process.state);
-        match state {
-            State::Runnable => self.ready.leave(&mut self.links, slot, priority),
-            State::Sending { to, .. } => self.processes.process_mut(to).callers.remove(&mut self.links, slot),
-            State::Receiving { .. } => {}
+        let (endpoint, privileges, priority) = (process.endpoint, process.privileges, process.priority);
+        match process.ipc {
+            Ipc::Idle if process.is_ready() => self.ready.leave(&mut self.links, slot, priority),
+            Ipc::Sending { to, .. } => self.processes.process_mut(to).callers.remove(&mut self.links, slot),
+            Ipc::Idle | Ipc::Receiving { .. } => {}
         }
         self.interrupts.detach(&mut self.machine, slot);
         self.release_waiting(slot, endpoint);
@@ -118,11 +117,11 @@ impl<M: Machine> Kernel<M> {
         for number in 0..self.processes.len() {
             let Some(waiting) = u16::try_from(number).ok().map(Slot::new) else { return };
             let Some(process) = self.processes.get(waiting) else { continue };
-            match process.state {
-                State::Sending { to, .. } if to == slot => {
+            match process.ipc {
+                Ipc::Sending { to, .. } if to == slot => {
                     self.processes.process_mut(slot).callers.remove(&mut self.links, waiting);
                 }
-                State::Receiving { from, .. } if from == endpoint && waiting != slot => {}
+                Ipc::Receiving { from, .. } if from == endpoint && waiting != slot => {}
                 _ => continue,
             }
             self.processes.process_mut(waiting).context.set_result(Errno::EDEADSRCDST.to_status());

@@ -94,14 +94,19 @@ pub(crate) fn service(slot: u16) -> boot::Process {
         stack_bytes: 0,
         heap_bytes: 0,
         traps: u32::MAX,
-        kernel_calls: u64::MAX,
+        kernel_calls: u128::MAX,
         ends_machine: false,
     }
 }
 
 /// A program in a slot.
 pub(crate) fn program(slot: u16) -> boot::Process {
-    boot::Process { class: Callers::PROGRAM, traps: boot::PROGRAM_TRAPS, kernel_calls: 0b11, ..service(slot) }
+    boot::Process {
+        class: Callers::PROGRAM,
+        traps: boot::PROGRAM_TRAPS,
+        kernel_calls: 0b110,
+        ..service(slot)
+    }
 }
 
 /// A kernel with these processes, of which everybody may send to everybody.
@@ -153,7 +158,7 @@ impl Kernel<Fake> {
     /// What a process's primitive returned, if it is over.
     pub(crate) fn returned(&self, slot: u16) -> Option<Result<(), Errno>> {
         let process = self.processes.get(Slot::new(slot))?;
-        if process.state != crate::process::State::Runnable {
+        if process.ipc != crate::process::Ipc::Idle {
             return None;
         }
         process

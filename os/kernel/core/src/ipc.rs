@@ -7,7 +7,7 @@
 use crate::Kernel;
 use crate::machine::{Context, Machine};
 use crate::privilege::Notifier;
-use crate::process::{Slot, State};
+use crate::process::{Ipc, Slot, Stops};
 use abi::ipc::{Primitive, Status};
 use abi::notification::Notification;
 use abi::{Callers, Endpoint, Errno};
@@ -114,7 +114,7 @@ impl<M: Machine> Kernel<M> {
         if self.would_deadlock(caller, to, Half::Sending) {
             return Err(Errno::ELOCKED);
         }
-        self.block(caller, State::Sending { to, then_receives: primitive == Primitive::SendRec });
+        self.block(caller, Ipc::Sending { to, then_receives: primitive == Primitive::SendRec });
         self.processes.process_mut(to).callers.push_back(&mut self.links, caller);
         Ok(Outcome::Blocked)
     }
@@ -134,7 +134,7 @@ impl<M: Machine> Kernel<M> {
         {
             return Err(Errno::ELOCKED);
         }
-        self.block(caller, State::Receiving { from, in_sendrec });
+        self.block(caller, Ipc::Receiving { from, in_sendrec });
         Ok(Outcome::Blocked)
     }
 
@@ -171,18 +171,17 @@ impl<M: Machine> Kernel<M> {
             return callers.front();
         }
         let sender = self.processes.find(from)?;
-        let sends =
-            matches!(self.processes.process(sender).state, State::Sending { to, .. } if to == receiver);
+        let sends = matches!(self.processes.process(sender).ipc, Ipc::Sending { to, .. } if to == receiver);
         sends.then_some(sender)
     }
 
     /// Takes the message of a waiting sender, who goes on, or waits for the answer.
     fn take_from(&mut self, sender: Slot, receiver: Slot) {
         self.processes.process_mut(receiver).callers.remove(&mut self.links, sender);
-        if let State::Sending { then_receives: true, .. } = self.processes.process(sender).state {
+        if let Ipc::Sending { then_receives: true, .. } = self.processes.process(sender).ipc {
             self.deliver(sender, receiver, Primitive::SendRec);
             let from = self.processes.process(receiver).endpoint;
-            self.processes.process_mut(sender).state = State::Receiving { from, in_sendrec: true };
+            self.processes.process_mut(sender).ipc = Ipc::Receiving { from, in_sendrec: true };
         } else {
             self.deliver(sender, receiver, Primitive::Send);
             self.wake(sender);
@@ -245,27 +244,52 @@ impl<M: Machine> Kernel<M> {
 
     /// The one process that a process waits for.
     fn waits_for(&self, slot: Slot) -> Option<(Slot, Half)> {
-        match self.processes.process(slot).state {
-            State::Runnable => None,
-            State::Sending { to, .. } => Some((to, Half::Sending)),
-            State::Receiving { from, .. } => Some((self.processes.find(from)?, Half::Receiving)),
+        match self.processes.process(slot).ipc {
+            Ipc::Idle => None,
+            Ipc::Sending { to, .. } => Some((to, Half::Sending)),
+            Ipc::Receiving { from, .. } => Some((self.processes.find(from)?, Half::Receiving)),
         }
     }
 
-    /// Takes a process off the processor until [`Kernel::wake`].
-    fn block(&mut self, slot: Slot, state: State) {
+    /// Lets a process that was [idle](Ipc::Idle) wait until [`Kernel::wake`].
+    fn block(&mut self, slot: Slot, ipc: Ipc) {
         let process = self.processes.process_mut(slot);
-        process.state = state;
-        let priority = process.priority;
-        self.ready.leave(&mut self.links, slot, priority);
+        let (was_ready, priority) = (process.is_ready(), process.priority);
+        process.ipc = ipc;
+        if was_ready {
+            self.ready.leave(&mut self.links, slot, priority);
+        }
     }
 
-    /// Lets a process go on that has been blocked.
+    /// Ends the wait of a process, which goes on unless something stops it.
     pub(crate) fn wake(&mut self, slot: Slot) {
         let process = self.processes.process_mut(slot);
-        process.state = State::Runnable;
-        let priority = process.priority;
-        self.ready.enter(&mut self.links, slot, priority);
+        process.ipc = Ipc::Idle;
+        if process.stops.is_empty() {
+            let priority = process.priority;
+            self.ready.enter(&mut self.links, slot, priority);
+        }
+    }
+
+    /// Stops a process until all of these reasons are [gone](Kernel::resume).
+    pub fn stop(&mut self, slot: Slot, reasons: Stops) {
+        let process = self.processes.process_mut(slot);
+        let (was_ready, priority) = (process.is_ready(), process.priority);
+        process.stops = process.stops.with(reasons);
+        if was_ready {
+            self.ready.leave(&mut self.links, slot, priority);
+        }
+    }
+
+    /// These reasons stop a process no longer; it goes on if there is no other.
+    pub fn resume(&mut self, slot: Slot, reasons: Stops) {
+        let process = self.processes.process_mut(slot);
+        let was_ready = process.is_ready();
+        process.stops = process.stops.without(reasons);
+        if !was_ready && process.is_ready() {
+            let priority = process.priority;
+            self.ready.enter(&mut self.links, slot, priority);
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! The kernel's state, and how processes come to be.
 
+use crate::calls;
 use crate::interrupts::Interrupts;
 use crate::list::{Links, List};
 use crate::log::Log;
 use crate::machine::Machine;
 use crate::privilege::{Id, IdSet, Notifier, Privileges};
-use crate::process::{Process, Slot, State, Table};
+use crate::process::{Ipc, Process, Slot, Stops, Table};
 use crate::scheduler::{self, Ready};
 use abi::Endpoint;
 use abi::boot::{self, ExitCode};
@@ -131,7 +132,8 @@ impl<M: Machine> Kernel<M> {
                 name: wanted.name,
                 class: wanted.class,
                 privileges,
-                state: State::Runnable,
+                ipc: Ipc::Idle,
+                stops: Stops::NONE,
                 callers: List::default(),
                 notifications: IdSet::default(),
                 irqs_pending: 0,
@@ -156,7 +158,7 @@ impl<M: Machine> Kernel<M> {
         self.privileges.push(Privileges {
             owner: if wanted.is_program() { Endpoint::NONE } else { endpoint },
             traps: wanted.traps,
-            kernel_calls: wanted.kernel_calls,
+            kernel_calls: wanted.kernel_calls & calls::ALL,
             send_to: IdSet::default(),
             ports: Vec::new(),
             irqs: 0,

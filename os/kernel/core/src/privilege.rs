@@ -121,7 +121,7 @@ pub struct Privileges {
     /// A bit for each primitive that may be used.
     pub traps: u32,
     /// A bit for each kernel call that may be made.
-    pub kernel_calls: u64,
+    pub kernel_calls: u128,
     /// Whom one may send to.
     pub send_to: IdSet,
     /// Ports that may be used: first and last.
@@ -138,14 +138,11 @@ impl Privileges {
         self.traps & primitive.bit() != 0
     }
 
-    /// Tells whether the kernel call of that index may be made.
+    /// Tells whether the kernel call of that number may be made.
     #[must_use]
     #[inline]
-    pub fn may_call(&self, index: usize) -> bool {
-        u32::try_from(index)
-            .ok()
-            .and_then(|index| self.kernel_calls.checked_shr(index))
-            .is_some_and(|mask| mask & 1 != 0)
+    pub const fn may_call(&self, number: u16) -> bool {
+        self.kernel_calls & abi::mask_bit(number) != 0
     }
 
     /// Tells whether all `count` ports from `port` on may be used.
@@ -170,7 +167,7 @@ mod tests {
         Privileges {
             owner: Endpoint::NONE,
             traps: Primitive::SendRec.bit(),
-            kernel_calls: 0b10 | 1 << 63,
+            kernel_calls: 0b10 | 1 << 127,
             send_to: IdSet::default(),
             ports: alloc::vec![(0x3f8, 0x3ff), (0xffff, 0xffff)],
             irqs: 1 << 4 | 1 << 31,
@@ -180,8 +177,8 @@ mod tests {
     #[test]
     fn a_mask_allows_what_it_names_and_nothing_beyond_its_width() {
         let privileges = privileges();
-        let calls: Vec<usize> = (0..200).filter(|index| privileges.may_call(*index)).collect();
-        assert_eq!(calls, [1, 63]);
+        let calls: Vec<u16> = (0..256).filter(|number| privileges.may_call(*number)).collect();
+        assert_eq!(calls, [1, 127]);
         let lines: Vec<u8> = (0..=255).filter(|line| privileges.may_attach(*line)).collect();
         assert_eq!(lines, [4, 31]);
         assert!(privileges.may_use(Primitive::SendRec) && !privileges.may_use(Primitive::Send));

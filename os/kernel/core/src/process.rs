@@ -30,11 +30,11 @@ impl Slot {
     }
 }
 
-/// What a process is doing.
+/// Where a process is in its IPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// It can run.
-    Runnable,
+pub enum Ipc {
+    /// It waits for nobody: it runs, unless something else [stops](Stops) it.
+    Idle,
     /// It waits until `to` takes its message, and then perhaps for the answer.
     Sending {
         /// The receiver.
@@ -51,6 +51,60 @@ pub enum State {
     },
 }
 
+/// Reasons why a process may not run although it waits for nobody. It runs when there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stops(u16);
+
+impl Stops {
+    /// No reason.
+    pub const NONE: Self = Self(0);
+    /// Its scheduler has not yet given it another quantum.
+    pub const NO_QUANTUM: Self = Self(1 << 0);
+    /// VM works on memory that a kernel call of its needs.
+    pub const MEMORY_REQUEST: Self = Self(1 << 1);
+    /// VM works on a page fault of its.
+    pub const PAGE_FAULT: Self = Self(1 << 2);
+    /// A kernel signal has arrived that its manager has not taken yet.
+    pub const SIGNALLED: Self = Self(1 << 3);
+    /// Its manager works on a kernel signal.
+    pub const SIGNAL_PENDING: Self = Self(1 << 4);
+    /// Its manager stopped it.
+    pub const STOPPED: Self = Self(1 << 5);
+    /// It is being traced and stopped.
+    pub const TRACED: Self = Self(1 << 6);
+    /// It has not been given privileges.
+    pub const NO_PRIVILEGES: Self = Self(1 << 7);
+    /// VM has not given it an address space, or is changing it.
+    pub const NO_SPACE: Self = Self(1 << 8);
+    /// It has ended and is kept until its manager clears it.
+    pub const ENDED: Self = Self(1 << 9);
+
+    /// Tells whether there is no reason.
+    #[must_use]
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Tells whether one of these reasons is there.
+    #[must_use]
+    pub const fn contains(self, reasons: Self) -> bool {
+        self.0 & reasons.0 != 0
+    }
+
+    /// These reasons and those.
+    #[must_use]
+    pub const fn with(self, reasons: Self) -> Self {
+        Self(self.0 | reasons.0)
+    }
+
+    /// These reasons but for those.
+    #[must_use]
+    pub const fn without(self, reasons: Self) -> Self {
+        Self(self.0 & !reasons.0)
+    }
+}
+
 /// A living process.
 pub struct Process<M: Machine> {
     /// Its endpoint.
@@ -61,8 +115,10 @@ pub struct Process<M: Machine> {
     pub class: Callers,
     /// What it may do.
     pub privileges: Id,
-    /// What it is doing.
-    pub state: State,
+    /// Whom it waits for.
+    pub ipc: Ipc,
+    /// What else keeps it from running. Changed by [`Kernel::stop`](crate::Kernel) and `resume` only.
+    pub stops: Stops,
     /// Who waits to send to it.
     pub callers: List,
     /// Notifications that it has not received.
@@ -86,14 +142,19 @@ pub struct Process<M: Machine> {
 }
 
 impl<M: Machine> Process<M> {
+    /// Tells whether it is in the queue of those that can run.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ipc == Ipc::Idle && self.stops.is_empty()
+    }
+
     /// Tells whether it waits for a message that `from` could send now.
     pub(crate) fn would_receive_from(&self, from: Endpoint) -> bool {
-        matches!(self.state, State::Receiving { from: wanted, .. } if wanted == Endpoint::ANY || wanted == from)
+        matches!(self.ipc, Ipc::Receiving { from: wanted, .. } if wanted == Endpoint::ANY || wanted == from)
     }
 
     /// Tells whether it would receive a notification from that source now.
     pub(crate) fn would_be_notified_by(&self, source: Endpoint) -> bool {
-        self.would_receive_from(source) && !matches!(self.state, State::Receiving { in_sendrec: true, .. })
+        self.would_receive_from(source) && !matches!(self.ipc, Ipc::Receiving { in_sendrec: true, .. })
     }
 }
 

@@ -56,9 +56,11 @@ impl<M: Machine> crate::Kernel<M> {
         process.quantum_left = process.quantum_left.saturating_sub(1);
         if process.quantum_left == 0 {
             process.quantum_left = process.quantum_ticks;
-            let priority = process.priority;
-            self.ready.leave(&mut self.links, slot, priority);
-            self.ready.enter(&mut self.links, slot, priority);
+            if process.is_ready() {
+                let priority = process.priority;
+                self.ready.leave(&mut self.links, slot, priority);
+                self.ready.enter(&mut self.links, slot, priority);
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ fn a_caller_learns_who_it_is() {
 #[test]
 fn the_mask_and_the_class_say_who_may_call() {
     let mut kernel = two();
-    // The program's mask holds the first two calls only.
+    // The program's mask holds `whoami` and `exit` only.
     assert_eq!(ask(&mut kernel, 1, &calls::times::Request {}), "kernel.times = ECALLDENIED");
     let mut unknown = Message { number: 0x0700, ..Message::zeroed() };
     kernel.processes.process_mut(Slot::new(0)).context.message = unknown;
@@ -41,7 +41,7 @@ fn the_mask_and_the_class_say_who_may_call() {
     unknown = kernel.processes.process(Slot::new(0)).context.message;
     assert_eq!((unknown.number, unknown.status), (0x0700, Errno::EBADREQUEST.to_status()));
 
-    let mut generous = crate::fake::kernel(&[boot::Process { kernel_calls: u64::MAX, ..program(0) }]);
+    let mut generous = crate::fake::kernel(&[boot::Process { kernel_calls: u128::MAX, ..program(0) }]);
     let read = calls::devio_read::Request { port: 0x3f8, width: Width::Byte };
     assert_eq!(ask(&mut generous, 0, &read), "kernel.devio_read = EPERM");
 }

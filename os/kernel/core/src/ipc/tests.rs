@@ -2,7 +2,7 @@
 //! three processes.
 
 use crate::fake::{Fake, at, kernel, program, service};
-use crate::process::State;
+use crate::process::Ipc;
 use crate::{Kernel, Next, Slot};
 use abi::ipc::Primitive::{Notify, Receive, Send, SendRec};
 use abi::notification::Notification;
@@ -172,17 +172,17 @@ fn check_invariants(kernel: &Kernel<Fake>) {
     for (slot, process) in kernel.processes.iter() {
         for sender in process.callers.iter(&kernel.links) {
             waiting += 1;
-            let state = kernel.processes.process(sender).state;
+            let ipc = kernel.processes.process(sender).ipc;
             assert!(
-                matches!(state, State::Sending { to, .. } if to == slot),
-                "{sender:?} queues at {slot:?} but is {state:?}"
+                matches!(ipc, Ipc::Sending { to, .. } if to == slot),
+                "{sender:?} queues at {slot:?} but is {ipc:?}"
             );
             assert!(
                 !process.would_receive_from(kernel.processes.process(sender).endpoint),
                 "a rendezvous was missed"
             );
         }
-        if let State::Receiving { from, in_sendrec } = process.state {
+        if let Ipc::Receiving { from, in_sendrec } = process.ipc {
             assert!(from == Endpoint::ANY || kernel.processes.find(from).is_some(), "waits for the dead");
             assert!(
                 in_sendrec || from != Endpoint::ANY || process.notifications.first().is_none(),
@@ -190,10 +190,9 @@ fn check_invariants(kernel: &Kernel<Fake>) {
             );
         }
     }
-    let sending =
-        kernel.processes.iter().filter(|(_, process)| matches!(process.state, State::Sending { .. }));
+    let sending = kernel.processes.iter().filter(|(_, process)| matches!(process.ipc, Ipc::Sending { .. }));
     assert_eq!(sending.count(), waiting, "each sender is in one queue");
-    let runnable = kernel.processes.iter().any(|(_, process)| process.state == State::Runnable);
+    let runnable = kernel.processes.iter().any(|(_, process)| process.is_ready());
     assert_eq!(matches!(kernel.next(), Next::Run(_)), runnable);
     assert_no_circle(kernel);
 }
@@ -223,7 +222,7 @@ fn explore(make: &dyn Fn() -> Kernel<Fake>, script: &mut Vec<(u16, u16)>, depth:
     }
     for actor in 0..3 {
         let is_runnable =
-            kernel.processes.get(Slot::new(actor)).is_some_and(|process| process.state == State::Runnable);
+            kernel.processes.get(Slot::new(actor)).is_some_and(|process| process.ipc == Ipc::Idle);
         for operation in (0..OPERATIONS).filter(|_| is_runnable) {
             script.push((actor, operation));
             explore(make, script, depth - 1, runs);
@@ -270,10 +269,8 @@ fn no_long_random_run_breaks_the_table() {
             // Ending is rare, or the runs would be short.
             let operation = u16::try_from(random >> 16 & 127).unwrap();
             let operation = if operation == 127 { 9 } else { operation % 9 };
-            let can_run = kernel
-                .processes
-                .get(Slot::new(actor))
-                .is_some_and(|process| process.state == State::Runnable);
+            let can_run =
+                kernel.processes.get(Slot::new(actor)).is_some_and(|process| process.ipc == Ipc::Idle);
             if can_run {
                 act(&mut kernel, actor, operation);
                 check_invariants(&kernel);
