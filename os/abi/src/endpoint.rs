@@ -40,6 +40,9 @@ impl Endpoint {
     /// Source of kernel signals to services, and of replies to kernel calls.
     pub const SYSTEM: Self = Self::special(5);
 
+    /// Source of notifications that asynchronous sends are over.
+    pub const ASYNCM: Self = Self::special(6);
+
     const fn special(number: u32) -> Self {
         Self(Self::SLOTS as u32 + number)
     }
@@ -73,6 +76,13 @@ impl Endpoint {
             return None;
         }
         Some(slot as u16)
+    }
+
+    /// The slot's bits, which mean a slot only if there is a [`slot`](Self::slot).
+    #[must_use]
+    #[inline]
+    pub const fn slot_bits(self) -> u16 {
+        (self.0 & Self::SLOT_MASK) as u16
     }
 
     /// The generation; 0 for special endpoints.
@@ -112,6 +122,7 @@ impl fmt::Display for Endpoint {
             Self::HARDWARE => f.write_str("hardware"),
             Self::CLOCK => f.write_str("clock"),
             Self::SYSTEM => f.write_str("system"),
+            Self::ASYNCM => f.write_str("asyncm"),
             _ => match (self.slot(), self.generation()) {
                 (Some(slot), 1) => write!(f, "{slot}"),
                 (Some(slot), generation) => write!(f, "{slot}.{generation}"),

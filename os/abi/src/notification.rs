@@ -11,12 +11,17 @@ crate::fields! {
         /// Nanoseconds since the system started.
         uptime_ns: u64,
         /// From [`Endpoint::HARDWARE`]: a bit for each interrupt hook that fired.
-        /// From [`Endpoint::SYSTEM`]: the set of pending kernel signals. Else zero.
+        /// From [`Endpoint::SYSTEM`]: the set of pending kernel signals.
+        /// From [`Endpoint::ASYNCM`]: how many asynchronous sends are over since the last one, and in
+        /// the upper 32 bits how many of them were lost. Else zero.
         pending: u64,
     }
 }
 
 impl Notification {
+    /// The number of its message.
+    pub const NUMBER: u16 = NUMBER;
+
     /// Builds the message that tells of it.
     #[must_use]
     pub fn to_message(&self, source: Endpoint) -> Message {

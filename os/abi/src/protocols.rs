@@ -5,7 +5,7 @@ mod kernel_calls;
 mod servers;
 
 pub use devices::tty;
-pub use kernel_calls::{Level, ProcessState, Width, kernel};
+pub use kernel_calls::{FilterKind, FilterRule, Level, ProcessState, Width, kernel};
 pub use servers::ds;
 
 use crate::{CallInfo, Endpoint, To};

@@ -4,7 +4,7 @@
 //! `from PROGRAM` admits. A call that the caller's mask lacks fails with `ECALLDENIED`, an
 //! unknown one with `EBADREQUEST`.
 
-use crate::{Bytes, Callers, Endpoint, Name};
+use crate::{Bytes, Callers, Endpoint, Name, Wire};
 
 crate::choices! {
     /// Bits of a device register.
@@ -39,6 +39,53 @@ crate::choices! {
         Receiving = 2,
         /// Waits for a receiver to take its message, and then for the answer.
         SendReceiving = 3,
+    }
+}
+
+crate::choices! {
+    /// What a filter's rules do with the messages that they mean.
+    FilterKind {
+        /// Hold them back.
+        Black = 0,
+        /// Let them through.
+        White = 1,
+    }
+}
+
+/// Which messages a filter means: those for which all that is set is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct FilterRule {
+    /// Who sent it; [`Endpoint::NONE`] for anybody.
+    pub source: Endpoint,
+    /// What the sender is; none for anybody.
+    pub classes: Callers,
+    /// Its number; 0 for any. Notifications have [`NUMBER`](crate::notification::NUMBER).
+    pub number: u16,
+}
+
+impl FilterRule {
+    /// Bytes of a rule in a message: source, number, classes, and a zero.
+    pub const SIZE: usize = 8;
+
+    /// Writes the rule.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        self.source.put(&mut bytes[..4]);
+        self.number.put(&mut bytes[4..6]);
+        self.classes.put(&mut bytes[6..7]);
+        bytes
+    }
+
+    /// Reads a rule, if it says anything at all.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; Self::SIZE]) -> Option<Self> {
+        let rule = Self {
+            source: Endpoint::get(&bytes[..4])?,
+            number: u16::get(&bytes[4..6])?,
+            classes: Callers::get(&bytes[6..7])?,
+        };
+        (bytes[7] == 0 && rule != Self::default()).then_some(rule)
     }
 }
 
@@ -134,4 +181,23 @@ crate::protocol! {
         /// What the machine's end means: 0 for success.
         status: i32,
     } suspends {} fails [] from SERVICE;
+
+    /// Appends a list to the filter of what the caller receives. Messages that it holds back wait
+    /// until the filter lets them through. (MINIX `SYS_STATECTL`, `SYS_STATE_ADD_IPC_BL_FILTER`
+    /// and `SYS_STATE_ADD_IPC_WL_FILTER`.)
+    12 ipc_filter_add {
+        kind: FilterKind,
+        /// The list: each rule as [`FilterRule::to_bytes`] writes it.
+        rules: Bytes<96>,
+    } returns {} fails [
+        /// There is no rule, a rule is none, or it names a source that does not live.
+        EINVAL,
+        /// The caller would have more than 128 rules.
+        E2BIG,
+        /// The kernel has no memory for it.
+        ENOMEM,
+    ] from SERVICE;
+
+    /// Lets everything through again. (MINIX `SYS_STATECTL`, `SYS_STATE_CLEAR_IPC_FILTERS`.)
+    13 ipc_filter_clear {} returns {} fails [] from SERVICE;
 }

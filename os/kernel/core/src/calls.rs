@@ -1,10 +1,12 @@
 //! Kernel calls: one method per row of the kernel's protocol.
 
 use crate::Kernel;
+use crate::ipc::filter::Filters;
 use crate::log::Line;
 use crate::machine::{Context, Machine};
+use crate::privilege::Notifier;
 use crate::process::{Ipc, Process, Slot};
-use abi::protocols::{ProcessState, Width, kernel};
+use abi::protocols::{FilterRule, ProcessState, Width, kernel};
 use abi::{Answer, Callers, Endpoint, Errno, Message, Ticket};
 
 impl<M: Machine> Kernel<M> {
@@ -185,6 +187,41 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         Ok(kernel::irq_enable::Reply {})
     }
 
+    fn ipc_filter_add(
+        &mut self,
+        _: Endpoint,
+        request: kernel::ipc_filter_add::Request,
+    ) -> Result<kernel::ipc_filter_add::Reply, Errno> {
+        let kernel::ipc_filter_add::Request { kind, rules } = request;
+        let (rules, rest) = rules.as_slice().as_chunks::<{ FilterRule::SIZE }>();
+        if rules.is_empty() || !rest.is_empty() {
+            return Err(Errno::EINVAL);
+        }
+        let mut checked = [FilterRule::default(); 12];
+        let checked = checked.get_mut(..rules.len()).ok_or(Errno::EINVAL)?;
+        for (rule, bytes) in checked.iter_mut().zip(rules) {
+            *rule = FilterRule::from_bytes(bytes).ok_or(Errno::EINVAL)?;
+            let is_known = rule.source == Endpoint::NONE
+                || Notifier::special(rule.source).is_some()
+                || self.kernel.processes.find(rule.source).is_some();
+            if !is_known {
+                return Err(Errno::EINVAL);
+            }
+        }
+        let process = self.kernel.processes.process_mut(self.caller);
+        process.filters.append(kind, checked)?;
+        Ok(kernel::ipc_filter_add::Reply {})
+    }
+
+    fn ipc_filter_clear(
+        &mut self,
+        _: Endpoint,
+        _: kernel::ipc_filter_clear::Request,
+    ) -> Result<kernel::ipc_filter_clear::Reply, Errno> {
+        self.kernel.processes.process_mut(self.caller).filters = Filters::default();
+        Ok(kernel::ipc_filter_clear::Reply {})
+    }
+
     fn abort(
         &mut self,
         _: Ticket<kernel::abort::Request>,
@@ -195,5 +232,7 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
     }
 }
 
+#[cfg(test)]
+mod random;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ pub(crate) const PANICKED: i32 = 101;
 
 impl<M: Machine> Kernel<M> {
     /// The processor refused an instruction of a process, which ends here.
+    #[cold]
     pub fn fault(&mut self, slot: Slot, fault: Fault) {
         let process = self.processes.process(slot);
         let instruction = process.context.instruction_pointer();
@@ -100,6 +101,8 @@ impl<M: Machine> Kernel<M> {
             Ipc::Idle | Ipc::Receiving { .. } => {}
         }
         self.interrupts.detach(&mut self.machine, slot);
+        self.drop_letters_of(slot);
+        self.lose_letters_to(slot);
         self.release_waiting(slot, endpoint);
         if self.privileges[privileges.index()].owner == endpoint {
             self.privileges[privileges.index()].owner = Endpoint::NONE;

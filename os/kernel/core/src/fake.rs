@@ -3,7 +3,7 @@
 use crate::machine::{Context, Machine};
 use crate::{Kernel, Slot};
 use abi::boot::{self, Pair};
-use abi::ipc::{Primitive, Status};
+use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::Width;
 use abi::{Callers, Endpoint, Errno, Message, Name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,6 +140,18 @@ impl Kernel<Fake> {
         let caller = Slot::new(slot);
         self.processes.process_mut(caller).context.result = None;
         self.trap(caller, primitive as u64, endpoint);
+        self.returned(slot)
+    }
+
+    /// Makes a process send asynchronously.
+    pub(crate) fn sends_async(
+        &mut self,
+        slot: u16,
+        to: Endpoint,
+        flags: AsyncFlags,
+    ) -> Option<Result<(), Errno>> {
+        self.processes.process_mut(Slot::new(slot)).context.result = None;
+        self.trap(Slot::new(slot), flags.to_trap(), to);
         self.returned(slot)
     }
 

@@ -81,6 +81,7 @@ impl Interrupts {
 
 impl<M: Machine> Kernel<M> {
     /// A device raised its line.
+    #[inline(never)]
     pub fn interrupt(&mut self, line: u8) {
         self.machine.set_irq_enabled(line, false);
         let hooks = self.interrupts.lines.get(usize::from(line)).map_or(0, Vec::len);

@@ -2,22 +2,24 @@
 //!
 //! A message lies in the message registers of its sender until the receiver takes it; taking it
 //! copies 128 bytes from one saved state to the other. Order of checks and of delivery follow
-//! MINIX 3, so that its documentation holds.
+//! MINIX 3, so that its documentation holds: notifications come before asynchronous messages,
+//! and these before senders that wait.
+//!
+//! The shortest way through `sendrec` and `reply_receive` is inlined into the kernel's loop, and
+//! nothing else is: after each change of address space QEMU looks up every page and every block of
+//! code anew, so a round trip should touch few of them.
+
+pub mod filter;
+pub(crate) mod mail;
 
 use crate::Kernel;
 use crate::machine::{Context, Machine};
-use crate::privilege::Notifier;
-use crate::process::{Ipc, Slot, Stops};
-use abi::ipc::{Primitive, Status};
+use crate::privilege::{Notifier, Privileges};
+use crate::process::{Ipc, Process, Slot, Stops};
+use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::notification::Notification;
-use abi::{Callers, Endpoint, Errno};
-
-/// Whether a primitive is over, or its caller waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Done,
-    Blocked,
-}
+use abi::{Callers, Endpoint, Errno, Message};
+use mail::Letter;
 
 /// The half of a rendezvous that a process waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,106 +30,173 @@ enum Half {
 
 impl<M: Machine> Kernel<M> {
     /// A process asked for the primitive of that number.
+    #[inline]
     pub fn trap(&mut self, caller: Slot, number: u64, endpoint: Endpoint) {
         let outcome = match Primitive::from_number(number) {
-            None => Err(Errno::EBADCALL),
+            Some(Primitive::SendRec) => self.sendrec(caller, endpoint),
+            Some(Primitive::ReplyReceive) => self.reply_receive(caller, endpoint),
             Some(Primitive::KernelCall) => self.kernel_call(caller),
-            Some(primitive) => self.primitive(caller, primitive, endpoint),
+            Some(Primitive::Receive) => self.check_and_receive(caller, endpoint),
+            Some(primitive @ (Primitive::Send | Primitive::SendNb)) => self.send(caller, endpoint, primitive),
+            Some(Primitive::Notify) => self.check_and_notify(caller, endpoint),
+            Some(Primitive::SendA) | None => match AsyncFlags::from_trap(number) {
+                Some(flags) => self.send_asynchronously(caller, endpoint, flags),
+                None => Err(Errno::EBADCALL),
+            },
         };
         if let Err(error) = outcome {
-            self.processes.process_mut(caller).context.set_result(error.to_status());
+            self.return_to(caller, Err(error));
         }
     }
 
+    /// Sets what the primitive that a process is in will return.
+    pub(crate) fn return_to(&mut self, slot: Slot, outcome: Result<(), Errno>) {
+        let result = outcome.map_or_else(Errno::to_status, |()| 0);
+        self.processes.process_mut(slot).context.set_result(result);
+    }
+
+    #[inline(never)]
     fn kernel_call(&mut self, caller: Slot) -> Result<(), Errno> {
         if !self.privileges_of(caller).may_use(Primitive::KernelCall) {
             return Err(Errno::ETRAPDENIED);
         }
-        self.processes.process_mut(caller).context.set_result(0);
+        self.return_to(caller, Ok(()));
         self.call(caller);
         Ok(())
     }
 
-    fn primitive(&mut self, caller: Slot, primitive: Primitive, endpoint: Endpoint) -> Result<(), Errno> {
-        let peer = self.check_peer(caller, primitive, endpoint)?;
-        if !self.privileges_of(caller).may_use(primitive) {
+    #[inline]
+    fn sendrec(&mut self, caller: Slot, endpoint: Endpoint) -> Result<(), Errno> {
+        let Parties { peer, from, to } = self.parties(caller, endpoint, Primitive::SendRec)?;
+        if !to.would_take(from) {
+            return self.queue(caller, peer, Ipc::Sending { to: peer, then_receives: true });
+        }
+        deliver(from, to, Primitive::SendRec);
+        to.ipc = Ipc::Idle;
+        if !from.mailbox.is_empty() {
+            // The answer may be there already.
+            self.enter_ready(peer);
+            return self.receive(caller, endpoint, true);
+        }
+        from.ipc = Ipc::Receiving { from: endpoint, in_sendrec: true };
+        let (priority, are_alike) = (from.priority, are_alike(from, to));
+        if !(are_alike && self.ready.exchange_only(caller, peer, priority)) {
+            self.hand_over(caller, priority, peer);
+        }
+        Ok(())
+    }
+
+    /// Answers a process that waits for it, and receives from anybody.
+    #[inline]
+    fn reply_receive(&mut self, caller: Slot, endpoint: Endpoint) -> Result<(), Errno> {
+        match self.parties(caller, endpoint, Primitive::ReplyReceive) {
+            Ok(Parties { peer, from, to }) if to.would_take(from) => {
+                deliver(from, to, Primitive::SendNb);
+                to.ipc = Ipc::Idle;
+                if from.has_no_mail() {
+                    from.ipc = Ipc::Receiving { from: Endpoint::ANY, in_sendrec: false };
+                    let (priority, are_alike) = (from.priority, are_alike(from, to));
+                    if !(are_alike && self.ready.exchange_only(caller, peer, priority)) {
+                        self.hand_over(caller, priority, peer);
+                    }
+                    return Ok(());
+                }
+                self.enter_ready(peer);
+            }
+            // Whoever asked has died, or has given up.
+            Ok(_) => {}
+            Err(Errno::EDEADSRCDST) => self.return_to(caller, Ok(())),
+            Err(error) => return Err(error),
+        }
+        self.receive(caller, Endpoint::ANY, false)
+    }
+
+    #[inline(never)]
+    fn send(&mut self, caller: Slot, endpoint: Endpoint, primitive: Primitive) -> Result<(), Errno> {
+        let Parties { peer, from, to } = self.parties(caller, endpoint, primitive)?;
+        if to.would_take(from) {
+            deliver(from, to, primitive);
+            self.wake(peer);
+            return Ok(());
+        }
+        if primitive == Primitive::SendNb {
+            return Err(Errno::ENOTREADY);
+        }
+        self.queue(caller, peer, Ipc::Sending { to: peer, then_receives: false })
+    }
+
+    #[inline(never)]
+    fn check_and_notify(&mut self, caller: Slot, endpoint: Endpoint) -> Result<(), Errno> {
+        let Parties { peer, from, .. } = self.parties(caller, endpoint, Primitive::Notify)?;
+        let notifier = Notifier::Service(from.privileges);
+        self.notify(notifier, peer);
+        Ok(())
+    }
+
+    /// Both sides of a message from a running process, if it may be sent. The first check that
+    /// fails gives the error.
+    #[inline]
+    fn parties(
+        &mut self,
+        caller: Slot,
+        endpoint: Endpoint,
+        primitive: Primitive,
+    ) -> Result<Parties<'_, M>, Errno> {
+        let peer = self.processes.find(endpoint).ok_or_else(|| why_no_process(endpoint))?;
+        // Nobody may send to itself.
+        let (from, to) = self.processes.pair_mut(caller, peer).ok_or(Errno::ECALLDENIED)?;
+        let rights: &Privileges = &self.privileges[from.privileges.index()];
+        if !rights.send_to.contains(Notifier::Service(to.privileges)) {
+            return Err(Errno::ECALLDENIED);
+        }
+        if !rights.may_use(primitive) {
             return Err(Errno::ETRAPDENIED);
         }
-        // Set first: what blocks now goes on with this result, unless its partner dies.
-        self.processes.process_mut(caller).context.set_result(0);
-        match (primitive, peer) {
-            (Primitive::Receive, _) => self.receive(caller, endpoint, false).map(|_| ()),
-            (Primitive::Send, Some(peer)) => self.send(caller, peer, Primitive::Send).map(|_| ()),
-            (Primitive::SendRec, Some(peer)) => self.sendrec(caller, peer, endpoint),
-            (Primitive::Notify, Some(peer)) => {
-                let notifier = Notifier::Service(self.processes.process(caller).privileges);
-                self.notify(notifier, peer);
-                Ok(())
-            }
-            (Primitive::KernelCall, _) | (_, None) => Err(Errno::ETRAPDENIED),
-        }
+        // What waits now goes on with this result, unless its partner dies.
+        from.context.set_result(0);
+        Ok(Parties { peer, from, to })
     }
 
-    /// Checks the endpoint of a primitive: `None` for one that is no process but can be received from.
-    fn check_peer(
-        &self,
-        caller: Slot,
-        primitive: Primitive,
-        endpoint: Endpoint,
-    ) -> Result<Option<Slot>, Errno> {
-        let special = Notifier::special(endpoint).is_some();
-        if primitive == Primitive::Receive {
-            if endpoint == Endpoint::ANY || special {
-                return Ok(None);
-            }
-            return self.processes.find(endpoint).map(Some).ok_or(Errno::EDEADSRCDST);
-        }
-        if endpoint == Endpoint::ANY {
-            return Err(Errno::EINVAL);
-        }
-        if special {
-            // The kernel is in nobody's mask: one makes a kernel call instead.
-            return Err(Errno::ECALLDENIED);
-        }
-        let peer = self.processes.find(endpoint).ok_or(Errno::EDEADSRCDST)?;
-        let target = Notifier::Service(self.processes.process(peer).privileges);
-        if !self.privileges_of(caller).send_to.contains(target) {
-            return Err(Errno::ECALLDENIED);
-        }
-        Ok(Some(peer))
-    }
-
-    fn sendrec(&mut self, caller: Slot, peer: Slot, endpoint: Endpoint) -> Result<(), Errno> {
-        match self.send(caller, peer, Primitive::SendRec)? {
-            Outcome::Blocked => Ok(()),
-            Outcome::Done => self.receive(caller, endpoint, true).map(|_| ()),
-        }
-    }
-
-    fn send(&mut self, caller: Slot, to: Slot, primitive: Primitive) -> Result<Outcome, Errno> {
-        let from = self.processes.process(caller).endpoint;
-        if self.processes.process(to).would_receive_from(from) {
-            self.deliver(caller, to, primitive);
-            self.wake(to);
-            return Ok(Outcome::Done);
-        }
+    /// Lets a sender wait until the receiver takes its message.
+    #[inline(never)]
+    fn queue(&mut self, caller: Slot, to: Slot, ipc: Ipc) -> Result<(), Errno> {
         if self.would_deadlock(caller, to, Half::Sending) {
             return Err(Errno::ELOCKED);
         }
-        self.block(caller, Ipc::Sending { to, then_receives: primitive == Primitive::SendRec });
+        self.block(caller, ipc);
         self.processes.process_mut(to).callers.push_back(&mut self.links, caller);
-        Ok(Outcome::Blocked)
+        Ok(())
     }
 
-    fn receive(&mut self, caller: Slot, from: Endpoint, in_sendrec: bool) -> Result<Outcome, Errno> {
+    #[inline(never)]
+    fn check_and_receive(&mut self, caller: Slot, from: Endpoint) -> Result<(), Errno> {
+        let is_known =
+            from == Endpoint::ANY || Notifier::special(from).is_some() || self.processes.find(from).is_some();
+        if !is_known {
+            return Err(Errno::EDEADSRCDST);
+        }
+        if !self.privileges_of(caller).may_use(Primitive::Receive) {
+            return Err(Errno::ETRAPDENIED);
+        }
+        self.return_to(caller, Ok(()));
+        self.receive(caller, from, false)
+    }
+
+    #[inline(never)]
+    fn receive(&mut self, caller: Slot, from: Endpoint, in_sendrec: bool) -> Result<(), Errno> {
         if !in_sendrec && let Some(notifier) = self.pending_notification(caller, from) {
             self.processes.process_mut(caller).notifications.remove(notifier);
             self.deliver_notification(notifier, caller);
-            return Ok(Outcome::Done);
+            return Ok(());
+        }
+        if let Some(letter) = self.pending_letter(caller, from, in_sendrec) {
+            self.deliver_letter(&letter, caller);
+            self.account_for(&letter, Fate::Taken);
+            return Ok(());
         }
         if let Some(sender) = self.waiting_sender(caller, from) {
             self.take_from(sender, caller);
-            return Ok(Outcome::Done);
+            return Ok(());
         }
         if let Some(source) = self.processes.find(from)
             && self.would_deadlock(caller, source, Half::Receiving)
@@ -135,15 +204,15 @@ impl<M: Machine> Kernel<M> {
             return Err(Errno::ELOCKED);
         }
         self.block(caller, Ipc::Receiving { from, in_sendrec });
-        Ok(Outcome::Blocked)
+        Ok(())
     }
 
     /// Tells a process that something happened. Repeats of a notification that it has not yet
     /// received are one.
     pub(crate) fn notify(&mut self, notifier: Notifier, to: Slot) {
-        let source = self.source_of(notifier);
+        let (source, class) = self.source_of(notifier);
         let receiver = self.processes.process_mut(to);
-        if !receiver.would_be_notified_by(source) {
+        if !receiver.would_be_notified_by(source, class) {
             receiver.notifications.insert(notifier);
             return;
         }
@@ -153,77 +222,189 @@ impl<M: Machine> Kernel<M> {
 
     /// The notification that a receive from `from` would be given, if there is one.
     fn pending_notification(&self, receiver: Slot, from: Endpoint) -> Option<Notifier> {
-        let pending = &self.processes.process(receiver).notifications;
+        let process = self.processes.process(receiver);
+        let is_admitted = |notifier: &Notifier| {
+            let (source, class) = self.source_of(*notifier);
+            process.admits(source, class, Notification::NUMBER)
+        };
         if from == Endpoint::ANY {
-            return pending.first();
+            return process.notifications.iter().find(is_admitted);
         }
         let wanted = Notifier::special(from).or_else(|| {
             let source = self.processes.find(from)?;
             Some(Notifier::Service(self.processes.process(source).privileges))
         })?;
-        pending.contains(wanted).then_some(wanted)
+        (process.notifications.contains(wanted) && is_admitted(&wanted)).then_some(wanted)
     }
 
-    /// The process that has waited longest to send to `receiver`.
+    /// The process that has waited longest to send what `receiver` would take.
     fn waiting_sender(&self, receiver: Slot, from: Endpoint) -> Option<Slot> {
-        let callers = self.processes.process(receiver).callers;
-        if from == Endpoint::ANY {
-            return callers.front();
-        }
-        let sender = self.processes.find(from)?;
-        let sends = matches!(self.processes.process(sender).ipc, Ipc::Sending { to, .. } if to == receiver);
-        sends.then_some(sender)
+        let process = self.processes.process(receiver);
+        process.callers.iter(&self.links).find(|sender| {
+            let sender = self.processes.process(*sender);
+            (from == Endpoint::ANY || from == sender.endpoint)
+                && process.admits(sender.endpoint, sender.class, sender.context.message().number)
+        })
     }
 
     /// Takes the message of a waiting sender, who goes on, or waits for the answer.
     fn take_from(&mut self, sender: Slot, receiver: Slot) {
         self.processes.process_mut(receiver).callers.remove(&mut self.links, sender);
-        if let Ipc::Sending { then_receives: true, .. } = self.processes.process(sender).ipc {
-            self.deliver(sender, receiver, Primitive::SendRec);
-            let from = self.processes.process(receiver).endpoint;
-            self.processes.process_mut(sender).ipc = Ipc::Receiving { from, in_sendrec: true };
+        let (from, to) = self.processes.pair_mut(sender, receiver).expect("nobody waits to send to itself");
+        if let Ipc::Sending { then_receives: true, .. } = from.ipc {
+            deliver(from, to, Primitive::SendRec);
+            from.ipc = Ipc::Receiving { from: to.endpoint, in_sendrec: true };
+            self.receive_half(sender);
         } else {
-            self.deliver(sender, receiver, Primitive::Send);
+            deliver(from, to, Primitive::Send);
             self.wake(sender);
         }
     }
 
-    /// Copies the message registers, and writes what the receiver may believe.
-    fn deliver(&mut self, from: Slot, to: Slot, primitive: Primitive) {
-        let (from, to) = self.processes.pair_mut(from, to);
-        let message = to.context.message_mut();
-        *message = *from.context.message();
-        message.source = from.endpoint;
-        message.class = from.class;
-        to.context.set_status(Status::sent_by(primitive));
+    /// A process in `sendrec` comes to wait for the answer: it may be there already, as a letter.
+    fn receive_half(&mut self, slot: Slot) {
+        let process = self.processes.process(slot);
+        let Ipc::Receiving { from, in_sendrec } = process.ipc else { return };
+        if !process.mailbox.is_empty()
+            && let Some(letter) = self.pending_letter(slot, from, in_sendrec)
+        {
+            self.deliver_letter(&letter, slot);
+            self.wake(slot);
+            self.account_for(&letter, Fate::Taken);
+        }
     }
 
     fn deliver_notification(&mut self, notifier: Notifier, to: Slot) {
-        let source = self.source_of(notifier);
-        let class = match notifier {
-            Notifier::Service(_) => {
-                self.processes.find(source).map_or(Callers(0), |slot| self.processes.process(slot).class)
-            }
-            Notifier::Clock | Notifier::System | Notifier::Hardware => Callers::KERNEL,
-        };
+        let (source, class) = self.source_of(notifier);
         let uptime_ns = self.machine.uptime_ns();
         let receiver = self.processes.process_mut(to);
         let pending = match notifier {
             Notifier::Hardware => core::mem::take(&mut receiver.irqs_pending),
+            Notifier::Asynchronous => core::mem::take(&mut receiver.mail_over).to_pending(),
             Notifier::Clock | Notifier::System | Notifier::Service(_) => 0,
         };
-        *receiver.context.message_mut() = Notification { uptime_ns, pending }.to_message(source);
-        receiver.context.message_mut().class = class;
+        let message = Notification { uptime_ns, pending }.to_message(source);
+        *receiver.context.message_mut() = Message { class, ..message };
         receiver.context.set_status(Status::from_kernel(Primitive::Notify));
     }
 
-    fn source_of(&self, notifier: Notifier) -> Endpoint {
+    /// Who a notification is from, and what that is.
+    fn source_of(&self, notifier: Notifier) -> (Endpoint, Callers) {
         match notifier {
-            Notifier::Clock => Endpoint::CLOCK,
-            Notifier::System => Endpoint::SYSTEM,
-            Notifier::Hardware => Endpoint::HARDWARE,
-            Notifier::Service(id) => self.privileges[id.index()].owner,
+            Notifier::Asynchronous => (Endpoint::ASYNCM, Callers::KERNEL),
+            Notifier::Clock => (Endpoint::CLOCK, Callers::KERNEL),
+            Notifier::System => (Endpoint::SYSTEM, Callers::KERNEL),
+            Notifier::Hardware => (Endpoint::HARDWARE, Callers::KERNEL),
+            Notifier::Service(id) => {
+                let source = self.privileges[id.index()].owner;
+                let class = self.processes.find(source).map(|slot| self.processes.process(slot).class);
+                (source, class.unwrap_or_default())
+            }
         }
+    }
+
+    /// Hands a message to the kernel, or to the receiver if it waits for it.
+    #[inline(never)]
+    fn send_asynchronously(
+        &mut self,
+        caller: Slot,
+        endpoint: Endpoint,
+        flags: AsyncFlags,
+    ) -> Result<(), Errno> {
+        let sender = self.processes.process(caller);
+        if sender.class.admits(Callers::PROGRAM) {
+            return Err(Errno::EPERM);
+        }
+        let endpoint = if endpoint == Endpoint::SELF { sender.endpoint } else { endpoint };
+        let peer = self.processes.find(endpoint).ok_or_else(|| why_no_process(endpoint))?;
+        let target = Notifier::Service(self.processes.process(peer).privileges);
+        if peer != caller && !self.privileges_of(caller).send_to.contains(target) {
+            return Err(Errno::ECALLDENIED);
+        }
+        let message = Message { source: sender.endpoint, class: sender.class, ..*sender.context.message() };
+        let letter = Letter { message, status: Status::sent_by(Primitive::SendA), from: caller, flags };
+        let limit = self.processes.len() * LETTERS_PER_SENDER;
+        if sender.mail_sent as usize >= limit && !self.would_take_letter(peer, &letter) {
+            return Err(Errno::ENOBUFS);
+        }
+        self.post(peer, letter).map_err(|mail::Full| Errno::ENOBUFS)?;
+        self.return_to(caller, Ok(()));
+        Ok(())
+    }
+
+    /// Delivers a letter, now or when its receiver takes it.
+    pub(crate) fn post(&mut self, to: Slot, letter: Letter) -> Result<(), mail::Full> {
+        if self.would_take_letter(to, &letter) {
+            self.deliver_letter(&letter, to);
+            self.wake(to);
+            // Counted as if it had waited.
+            self.processes.process_mut(letter.from).mail_sent += 1;
+            self.account_for(&letter, Fate::Taken);
+            return Ok(());
+        }
+        let from = letter.from;
+        self.mail.push(&mut self.processes.process_mut(to).mailbox, letter)?;
+        self.processes.process_mut(from).mail_sent += 1;
+        Ok(())
+    }
+
+    /// Tells whether a process waits for that letter.
+    fn would_take_letter(&self, to: Slot, letter: &Letter) -> bool {
+        let receiver = self.processes.process(to);
+        let Ipc::Receiving { from, in_sendrec } = receiver.ipc else { return false };
+        suits(receiver, letter, from, in_sendrec)
+    }
+
+    /// Takes out the letter that a receive from `from` would be given, if there is one.
+    fn pending_letter(&mut self, receiver: Slot, from: Endpoint, in_sendrec: bool) -> Option<Letter> {
+        let process = self.processes.process_mut(receiver);
+        if process.mailbox.is_empty() {
+            return None;
+        }
+        let mut mailbox = process.mailbox;
+        let letter = self.mail.take(&mut mailbox, |letter| suits(process, letter, from, in_sendrec));
+        process.mailbox = mailbox;
+        letter
+    }
+
+    fn deliver_letter(&mut self, letter: &Letter, to: Slot) {
+        let context = &mut self.processes.process_mut(to).context;
+        *context.message_mut() = letter.message;
+        context.set_status(letter.status);
+    }
+
+    /// Tells the sender of a letter what became of it, if it wants to know.
+    fn account_for(&mut self, letter: &Letter, fate: Fate) {
+        let sender = self.processes.process_mut(letter.from);
+        sender.mail_sent -= 1;
+        let wanted = match fate {
+            Fate::Taken => AsyncFlags::NOTIFY,
+            Fate::Lost => AsyncFlags::NOTIFY.with(AsyncFlags::NOTIFY_ERROR),
+        };
+        if letter.flags.contains(wanted) {
+            sender.mail_over.over = sender.mail_over.over.saturating_add(1);
+            sender.mail_over.lost = sender.mail_over.lost.saturating_add(u32::from(fate == Fate::Lost));
+            self.notify(Notifier::Asynchronous, letter.from);
+        }
+    }
+
+    /// Drops what is on its way to a process, and tells the senders that it is lost.
+    pub(crate) fn lose_letters_to(&mut self, receiver: Slot) {
+        let mut mailbox = core::mem::take(&mut self.processes.process_mut(receiver).mailbox);
+        while let Some(letter) = self.mail.take(&mut mailbox, |_| true) {
+            self.account_for(&letter, Fate::Lost);
+        }
+    }
+
+    /// Drops what a process has sent and nobody has taken yet.
+    pub(crate) fn drop_letters_of(&mut self, sender: Slot) {
+        if self.processes.process(sender).mail_sent == 0 {
+            return;
+        }
+        for (_, receiver) in self.processes.iter_mut() {
+            while self.mail.take(&mut receiver.mailbox, |letter| letter.from == sender).is_some() {}
+        }
+        self.processes.process_mut(sender).mail_sent = 0;
     }
 
     /// Tells whether waiting for `peer` would close a circle of processes that wait for each other.
@@ -251,6 +432,23 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// A running process comes to wait, and another one, which waited, goes on. The states are
+    /// theirs already.
+    #[inline(never)]
+    fn hand_over(&mut self, from: Slot, priority: u8, to: Slot) {
+        self.ready.leave(&mut self.links, from, priority);
+        self.enter_ready(to);
+    }
+
+    /// Lets a process run whose wait has just ended, unless something stops it.
+    fn enter_ready(&mut self, slot: Slot) {
+        let process = self.processes.process_mut(slot);
+        if process.stops.is_empty() {
+            let priority = process.priority;
+            self.ready.enter(&mut self.links, slot, priority);
+        }
+    }
+
     /// Lets a process that was [idle](Ipc::Idle) wait until [`Kernel::wake`].
     fn block(&mut self, slot: Slot, ipc: Ipc) {
         let process = self.processes.process_mut(slot);
@@ -263,12 +461,8 @@ impl<M: Machine> Kernel<M> {
 
     /// Ends the wait of a process, which goes on unless something stops it.
     pub(crate) fn wake(&mut self, slot: Slot) {
-        let process = self.processes.process_mut(slot);
-        process.ipc = Ipc::Idle;
-        if process.stops.is_empty() {
-            let priority = process.priority;
-            self.ready.enter(&mut self.links, slot, priority);
-        }
+        self.processes.process_mut(slot).ipc = Ipc::Idle;
+        self.enter_ready(slot);
     }
 
     /// Stops a process until all of these reasons are [gone](Kernel::resume).
@@ -293,5 +487,61 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
+/// What became of a letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The receiver has it.
+    Taken,
+    /// Nobody will ever have it.
+    Lost,
+}
+
+/// Letters that one sender can have on their way, for each slot of the process table.
+const LETTERS_PER_SENDER: usize = 2;
+/// Letters that can be on their way, for each slot of the process table.
+pub(crate) const LETTERS: usize = 8;
+
+/// Both sides of a message.
+struct Parties<'a, M: Machine> {
+    peer: Slot,
+    from: &'a mut Process<M>,
+    to: &'a mut Process<M>,
+}
+
+/// The error of sending to an endpoint that is no process's.
+#[cold]
+const fn why_no_process(endpoint: Endpoint) -> Errno {
+    match endpoint {
+        Endpoint::ANY => Errno::EINVAL,
+        // The kernel is in nobody's mask: one makes a kernel call instead.
+        Endpoint::ASYNCM | Endpoint::CLOCK | Endpoint::SYSTEM | Endpoint::HARDWARE => Errno::ECALLDENIED,
+        _ => Errno::EDEADSRCDST,
+    }
+}
+
+/// Tells whether a process that goes on may take the place of one that comes to wait.
+#[inline]
+fn are_alike<M: Machine>(from: &Process<M>, to: &Process<M>) -> bool {
+    from.priority == to.priority && to.stops.is_empty()
+}
+
+/// Copies the message registers, and writes what the receiver may believe.
+#[inline]
+fn deliver<M: Machine>(from: &Process<M>, to: &mut Process<M>, primitive: Primitive) {
+    let message = to.context.message_mut();
+    *message = *from.context.message();
+    message.source = from.endpoint;
+    message.class = from.class;
+    to.context.set_status(Status::sent_by(primitive));
+}
+
+/// Tells whether a receive from `from` would take the letter.
+fn suits<M: Machine>(receiver: &Process<M>, letter: &Letter, from: Endpoint, in_sendrec: bool) -> bool {
+    let Message { source, class, number, .. } = letter.message;
+    (from == Endpoint::ANY || from == source)
+        && !(in_sendrec && letter.flags.contains(AsyncFlags::NO_REPLY))
+        && receiver.admits(source, class, number)
+}
+
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,6 +2,8 @@
 
 use crate::calls;
 use crate::interrupts::Interrupts;
+use crate::ipc::filter::Filters;
+use crate::ipc::{LETTERS, mail};
 use crate::list::{Links, List};
 use crate::log::Log;
 use crate::machine::Machine;
@@ -24,6 +26,7 @@ pub struct Kernel<M: Machine> {
     programs: Option<Id>,
     pub(crate) ready: Ready,
     pub(crate) interrupts: Interrupts,
+    pub(crate) mail: mail::Pool,
     pub(crate) ended: Option<ExitCode>,
 }
 
@@ -85,6 +88,7 @@ impl<M: Machine> Kernel<M> {
             machine,
             log: Log::default(),
             links: Links::new(processes.len()),
+            mail: mail::Pool::new(processes.len() * LETTERS),
             processes,
             privileges: Vec::with_capacity(Id::LIMIT),
             programs: None,
@@ -136,6 +140,10 @@ impl<M: Machine> Kernel<M> {
                 stops: Stops::NONE,
                 callers: List::default(),
                 notifications: IdSet::default(),
+                mailbox: mail::Queue::default(),
+                mail_sent: 0,
+                mail_over: mail::Over::default(),
+                filters: Filters::default(),
                 irqs_pending: 0,
                 priority,
                 quantum_ticks,

@@ -21,7 +21,7 @@ pub mod fault;
 pub mod frames;
 pub mod image;
 mod interrupts;
-mod ipc;
+pub mod ipc;
 mod kernel;
 pub mod list;
 pub mod load;

@@ -51,6 +51,18 @@ impl List {
         self.tail = Some(slot);
     }
 
+    /// Puts one process, which must be in no queue, into the place of the only one of this queue;
+    /// does nothing if that is not alone. Tells whether it is.
+    #[inline]
+    pub fn exchange_only(&mut self, out: Slot, into: Slot) -> bool {
+        let is_alone = self.head == Some(out) && self.tail == Some(out);
+        if is_alone {
+            // The only one of a queue has no neighbours, and neither has one of no queue.
+            (self.head, self.tail) = (Some(into), Some(into));
+        }
+        is_alone
+    }
+
     /// Takes a process out, which must be in this queue.
     #[inline]
     pub fn remove(&mut self, links: &mut Links, slot: Slot) {

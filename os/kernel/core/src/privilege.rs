@@ -8,6 +8,7 @@ use abi::ipc::Primitive;
 use alloc::vec::Vec;
 
 /// Index of a set of privileges.
+// Kept as its bit in an `IdSet`, which is looked at for each message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Id(u8);
 
@@ -18,13 +19,15 @@ impl Id {
     /// The id of an index below [`Id::LIMIT`].
     #[must_use]
     pub fn new(index: usize) -> Option<Self> {
-        u8::try_from(index).ok().filter(|id| usize::from(*id) < Self::LIMIT).map(Self)
+        let bit = u8::try_from(index).ok().filter(|id| usize::from(*id) < Self::LIMIT)?;
+        bit.checked_add(Notifier::SPECIALS).map(Self)
     }
 
     /// The index.
     #[must_use]
+    #[inline]
     pub const fn index(self) -> usize {
-        self.0 as usize
+        self.0.wrapping_sub(Notifier::SPECIALS) as usize
     }
 }
 
@@ -37,6 +40,8 @@ pub struct IdSet([u64; 4]);
 /// Who notifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notifier {
+    /// The kernel: asynchronous sends are over.
+    Asynchronous,
     /// The clock: an alarm.
     Clock,
     /// The kernel: a signal.
@@ -48,13 +53,14 @@ pub enum Notifier {
 }
 
 impl Notifier {
-    const SPECIALS: usize = 3;
+    const SPECIALS: u8 = 4;
 
     /// The notifier that an endpoint without a process stands for.
     #[must_use]
     #[inline]
     pub fn special(endpoint: Endpoint) -> Option<Self> {
         match endpoint {
+            Endpoint::ASYNCM => Some(Self::Asynchronous),
             Endpoint::CLOCK => Some(Self::Clock),
             Endpoint::SYSTEM => Some(Self::System),
             Endpoint::HARDWARE => Some(Self::Hardware),
@@ -63,53 +69,72 @@ impl Notifier {
     }
 
     #[inline]
-    const fn bit(self) -> usize {
+    const fn bit(self) -> u8 {
         match self {
-            Self::Clock => 0,
-            Self::System => 1,
-            Self::Hardware => 2,
-            Self::Service(id) => Self::SPECIALS + id.index(),
+            Self::Asynchronous => 0,
+            Self::Clock => 1,
+            Self::System => 2,
+            Self::Hardware => 3,
+            Self::Service(id) => id.0,
         }
     }
 
-    fn from_bit(bit: usize) -> Self {
+    const fn from_bit(bit: u8) -> Self {
         match bit {
-            0 => Self::Clock,
-            1 => Self::System,
-            2 => Self::Hardware,
-            _ => Self::Service(Id::new(bit - Self::SPECIALS).expect("only bits of notifiers are ever set")),
+            0 => Self::Asynchronous,
+            1 => Self::Clock,
+            2 => Self::System,
+            3 => Self::Hardware,
+            _ => Self::Service(Id(bit)),
         }
     }
 }
 
-const _: () = assert!(Notifier::SPECIALS + Id::LIMIT <= 256);
+const _: () = assert!(Notifier::SPECIALS as usize + Id::LIMIT <= 256);
 
 impl IdSet {
     /// Adds a member.
     #[inline]
-    pub fn insert(&mut self, member: Notifier) {
-        self.0[member.bit() / 64] |= 1 << (member.bit() % 64);
+    pub const fn insert(&mut self, member: Notifier) {
+        self.0[(member.bit() / 64) as usize] |= 1 << (member.bit() % 64);
     }
 
     /// Takes a member out.
     #[inline]
-    pub fn remove(&mut self, member: Notifier) {
-        self.0[member.bit() / 64] &= !(1 << (member.bit() % 64));
+    pub const fn remove(&mut self, member: Notifier) {
+        self.0[(member.bit() / 64) as usize] &= !(1 << (member.bit() % 64));
     }
 
     /// Tells whether it is a member.
     #[must_use]
     #[inline]
     pub const fn contains(&self, member: Notifier) -> bool {
-        self.0[member.bit() / 64] & (1 << (member.bit() % 64)) != 0
+        self.0[(member.bit() / 64) as usize] & (1 << (member.bit() % 64)) != 0
+    }
+
+    /// Tells whether there is no member.
+    #[must_use]
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        let [a, b, c, d] = self.0;
+        a | b | c | d == 0
+    }
+
+    /// All members, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Notifier> + use<> {
+        (0..).step_by(64).zip(self.0).flat_map(|(first, mut bits)| {
+            core::iter::from_fn(move || {
+                let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+                bits &= bits - 1;
+                u8::try_from(first + bit).ok().map(Notifier::from_bit)
+            })
+        })
     }
 
     /// The first member.
     #[must_use]
-    #[inline]
     pub fn first(&self) -> Option<Notifier> {
-        let word = self.0.iter().position(|word| *word != 0)?;
-        Some(Notifier::from_bit(word * 64 + self.0[word].trailing_zeros() as usize))
+        self.iter().next()
     }
 }
 
@@ -208,11 +233,12 @@ mod tests {
         let mut set = IdSet::default();
         let last = Notifier::Service(Id::new(Id::LIMIT - 1).unwrap());
         let all = [
+            Notifier::Asynchronous,
             Notifier::Clock,
             Notifier::System,
             Notifier::Hardware,
-            Notifier::Service(Id(0)),
-            Notifier::Service(Id(70)),
+            Notifier::Service(Id::new(0).unwrap()),
+            Notifier::Service(Id::new(70).unwrap()),
             last,
         ];
         all.iter().rev().for_each(|notifier| set.insert(*notifier));
@@ -223,6 +249,8 @@ mod tests {
             assert!(!set.contains(notifier));
         }
         assert_eq!(set, IdSet::default());
+        assert!(set.is_empty());
         assert_eq!(Id::new(Id::LIMIT), None);
+        assert!((0..Id::LIMIT).all(|index| Id::new(index).is_some_and(|id| id.index() == index)));
     }
 }

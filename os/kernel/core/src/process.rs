@@ -2,31 +2,46 @@
 //!
 //! A slot is reused with a new generation, so an old `Endpoint` never names a new process.
 
+use crate::ipc::filter::Filters;
+use crate::ipc::mail;
 use crate::list::List;
-use crate::machine::Machine;
+use crate::machine::{Context, Machine};
 use crate::privilege::{Id, IdSet};
+use abi::notification::Notification;
 use abi::{Callers, Endpoint, Name};
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
 
 /// Index of a process in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot(u16);
+// One more than the number, so that an optional slot needs no more room: queues are made of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Slot(NonZeroU16);
 
 impl Slot {
-    /// The slot of a number, which need not be in the table.
+    /// The slot of a number, which need not be in the table. The two highest numbers, which no
+    /// table reaches, are one slot.
     #[must_use]
+    #[inline]
     pub const fn new(number: u16) -> Self {
-        Self(number)
+        Self(NonZeroU16::MIN.saturating_add(number))
     }
 
     /// The number.
     #[must_use]
+    #[inline]
     pub const fn number(self) -> u16 {
-        self.0
+        self.0.get() - 1
     }
 
+    #[inline]
     pub(crate) const fn index(self) -> usize {
-        self.0 as usize
+        self.number() as usize
+    }
+}
+
+impl core::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Slot({})", self.number())
     }
 }
 
@@ -123,6 +138,14 @@ pub struct Process<M: Machine> {
     pub callers: List,
     /// Notifications that it has not received.
     pub notifications: IdSet,
+    /// Messages that were sent to it asynchronously.
+    pub(crate) mailbox: mail::Queue,
+    /// How many of its own asynchronous messages wait.
+    pub(crate) mail_sent: u32,
+    /// What became of those that it wants to hear of, since it last did.
+    pub(crate) mail_over: mail::Over,
+    /// What it is willing to receive.
+    pub filters: Filters,
     /// Interrupts that the next notification from the hardware tells of.
     pub irqs_pending: u64,
     /// The queue that it is in when it can run.
@@ -147,14 +170,36 @@ impl<M: Machine> Process<M> {
         self.ipc == Ipc::Idle && self.stops.is_empty()
     }
 
+    /// Tells whether it waits for the message that `from` is about to send.
+    #[inline]
+    pub(crate) fn would_take(&self, from: &Self) -> bool {
+        self.would_receive_from(from.endpoint)
+            && self.admits(from.endpoint, from.class, from.context.message().number)
+    }
+
+    /// Tells whether its filters let such a message through.
+    #[inline]
+    pub(crate) fn admits(&self, source: Endpoint, class: Callers, number: u16) -> bool {
+        self.filters.is_empty() || self.filters.admit(source, class, number)
+    }
+
+    /// Tells whether nobody has a message or a notification for it.
+    #[inline]
+    pub(crate) fn has_no_mail(&self) -> bool {
+        self.notifications.is_empty() && self.mailbox.is_empty() && self.callers.front().is_none()
+    }
+
     /// Tells whether it waits for a message that `from` could send now.
+    #[inline]
     pub(crate) fn would_receive_from(&self, from: Endpoint) -> bool {
         matches!(self.ipc, Ipc::Receiving { from: wanted, .. } if wanted == Endpoint::ANY || wanted == from)
     }
 
     /// Tells whether it would receive a notification from that source now.
-    pub(crate) fn would_be_notified_by(&self, source: Endpoint) -> bool {
-        self.would_receive_from(source) && !matches!(self.ipc, Ipc::Receiving { in_sendrec: true, .. })
+    pub(crate) fn would_be_notified_by(&self, source: Endpoint, class: Callers) -> bool {
+        self.would_receive_from(source)
+            && !matches!(self.ipc, Ipc::Receiving { in_sendrec: true, .. })
+            && self.admits(source, class, Notification::NUMBER)
     }
 }
 
@@ -220,32 +265,31 @@ impl<M: Machine> Table<M> {
         self.slots.get(slot.index())?.process.as_ref()
     }
 
-    /// Two different living processes.
-    pub(crate) fn pair_mut(&mut self, one: Slot, other: Slot) -> (&mut Process<M>, &mut Process<M>) {
-        let [one, other] = self
-            .slots
-            .get_disjoint_mut([one.index(), other.index()])
-            .expect("nobody exchanges messages with itself");
-        let both = one.process.as_mut().zip(other.process.as_mut());
-        both.expect("the slots came from living processes")
+    /// Two living processes, unless they are one.
+    #[inline]
+    pub(crate) fn pair_mut(&mut self, one: Slot, other: Slot) -> Option<(&mut Process<M>, &mut Process<M>)> {
+        let [one, other] = self.slots.get_disjoint_mut([one.index(), other.index()]).ok()?;
+        one.process.as_mut().zip(other.process.as_mut())
     }
 
     /// The slot of a living process.
+    #[inline]
     pub(crate) fn find(&self, endpoint: Endpoint) -> Option<Slot> {
-        let slot = Slot(endpoint.slot()?);
+        // A special endpoint has a slot number beyond any table.
+        let slot = Slot::new(endpoint.slot_bits());
         let entry = self.slots.get(slot.index())?;
         (entry.endpoint == endpoint && entry.process.is_some()).then_some(slot)
     }
 
     /// All living processes.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &Process<M>)> {
-        let numbered = (0..).map(Slot).zip(&self.slots);
+        let numbered = (0..).map(Slot::new).zip(&self.slots);
         numbered.filter_map(|(slot, entry)| Some((slot, entry.process.as_ref()?)))
     }
 
     /// All living processes, to be changed.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Process<M>)> {
-        let numbered = (0..).map(Slot).zip(&mut self.slots);
+        let numbered = (0..).map(Slot::new).zip(&mut self.slots);
         numbered.filter_map(|(slot, entry)| Some((slot, entry.process.as_mut()?)))
     }
 }

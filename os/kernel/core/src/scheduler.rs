@@ -29,15 +29,19 @@ impl Ready {
     }
 
     /// Appends a process that can run from now on.
-    #[inline]
     pub(crate) fn enter(&mut self, links: &mut Links, slot: Slot, priority: u8) {
         let queue = usize::from(priority);
         self.queues[queue].push_back(links, slot);
         self.occupied |= 1 << queue;
     }
 
-    /// Takes out a process that can't run any longer.
+    /// Puts one process into the place of another that is alone in its queue; tells whether it is.
     #[inline]
+    pub(crate) fn exchange_only(&mut self, out: Slot, into: Slot, priority: u8) -> bool {
+        self.queues[usize::from(priority)].exchange_only(out, into)
+    }
+
+    /// Takes out a process that can't run any longer.
     pub(crate) fn leave(&mut self, links: &mut Links, slot: Slot, priority: u8) {
         let queue = usize::from(priority);
         self.queues[queue].remove(links, slot);
@@ -49,6 +53,7 @@ impl Ready {
 
 impl<M: Machine> crate::Kernel<M> {
     /// A clock tick found `running` on the processor, or nobody.
+    #[inline(never)]
     pub fn tick(&mut self, running: Option<Slot>) {
         let Some(slot) = running else { return };
         let process = self.processes.process_mut(slot);

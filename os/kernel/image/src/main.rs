@@ -20,8 +20,9 @@ static HEAP: Heap = Heap::empty();
 
 /// The kernel's memory beside the process table.
 const HEAP_BASE_BYTES: usize = 512 * 1024;
-/// The kernel's memory for each process that there can be.
-const HEAP_BYTES_PER_PROCESS: usize = 1536;
+/// The kernel's memory for each process that there can be: its entry, and its share of the messages that
+/// are on their way.
+const HEAP_BYTES_PER_PROCESS: usize = 4096;
 
 /// Called once by the start-up code, in 64-bit mode, on the kernel's own stack.
 #[unsafe(no_mangle)]

@@ -45,8 +45,15 @@ pub fn run<S: Service>(start: impl FnOnce(Identity) -> Result<S, Errno>) -> ! {
     let identity = identity().expect("every service may ask who it is");
     let mut service = start(identity).unwrap_or_else(|error| panic!("cannot start: {error}"));
     log(Level::Info, format_args!("started"));
+    let mut next = None;
     loop {
-        let (message, status) = sys::receive(Endpoint::ANY).expect("receiving from anybody can't fail");
+        let (message, status) = match next.take() {
+            None => sys::receive(Endpoint::ANY),
+            Some(Answer { to, mut message }) => {
+                sys::reply_receive(to, &mut message).map(|status| (message, status))
+            }
+        }
+        .expect("a service may receive, and answer whoever asked it");
         match status.primitive() {
             Some(Primitive::Notify) if status.is_from_kernel() => {
                 if let Some(notification) = Notification::of(&message) {
@@ -54,9 +61,7 @@ pub fn run<S: Service>(start: impl FnOnce(Identity) -> Result<S, Errno>) -> ! {
                 }
             }
             Some(Primitive::SendRec) => {
-                if let Some(answer) = service.request(&message) {
-                    reply(answer);
-                }
+                next = service.request(&message);
             }
             // Who sends without waiting for an answer would make us wait to give one: nothing
             // of ours is sent like that, so it is dropped.

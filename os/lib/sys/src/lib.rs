@@ -4,7 +4,7 @@
 #![no_std]
 #![expect(unsafe_code, reason = "the trap instruction is inline assembly")]
 
-use abi::ipc::{Primitive, Status};
+use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::{Level, kernel};
 use abi::{Bytes, Call, Endpoint, Errno, Message, To};
 use core::arch::asm;
@@ -74,6 +74,34 @@ pub fn receive(from: Endpoint) -> Result<(Message, Status), Errno> {
     let mut message = Message::zeroed();
     let status = primitive(Primitive::Receive, from, &mut message)?;
     Ok((message, status))
+}
+
+/// Sends if the receiver waits for it.
+///
+/// # Errors
+/// As [`send`]; `ENOTREADY` if the receiver does not wait for a message of the caller's.
+pub fn send_nb(to: Endpoint, message: &Message) -> Result<(), Errno> {
+    primitive(Primitive::SendNb, to, &mut { *message }).map(|_| ())
+}
+
+/// Hands a message to the kernel, which delivers it when the receiver takes it. Messages to one
+/// receiver come in the order in which they were sent.
+///
+/// # Errors
+/// `EPERM` for programs, `EDEADSRCDST`, `ECALLDENIED`; `ENOBUFS` if too many of the caller's
+/// messages are on their way; `EBADCALL` for unknown flags.
+pub fn send_async(to: Endpoint, message: &Message, flags: AsyncFlags) -> Result<(), Errno> {
+    trap(flags.to_trap(), u64::from(to.to_bits()), &mut { *message }).map(|_| ())
+}
+
+/// Sends an answer to a process that waits for it, and receives the next message from anybody,
+/// which replaces it. An answer for one who has died or does not wait is dropped.
+///
+/// # Errors
+/// `EINVAL`, `ECALLDENIED`, `ETRAPDENIED`: nothing was received then.
+#[inline]
+pub fn reply_receive(to: Endpoint, message: &mut Message) -> Result<Status, Errno> {
+    primitive(Primitive::ReplyReceive, to, message)
 }
 
 /// Sends a request and receives the answer, which replaces it.

@@ -191,3 +191,43 @@ fn a_manifest_cannot_ask_for_what_is_not_there() {
     assert_eq!(kernel.allow_ports(Ports { slot: 7, first: 0, last: 0 }), Err(AddError::NoSuchSlot));
     assert_eq!(kernel.allow_pair(abi::boot::Pair { from: 0, to: u16::MAX }), Err(AddError::NoSuchSlot));
 }
+
+#[test]
+fn a_filter_holds_back_what_it_means_until_it_is_cleared() {
+    use abi::protocols::{FilterKind, FilterRule};
+    let mut kernel = kernel(&[service(0), service(1), service(2)]);
+    let add = |kind, rules: &[FilterRule]| {
+        let bytes: Vec<u8> = rules.iter().flat_map(FilterRule::to_bytes).collect();
+        calls::ipc_filter_add::Request { kind, rules: Bytes::first_of(&bytes) }
+    };
+    let from = |source| FilterRule { source, ..FilterRule::default() };
+    for wrong in [
+        add(FilterKind::Black, &[]),
+        add(FilterKind::Black, &[FilterRule::default()]),
+        add(FilterKind::Black, &[from(at(1)), from(at(7))]),
+        calls::ipc_filter_add::Request { kind: FilterKind::White, rules: Bytes::first_of(&[1; 9]) },
+        calls::ipc_filter_add::Request { kind: FilterKind::White, rules: Bytes::first_of(&[1; 8]) },
+    ] {
+        assert_eq!(ask(&mut kernel, 0, &wrong), "kernel.ipc_filter_add = EINVAL");
+    }
+    let many = [from(Endpoint::CLOCK); 12];
+    for _ in 0..10 {
+        assert_eq!(ask(&mut kernel, 0, &add(FilterKind::White, &many)), "kernel.ipc_filter_add = {}");
+    }
+    assert_eq!(ask(&mut kernel, 0, &add(FilterKind::White, &many)), "kernel.ipc_filter_add = E2BIG");
+    assert_eq!(ask(&mut kernel, 0, &calls::ipc_filter_clear::Request {}), "kernel.ipc_filter_clear = {}");
+
+    assert_eq!(ask(&mut kernel, 0, &add(FilterKind::Black, &[from(at(1))])), "kernel.ipc_filter_add = {}");
+    assert_eq!(kernel.traps(1, Primitive::Notify, at(0)), Some(Ok(())));
+    assert_eq!(kernel.sends_async(1, at(0), abi::ipc::AsyncFlags::NONE), Some(Ok(())));
+    assert_eq!(kernel.sends(1, Primitive::Send, at(0), 1), None);
+    assert_eq!(kernel.sends(2, Primitive::Send, at(0), 2), None);
+    assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
+    assert_eq!(kernel.received(0), (at(2), 2, Some(Primitive::Send)));
+    assert_eq!(ask(&mut kernel, 0, &calls::ipc_filter_clear::Request {}), "kernel.ipc_filter_clear = {}");
+    for expected in [Primitive::Notify, Primitive::SendA, Primitive::Send] {
+        assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
+        let (source, _, primitive) = kernel.received(0);
+        assert_eq!((source, primitive), (at(1), Some(expected)));
+    }
+}
