@@ -5,13 +5,16 @@ mod kernel_calls;
 mod servers;
 
 pub use devices::tty;
-pub use kernel_calls::{FilterKind, FilterRule, Level, ProcessState, Width, kernel};
-pub use servers::ds;
+pub use kernel_calls::{
+    AlarmFrom, FilterKind, FilterRule, KEEP_PRIORITY, KEEP_QUANTUM, Level, NO_ALARM, ProcessState, Scheduler,
+    Width, kernel,
+};
+pub use servers::{ds, sched};
 
 use crate::{CallInfo, Endpoint, To};
 
 /// All protocols, for tools.
-pub const ALL: &[crate::Protocol] = &[kernel::PROTOCOL, tty::PROTOCOL, ds::PROTOCOL];
+pub const ALL: &[crate::Protocol] = &[kernel::PROTOCOL, tty::PROTOCOL, ds::PROTOCOL, sched::PROTOCOL];
 
 /// Where the servers of the boot image are found. `os/system.toml` gives them these slots,
 /// and the build refuses one that differs.

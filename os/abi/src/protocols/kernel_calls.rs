@@ -89,6 +89,33 @@ impl FilterRule {
     }
 }
 
+/// The time left of an alarm that is not set.
+pub const NO_ALARM: u64 = u64::MAX;
+/// In [`kernel::schedule`]: the priority stays as it is.
+pub const KEEP_PRIORITY: u8 = u8::MAX;
+/// In [`kernel::schedule`]: the quantum stays as it is.
+pub const KEEP_QUANTUM: u32 = u32::MAX;
+
+crate::choices! {
+    /// What the time of an alarm is counted from.
+    AlarmFrom {
+        /// The system's start: a time that has passed goes off at once.
+        Start = 0,
+        /// Now. No time at all cancels the alarm.
+        Now = 1,
+    }
+}
+
+crate::choices! {
+    /// Who decides when a process may run again that has used up its quantum.
+    Scheduler {
+        /// The kernel: at once, behind its equals.
+        Kernel = 0,
+        /// The caller, which is sent [`sched::no_quantum`](crate::protocols::sched::no_quantum).
+        Caller = 1,
+    }
+}
+
 crate::protocol! {
     /// The kernel's calls.
     kernel = 0x0600;
@@ -114,10 +141,13 @@ crate::protocol! {
         text: Bytes<96>,
     } returns {} fails [] from PROGRAM | SERVICE;
 
-    /// How long the system has been up, and for how long the caller has run. (MINIX `SYS_TIMES`.)
+    /// How long the system has been up, what the wall clock shows, and for how long the caller has
+    /// run. (MINIX `SYS_TIMES`.)
     4 times {} returns {
         /// Nanoseconds since the kernel started.
         uptime_ns: u64,
+        /// Nanoseconds since 1970, UTC; counted from the kernel's start until [`set_time`].
+        real_ns: i64,
         /// Clock ticks that found the caller running.
         user_ticks: u64,
         /// Ticks a second.
@@ -200,4 +230,53 @@ crate::protocol! {
 
     /// Lets everything through again. (MINIX `SYS_STATECTL`, `SYS_STATE_CLEAR_IPC_FILTERS`.)
     13 ipc_filter_clear {} returns {} fails [] from SERVICE;
+
+    /// Sets the caller's alarm, the one that it has: a notification from the clock. (MINIX `SYS_SETALARM`.)
+    16 set_alarm { time_ns: u64, from: AlarmFrom } returns {
+        /// What was left of the alarm before, in nanoseconds; [`NO_ALARM`] if it was not set.
+        left_ns: u64,
+        uptime_ns: u64,
+    } fails [] from SERVICE;
+
+    /// Sets the wall clock. (MINIX `SYS_SETTIME`.)
+    17 set_time {
+        /// Nanoseconds since 1970, UTC.
+        real_ns: i64,
+    } returns {} fails [
+        /// The time lies before 1970.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Lets the wall clock run faster or slower until it has made up for a difference (POSIX-like
+    /// `adjtime`; MINIX `SYS_SETTIME` with `now` zero).
+    18 adjust_time { by_ns: i64 } returns {
+        /// What was left of the adjustment before, which ends.
+        left_ns: i64,
+    } fails [] from SERVICE;
+
+    /// Gives a process of which the caller is the scheduler a priority and a new quantum. (MINIX `SYS_SCHEDULE`.)
+    19 schedule {
+        process: Endpoint,
+        /// 0 to 15, or [`KEEP_PRIORITY`].
+        priority: u8,
+        /// At least 1, or [`KEEP_QUANTUM`].
+        quantum_ms: u32,
+    } returns {} fails [
+        /// There is no such process, priority or quantum.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Says who schedules a process from now on. Only its scheduler may, or anybody as long as it is
+    /// the kernel. (MINIX `SYS_SCHEDCTL`.)
+    20 set_scheduler {
+        process: Endpoint,
+        scheduler: Scheduler,
+        /// As for [`schedule`].
+        priority: u8,
+        /// As for [`schedule`].
+        quantum_ms: u32,
+    } returns {} fails [
+        /// There is no such process, priority or quantum.
+        EINVAL,
+    ] from SERVICE;
 }

@@ -29,3 +29,21 @@ crate::protocol! {
     /// Deletes a key of the caller's.
     3 delete { key: Name } returns {} fails [ENOENT] from PROGRAM | SERVICE;
 }
+
+crate::protocol! {
+    /// What the kernel tells a scheduler. The process that a message is about is its source.
+    sched = 0x0f00;
+
+    /// The source has used up its quantum, and does not run before the scheduler says so by the
+    /// kernel call `schedule`. Never answered. (MINIX `SCHEDULING_NO_QUANTUM`.)
+    1 no_quantum {
+        /// The queue that it was in.
+        priority: u8,
+        /// Clock ticks that found it running, since its last quantum began.
+        ticks: u32,
+        /// Times that it came to wait.
+        waits: u32,
+        /// Messages that it sent and that were taken.
+        messages: u32,
+    } suspends {} fails [] from KERNEL;
+}

@@ -6,7 +6,7 @@ use crate::log::Line;
 use crate::machine::{Context, Machine};
 use crate::privilege::Notifier;
 use crate::process::{Ipc, Process, Slot};
-use abi::protocols::{FilterRule, ProcessState, Width, kernel};
+use abi::protocols::{AlarmFrom, FilterRule, ProcessState, Scheduler, Width, kernel};
 use abi::{Answer, Callers, Endpoint, Errno, Message, Ticket};
 
 impl<M: Machine> Kernel<M> {
@@ -89,8 +89,10 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
     }
 
     fn times(&mut self, _: Endpoint, _: kernel::times::Request) -> Result<kernel::times::Reply, Errno> {
+        let uptime_ns = self.kernel.machine.uptime_ns();
         Ok(kernel::times::Reply {
-            uptime_ns: self.kernel.machine.uptime_ns(),
+            uptime_ns,
+            real_ns: self.kernel.wall_clock.at(uptime_ns),
             user_ticks: self.process().user_ticks,
             tick_hz: self.kernel.machine.tick_hz(),
         })
@@ -220,6 +222,74 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
     ) -> Result<kernel::ipc_filter_clear::Reply, Errno> {
         self.kernel.processes.process_mut(self.caller).filters = Filters::default();
         Ok(kernel::ipc_filter_clear::Reply {})
+    }
+
+    fn set_alarm(
+        &mut self,
+        _: Endpoint,
+        request: kernel::set_alarm::Request,
+    ) -> Result<kernel::set_alarm::Reply, Errno> {
+        let uptime_ns = self.kernel.machine.uptime_ns();
+        let at_ns = match request.from {
+            AlarmFrom::Start => Some(request.time_ns),
+            AlarmFrom::Now => (request.time_ns > 0).then(|| uptime_ns.saturating_add(request.time_ns)),
+        };
+        let left_ns = self.kernel.set_alarm(self.caller, at_ns);
+        Ok(kernel::set_alarm::Reply { left_ns, uptime_ns })
+    }
+
+    fn set_time(
+        &mut self,
+        _: Endpoint,
+        request: kernel::set_time::Request,
+    ) -> Result<kernel::set_time::Reply, Errno> {
+        if request.real_ns < 0 {
+            return Err(Errno::EINVAL);
+        }
+        let uptime_ns = self.kernel.machine.uptime_ns();
+        self.kernel.wall_clock.set(uptime_ns, request.real_ns);
+        Ok(kernel::set_time::Reply {})
+    }
+
+    fn adjust_time(
+        &mut self,
+        _: Endpoint,
+        request: kernel::adjust_time::Request,
+    ) -> Result<kernel::adjust_time::Reply, Errno> {
+        let uptime_ns = self.kernel.machine.uptime_ns();
+        let left_ns = self.kernel.wall_clock.adjust(uptime_ns, request.by_ns);
+        Ok(kernel::adjust_time::Reply { left_ns })
+    }
+
+    fn schedule(
+        &mut self,
+        caller: Endpoint,
+        request: kernel::schedule::Request,
+    ) -> Result<kernel::schedule::Reply, Errno> {
+        let slot = self.kernel.processes.find(request.process).ok_or(Errno::EINVAL)?;
+        if self.kernel.processes.process(slot).scheduler != Some(caller) {
+            return Err(Errno::EPERM);
+        }
+        self.kernel.schedule(slot, request.priority, request.quantum_ms)?;
+        Ok(kernel::schedule::Reply {})
+    }
+
+    fn set_scheduler(
+        &mut self,
+        caller: Endpoint,
+        request: kernel::set_scheduler::Request,
+    ) -> Result<kernel::set_scheduler::Reply, Errno> {
+        let slot = self.kernel.processes.find(request.process).ok_or(Errno::EINVAL)?;
+        let current = self.kernel.processes.process(slot).scheduler;
+        if current.is_some_and(|scheduler| scheduler != caller) {
+            return Err(Errno::EPERM);
+        }
+        self.kernel.schedule(slot, request.priority, request.quantum_ms)?;
+        self.kernel.processes.process_mut(slot).scheduler = match request.scheduler {
+            Scheduler::Kernel => None,
+            Scheduler::Caller => Some(caller),
+        };
+        Ok(kernel::set_scheduler::Reply {})
     }
 
     fn abort(

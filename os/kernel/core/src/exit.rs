@@ -101,6 +101,8 @@ impl<M: Machine> Kernel<M> {
             Ipc::Idle | Ipc::Receiving { .. } => {}
         }
         self.interrupts.detach(&mut self.machine, slot);
+        self.alarms.cancel(slot);
+        self.schedule_without(endpoint);
         self.drop_letters_of(slot);
         self.lose_letters_to(slot);
         self.release_waiting(slot, endpoint);

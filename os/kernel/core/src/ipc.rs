@@ -79,6 +79,7 @@ impl<M: Machine> Kernel<M> {
             return self.receive(caller, endpoint, true);
         }
         from.ipc = Ipc::Receiving { from: endpoint, in_sendrec: true };
+        from.usage.waits = from.usage.waits.wrapping_add(1);
         let (priority, are_alike) = (from.priority, are_alike(from, to));
         if !(are_alike && self.ready.exchange_only(caller, peer, priority)) {
             self.hand_over(caller, priority, peer);
@@ -95,6 +96,7 @@ impl<M: Machine> Kernel<M> {
                 to.ipc = Ipc::Idle;
                 if from.has_no_mail() {
                     from.ipc = Ipc::Receiving { from: Endpoint::ANY, in_sendrec: false };
+                    from.usage.waits = from.usage.waits.wrapping_add(1);
                     let (priority, are_alike) = (from.priority, are_alike(from, to));
                     if !(are_alike && self.ready.exchange_only(caller, peer, priority)) {
                         self.hand_over(caller, priority, peer);
@@ -454,6 +456,7 @@ impl<M: Machine> Kernel<M> {
         let process = self.processes.process_mut(slot);
         let (was_ready, priority) = (process.is_ready(), process.priority);
         process.ipc = ipc;
+        process.usage.waits = process.usage.waits.wrapping_add(1);
         if was_ready {
             self.ready.leave(&mut self.links, slot, priority);
         }
@@ -527,7 +530,8 @@ fn are_alike<M: Machine>(from: &Process<M>, to: &Process<M>) -> bool {
 
 /// Copies the message registers, and writes what the receiver may believe.
 #[inline]
-fn deliver<M: Machine>(from: &Process<M>, to: &mut Process<M>, primitive: Primitive) {
+fn deliver<M: Machine>(from: &mut Process<M>, to: &mut Process<M>, primitive: Primitive) {
+    from.usage.messages = from.usage.messages.wrapping_add(1);
     let message = to.context.message_mut();
     *message = *from.context.message();
     message.source = from.endpoint;

@@ -1,6 +1,7 @@
 //! The kernel's state, and how processes come to be.
 
 use crate::calls;
+use crate::clock::{Alarms, WallClock};
 use crate::interrupts::Interrupts;
 use crate::ipc::filter::Filters;
 use crate::ipc::{LETTERS, mail};
@@ -9,7 +10,7 @@ use crate::log::Log;
 use crate::machine::Machine;
 use crate::privilege::{Id, IdSet, Notifier, Privileges};
 use crate::process::{Ipc, Process, Slot, Stops, Table};
-use crate::scheduler::{self, Ready};
+use crate::scheduler::{self, Ready, Usage};
 use abi::Endpoint;
 use abi::boot::{self, ExitCode};
 use alloc::vec::Vec;
@@ -27,6 +28,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) ready: Ready,
     pub(crate) interrupts: Interrupts,
     pub(crate) mail: mail::Pool,
+    pub(crate) alarms: Alarms,
+    pub(crate) wall_clock: WallClock,
     pub(crate) ended: Option<ExitCode>,
 }
 
@@ -89,6 +92,8 @@ impl<M: Machine> Kernel<M> {
             log: Log::default(),
             links: Links::new(processes.len()),
             mail: mail::Pool::new(processes.len() * LETTERS),
+            alarms: Alarms::new(processes.len()),
+            wall_clock: WallClock::default(),
             processes,
             privileges: Vec::with_capacity(Id::LIMIT),
             programs: None,
@@ -149,6 +154,8 @@ impl<M: Machine> Kernel<M> {
                 quantum_ticks,
                 quantum_left: quantum_ticks,
                 user_ticks: 0,
+                scheduler: None,
+                usage: Usage::default(),
                 ends_machine: wanted.ends_machine,
                 context,
                 space,

@@ -14,6 +14,7 @@
 extern crate alloc;
 
 mod calls;
+mod clock;
 pub mod command_line;
 pub mod elf;
 mod exit;

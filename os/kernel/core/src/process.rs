@@ -7,6 +7,7 @@ use crate::ipc::mail;
 use crate::list::List;
 use crate::machine::{Context, Machine};
 use crate::privilege::{Id, IdSet};
+use crate::scheduler::Usage;
 use abi::notification::Notification;
 use abi::{Callers, Endpoint, Name};
 use alloc::vec::Vec;
@@ -156,6 +157,10 @@ pub struct Process<M: Machine> {
     pub quantum_left: u32,
     /// Ticks that found it running.
     pub user_ticks: u64,
+    /// Who gives it a new quantum; the kernel does if there is nobody.
+    pub scheduler: Option<Endpoint>,
+    /// What it has done since its quantum began.
+    pub usage: Usage,
     /// The machine stops when it ends.
     pub ends_machine: bool,
     /// Its registers.

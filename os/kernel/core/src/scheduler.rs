@@ -1,11 +1,17 @@
 //! Who runs next.
 //!
 //! Sixteen queues, the first served first; processes of one queue take turns. The process that
-//! runs stays at the head of its queue until it blocks or has used up its quantum.
+//! runs stays at the head of its queue until it blocks or has used up its quantum. Then the kernel
+//! gives it another, or its scheduler does, a service that decides who is how important.
 
+use crate::Kernel;
+use crate::ipc::mail::{self, Letter};
 use crate::list::{Links, List};
 use crate::machine::Machine;
-use crate::process::Slot;
+use crate::process::{Slot, Stops};
+use abi::ipc::{AsyncFlags, Primitive, Status};
+use abi::protocols::{KEEP_PRIORITY, KEEP_QUANTUM, sched};
+use abi::{Call, Callers, Endpoint, Errno, Message};
 
 /// How many queues there are.
 pub(crate) const PRIORITIES: usize = 16;
@@ -51,20 +57,106 @@ impl Ready {
     }
 }
 
-impl<M: Machine> crate::Kernel<M> {
+/// What a process has done with its quantum, for its scheduler.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Ticks that found it running.
+    pub ticks: u32,
+    /// Times that it came to wait.
+    pub waits: u32,
+    /// Messages that it sent and that were taken.
+    pub messages: u32,
+}
+
+impl<M: Machine> Kernel<M> {
     /// A clock tick found `running` on the processor, or nobody.
     #[inline(never)]
     pub fn tick(&mut self, running: Option<Slot>) {
-        let Some(slot) = running else { return };
+        if let Some(slot) = running {
+            self.charge(slot);
+        }
+        self.expire_alarms();
+    }
+
+    /// Takes a tick off the quantum of a process.
+    fn charge(&mut self, slot: Slot) {
         let process = self.processes.process_mut(slot);
         process.user_ticks += 1;
+        process.usage.ticks = process.usage.ticks.saturating_add(1);
         process.quantum_left = process.quantum_left.saturating_sub(1);
-        if process.quantum_left == 0 {
-            process.quantum_left = process.quantum_ticks;
-            if process.is_ready() {
-                let priority = process.priority;
-                self.ready.leave(&mut self.links, slot, priority);
-                self.ready.enter(&mut self.links, slot, priority);
+        if process.quantum_left > 0 {
+            return;
+        }
+        match process.scheduler.and_then(|scheduler| self.processes.find(scheduler)) {
+            Some(scheduler) => self.ask_for_quantum(slot, scheduler),
+            None => self.renew_quantum(slot),
+        }
+    }
+
+    /// Gives a process its next quantum, behind its equals.
+    fn renew_quantum(&mut self, slot: Slot) {
+        let process = self.processes.process_mut(slot);
+        process.quantum_left = process.quantum_ticks;
+        process.usage = Usage::default();
+        if process.is_ready() {
+            let priority = process.priority;
+            self.ready.leave(&mut self.links, slot, priority);
+            self.ready.enter(&mut self.links, slot, priority);
+        }
+    }
+
+    /// Stops a process until its scheduler has decided.
+    fn ask_for_quantum(&mut self, slot: Slot, scheduler: Slot) {
+        let process = self.processes.process(slot);
+        let Usage { ticks, waits, messages } = process.usage;
+        let request = sched::no_quantum::Request { priority: process.priority, ticks, waits, messages };
+        let message = Message { source: process.endpoint, class: Callers::KERNEL, ..request.to_message(0) };
+        let letter = Letter {
+            message,
+            status: Status::from_kernel(Primitive::SendA),
+            from: slot,
+            flags: AsyncFlags::NO_REPLY,
+        };
+        match self.post(scheduler, letter) {
+            Ok(()) => self.stop(slot, Stops::NO_QUANTUM),
+            // Better an unfair share of the processor than none.
+            Err(mail::Full) => self.renew_quantum(slot),
+        }
+    }
+
+    /// Gives a process a place among the others and a quantum; it goes on if it waited for one.
+    pub(crate) fn schedule(&mut self, slot: Slot, priority: u8, quantum_ms: u32) -> Result<(), Errno> {
+        let is_priority = usize::from(priority) < PRIORITIES || priority == KEEP_PRIORITY;
+        if !is_priority || quantum_ms == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let quantum_ticks = (quantum_ms != KEEP_QUANTUM).then(|| ticks(&self.machine, quantum_ms));
+        let process = self.processes.process_mut(slot);
+        process.quantum_ticks = quantum_ticks.unwrap_or(process.quantum_ticks);
+        let (was_ready, before) = (process.is_ready(), process.priority);
+        if priority != KEEP_PRIORITY {
+            process.priority = priority;
+        }
+        let now = process.priority;
+        if was_ready && now != before {
+            self.ready.leave(&mut self.links, slot, before);
+            self.ready.enter(&mut self.links, slot, now);
+        }
+        self.renew_quantum(slot);
+        self.resume(slot, Stops::NO_QUANTUM);
+        Ok(())
+    }
+
+    /// A scheduler has ended: the kernel schedules its processes from now on.
+    pub(crate) fn schedule_without(&mut self, scheduler: Endpoint) {
+        for number in 0..self.processes.len() {
+            let Some(slot) = u16::try_from(number).ok().map(Slot::new) else { return };
+            if self.processes.get(slot).is_some_and(|process| process.scheduler == Some(scheduler)) {
+                self.processes.process_mut(slot).scheduler = None;
+                if self.processes.process(slot).stops.contains(Stops::NO_QUANTUM) {
+                    self.renew_quantum(slot);
+                    self.resume(slot, Stops::NO_QUANTUM);
+                }
             }
         }
     }

@@ -99,7 +99,10 @@ fn run(kernel: &mut Kernel<Hardware>) -> ! {
                 let (machine, context, space) = kernel.to_run(slot);
                 (Some(slot), machine.run(context, space))
             }
-            Next::Idle => (None, kernel.machine.wait()),
+            Next::Idle => {
+                let alarm_ns = kernel.next_alarm_ns();
+                (None, kernel.machine.wait(alarm_ns))
+            }
             Next::End(code) => stop(code),
         };
         match (event, running) {

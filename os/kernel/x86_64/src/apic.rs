@@ -97,9 +97,20 @@ fn write_io(register: u32, value: u32) {
     unsafe { pointer(IO_APIC + 0x10).write_volatile(value) };
 }
 
-/// Has the timer interrupt each time it has counted so far.
-pub(crate) fn start_timer(count: u32) {
-    write(Register::Timer, PERIODIC | u32::from(TIMER));
+/// How often the timer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    Once,
+    Forever,
+}
+
+/// Has the timer interrupt when it has counted so far.
+pub(crate) fn start_timer(repeat: Repeat, count: u32) {
+    let mode = match repeat {
+        Repeat::Once => 0,
+        Repeat::Forever => PERIODIC,
+    };
+    write(Register::Timer, mode | u32::from(TIMER));
     write(Register::TimerInitial, count);
 }
 

@@ -1,6 +1,6 @@
 //! The machine, as kernel-core sees it.
 
-use crate::apic;
+use crate::apic::{self, Repeat};
 use crate::context::Context;
 use crate::descriptors;
 use crate::memory::PhysicalMemory;
@@ -63,7 +63,7 @@ impl Hardware {
         if !self.is_ticking {
             self.is_ticking = true;
             let count = self.frequencies.apic_timer_hz / u64::from(Self::TICK_HZ);
-            apic::start_timer(u32::try_from(count).unwrap_or(u32::MAX).max(1));
+            apic::start_timer(Repeat::Forever, u32::try_from(count).unwrap_or(u32::MAX).max(1));
         }
         space.load();
         // SAFETY: the process's own space was just loaded, and `Context` gives its flags and segments only as it made them.
@@ -76,14 +76,23 @@ impl Hardware {
         }
     }
 
-    /// Waits until a device interrupts. The clock stands still meanwhile: nobody is there for
-    /// whom it could run out.
-    pub fn wait(&mut self) -> Event {
-        if self.is_ticking {
-            self.is_ticking = false;
-            apic::stop_timer();
+    /// Waits until a device interrupts, or until the uptime `until_ns`, which is a tick. The clock
+    /// doesn't tick meanwhile: nobody is there whose quantum could run out.
+    pub fn wait(&mut self, until_ns: Option<u64>) -> Event {
+        self.is_ticking = false;
+        match until_ns {
+            None => apic::stop_timer(),
+            Some(until_ns) => apic::start_timer(Repeat::Once, self.counts_until(until_ns)),
         }
         interrupt(trap::wait_for_interrupt())
+    }
+
+    /// How far the timer has to count to reach a time, or as far as it can.
+    fn counts_until(&mut self, until_ns: u64) -> u32 {
+        let left_ns = u128::from(until_ns.saturating_sub(self.uptime_ns()));
+        // Rounded up: a tick that comes too early would be another wait.
+        let counts = (left_ns * u128::from(self.frequencies.apic_timer_hz)).div_ceil(1_000_000_000);
+        u32::try_from(counts).unwrap_or(u32::MAX).max(1)
     }
 }
 

@@ -6,7 +6,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
-use abi::ipc::Primitive;
+use abi::ipc::{Primitive, Status};
 use abi::notification::Notification;
 use abi::protocols::{Level, kernel};
 use abi::{Answer, Callers, Endpoint, Errno, Message, Name};
@@ -30,6 +30,13 @@ pub trait Service {
     /// Carries out a request: usually its protocol's `dispatch`. `None` if it is answered later,
     /// by [`reply`].
     fn request(&mut self, message: &Message) -> Option<Answer>;
+
+    /// Learns of a message that was sent asynchronously, by a process or, if
+    /// [`is_from_kernel`](Status::is_from_kernel), by the kernel on behalf of one. Nobody waits for an answer.
+    fn asynchronous(&mut self, message: &Message, status: Status) {
+        let _ = status;
+        log(Level::Error, format_args!("dropped an asynchronous message of {}", message.source));
+    }
 
     /// Learns of a notification: an interrupt, an alarm, another service's event.
     fn notification(&mut self, source: Endpoint, notification: Notification) {
@@ -63,6 +70,7 @@ pub fn run<S: Service>(start: impl FnOnce(Identity) -> Result<S, Errno>) -> ! {
             Some(Primitive::SendRec) => {
                 next = service.request(&message);
             }
+            Some(Primitive::SendA) => service.asynchronous(&message, status),
             // Who sends without waiting for an answer would make us wait to give one: nothing
             // of ours is sent like that, so it is dropped.
             _ => log(
