@@ -105,12 +105,24 @@ impl<M: Machine> Kernel<M> {
                 }
                 self.enter_ready(peer);
             }
-            // Whoever asked has died, or has given up.
+            // Whoever asked has given up.
             Ok(_) => {}
-            Err(Errno::EDEADSRCDST) => self.return_to(caller, Ok(())),
-            Err(error) => return Err(error),
+            Err(error) => self.check_lost_reply(caller, error)?,
         }
         self.receive(caller, Endpoint::ANY, false)
+    }
+
+    /// An answer can't be sent: because whoever asked has died, which is no reason not to receive?
+    #[cold]
+    fn check_lost_reply(&mut self, caller: Slot, error: Errno) -> Result<(), Errno> {
+        if error != Errno::EDEADSRCDST {
+            return Err(error);
+        }
+        if !self.privileges_of(caller).may_use(Primitive::ReplyReceive) {
+            return Err(Errno::ETRAPDENIED);
+        }
+        self.return_to(caller, Ok(()));
+        Ok(())
     }
 
     #[inline(never)]

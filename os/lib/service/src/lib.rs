@@ -25,6 +25,10 @@ pub struct Identity {
     pub class: Callers,
 }
 
+/// A message that means nothing to the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dropped;
+
 /// What a service does.
 pub trait Service {
     /// Carries out a request: usually its protocol's `dispatch`. `None` if it is answered later,
@@ -33,9 +37,12 @@ pub trait Service {
 
     /// Learns of a message that was sent asynchronously, by a process or, if
     /// [`is_from_kernel`](Status::is_from_kernel), by the kernel on behalf of one. Nobody waits for an answer.
-    fn asynchronous(&mut self, message: &Message, status: Status) {
-        let _ = status;
-        log(Level::Error, format_args!("dropped an asynchronous message of {}", message.source));
+    ///
+    /// # Errors
+    /// If it means nothing to the service.
+    fn asynchronous(&mut self, message: &Message, status: Status) -> Result<(), Dropped> {
+        let _ = (message, status);
+        Err(Dropped)
     }
 
     /// Learns of a notification: an interrupt, an alarm, another service's event.
@@ -53,6 +60,7 @@ pub fn run<S: Service>(start: impl FnOnce(Identity) -> Result<S, Errno>) -> ! {
     let mut service = start(identity).unwrap_or_else(|error| panic!("cannot start: {error}"));
     log(Level::Info, format_args!("started"));
     let mut next = None;
+    let mut dropped = 0;
     loop {
         let (message, status) = match next.take() {
             None => sys::receive(Endpoint::ANY),
@@ -70,14 +78,24 @@ pub fn run<S: Service>(start: impl FnOnce(Identity) -> Result<S, Errno>) -> ! {
             Some(Primitive::SendRec) => {
                 next = service.request(&message);
             }
-            Some(Primitive::SendA) => service.asynchronous(&message, status),
+            Some(Primitive::SendA) if service.asynchronous(&message, status).is_ok() => {}
             // Who sends without waiting for an answer would make us wait to give one: nothing
             // of ours is sent like that, so it is dropped.
-            _ => log(
-                Level::Error,
-                format_args!("dropped a message of {} that expects no answer", message.source),
-            ),
+            _ => {
+                dropped += 1;
+                log_dropped(dropped, &message);
+            }
         }
+    }
+}
+
+/// Tells of messages that nobody wanted, ever less often: they must not fill the log.
+fn log_dropped(count: u64, last: &Message) {
+    if count.is_power_of_two() {
+        log(
+            Level::Error,
+            format_args!("dropped message {count} that expects no answer, from {}", last.source),
+        );
     }
 }
 

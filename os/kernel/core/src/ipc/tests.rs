@@ -112,6 +112,11 @@ fn the_first_check_that_fails_gives_the_error() {
         (2, Send, at(1), Errno::ETRAPDENIED),
         (2, Notify, at(1), Errno::ETRAPDENIED),
         (2, Receive, Endpoint::ANY, Errno::ETRAPDENIED),
+        (2, SendNb, at(1), Errno::ETRAPDENIED),
+        (2, ReplyReceive, at(1), Errno::ETRAPDENIED),
+        (2, ReplyReceive, later, Errno::ETRAPDENIED),
+        (2, ReplyReceive, at(3), Errno::ECALLDENIED),
+        (0, ReplyReceive, Endpoint::ANY, Errno::EINVAL),
     ] {
         assert_eq!(
             kernel.traps(caller, primitive, endpoint),
