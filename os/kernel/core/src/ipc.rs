@@ -32,20 +32,31 @@ impl<M: Machine> Kernel<M> {
     /// A process asked for the primitive of that number.
     #[inline]
     pub fn trap(&mut self, caller: Slot, number: u64, endpoint: Endpoint) {
-        let outcome = match Primitive::from_number(number) {
-            Some(Primitive::SendRec) => self.sendrec(caller, endpoint),
-            Some(Primitive::ReplyReceive) => self.reply_receive(caller, endpoint),
+        // Not part of the `match`, which would look into a table on a page of its own.
+        let outcome = if number == Primitive::SendRec as u64 {
+            self.sendrec(caller, endpoint)
+        } else if number == Primitive::ReplyReceive as u64 {
+            self.reply_receive(caller, endpoint)
+        } else {
+            self.other_primitive(caller, number, endpoint)
+        };
+        if let Err(error) = outcome {
+            self.return_to(caller, Err(error));
+        }
+    }
+
+    #[inline(never)]
+    fn other_primitive(&mut self, caller: Slot, number: u64, endpoint: Endpoint) -> Result<(), Errno> {
+        match Primitive::from_number(number) {
             Some(Primitive::KernelCall) => self.kernel_call(caller),
             Some(Primitive::Receive) => self.check_and_receive(caller, endpoint),
             Some(primitive @ (Primitive::Send | Primitive::SendNb)) => self.send(caller, endpoint, primitive),
             Some(Primitive::Notify) => self.check_and_notify(caller, endpoint),
-            Some(Primitive::SendA) | None => match AsyncFlags::from_trap(number) {
-                Some(flags) => self.send_asynchronously(caller, endpoint, flags),
-                None => Err(Errno::EBADCALL),
-            },
-        };
-        if let Err(error) = outcome {
-            self.return_to(caller, Err(error));
+            // Two of these have been dealt with.
+            Some(Primitive::SendRec | Primitive::ReplyReceive | Primitive::SendA) | None => {
+                let flags = AsyncFlags::from_trap(number).ok_or(Errno::EBADCALL)?;
+                self.send_asynchronously(caller, endpoint, flags)
+            }
         }
     }
 

@@ -223,27 +223,16 @@ system_call:
 # Takes up the kernel's stack as `enter_process` left it; rax and rdx are the result.
 leave_process:
     .cfi_startproc
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbx
-    pop rbp
     ret
     .cfi_endproc
 .size system_call, .-system_call
 
-# extern "C" fn enter_process(context: *mut Context) -> Exit
+# Runs the process whose context rdi points to, until it comes back to `leave_process`. Nothing but
+# rsp is kept.
 .type enter_process,@function
 .globl enter_process
 enter_process:
     .cfi_startproc
-    push rbp
-    push rbx
-    push r12
-    push r13
-    push r14
-    push r15
     mov [rip + kernel_rsp], rsp
     mov [rip + current], rdi
     # What `fxrstor64` and `iretq` leave as another process had it: where its last x87
@@ -317,7 +306,7 @@ unsafe extern "C" {
     static vector_entries: u8;
     static system_call: u8;
     static mut waited_for: u64;
-    fn enter_process(context: *mut Context) -> Exit;
+    fn enter_process();
 }
 
 /// Where the gate of a vector leads.
@@ -336,8 +325,28 @@ pub(crate) fn system_call_entry() -> VirtAddr {
 /// Its address space must be loaded, and its segments and flags must be those of ring 3.
 #[inline]
 pub(crate) unsafe fn run(context: &mut Context) -> Exit {
-    // SAFETY: the context is ours alone while the process runs; the rest is the caller's promise.
-    unsafe { enter_process(context) }
+    let (vector, code);
+    // SAFETY: the context is ours alone while the process runs, and no register but `rsp` is taken to
+    // be kept; the rest is the caller's promise.
+    unsafe {
+        asm!(
+            "push rbx",
+            "push rbp",
+            "call {enter}",
+            "pop rbp",
+            "pop rbx",
+            enter = sym enter_process,
+            inlateout("rdi") context => _,
+            lateout("rax") vector,
+            lateout("rdx") code,
+            out("r12") _,
+            out("r13") _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("sysv64"),
+        );
+    }
+    Exit { vector, code }
 }
 
 /// Halts the processor until a device interrupts; gives the vector.
