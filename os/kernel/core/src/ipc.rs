@@ -265,11 +265,16 @@ impl<M: Machine> Kernel<M> {
     /// The process that has waited longest to send what `receiver` would take.
     fn waiting_sender(&self, receiver: Slot, from: Endpoint) -> Option<Slot> {
         let process = self.processes.process(receiver);
-        process.callers.iter(&self.links).find(|sender| {
+        let is_admitted = |sender: &Slot| {
             let sender = self.processes.process(*sender);
-            (from == Endpoint::ANY || from == sender.endpoint)
-                && process.admits(sender.endpoint, sender.class, sender.context.message().number)
-        })
+            process.admits(sender.endpoint, sender.class, sender.context.message().number)
+        };
+        if from == Endpoint::ANY {
+            return process.callers.iter(&self.links).find(is_admitted);
+        }
+        let sender = self.processes.find(from)?;
+        let sends = matches!(self.processes.process(sender).ipc, Ipc::Sending { to, .. } if to == receiver);
+        (sends && is_admitted(&sender)).then_some(sender)
     }
 
     /// Takes the message of a waiting sender, who goes on, or waits for the answer.

@@ -33,8 +33,16 @@ pub struct Context {
     pub(crate) rflags: u64,
     pub(crate) rsp: u64,
     pub(crate) ss: u64,
+    /// How it came into the kernel: [`BY_SYSCALL`], or by an interrupt or exception. Whoever changes more than
+    /// the result of a primitive sets it to [`BY_INTERRUPT`].
+    pub(crate) entered: u64,
     pub(crate) float: FloatState,
 }
+
+/// The process is in the kernel by `syscall`: it expects no more than a call would keep.
+pub(crate) const BY_SYSCALL: u64 = 1;
+/// The process was interrupted, or has never run: all of its registers are to be loaded.
+pub(crate) const BY_INTERRUPT: u64 = 0;
 
 /// What `fxsave64` stores (Intel SDM 1, 10.5.1). The first eight vector registers are the message.
 #[derive(Clone, Debug)]
@@ -84,7 +92,7 @@ impl FloatState {
 
 const _: () = assert!(size_of::<FloatState>() == 512);
 const _: () = assert!(FloatState::MESSAGE == 160 && FloatState::MXCSR == 24);
-const _: () = assert!(offset_of!(Context, float) == 160);
+const _: () = assert!(offset_of!(Context, float).is_multiple_of(16));
 
 impl Context {
     /// The registers of a process that is about to execute its first instruction.
@@ -111,6 +119,7 @@ impl Context {
             rflags: USER_FLAGS,
             rsp: stack,
             ss: crate::descriptors::USER_DATA,
+            entered: BY_INTERRUPT,
             float: FloatState::initial(),
         }
     }

@@ -69,8 +69,9 @@ pub(crate) fn init() {
             | RFlags::ALIGNMENT_CHECK
             | RFlags::NESTED_TASK,
     );
-    // SAFETY: `syscall` then loads the kernel's selectors from the table above; `sysret` is not used.
-    unsafe { Star::write_raw(0, 1 << 3) };
+    // SAFETY: `syscall` loads the first of these and the one behind it, `sysret` the two behind the
+    // other: the kernel's and the process's selectors, in the order of the table above.
+    unsafe { Star::write_raw(2 << 3 | 3, 1 << 3) };
 }
 
 fn fill(idt: &mut InterruptDescriptorTable) {

@@ -7,7 +7,7 @@
 //! An exception in the kernel itself is a defect and ends in a panic. An interrupt reaches the
 //! kernel only while it waits in [`wait_for_interrupt`].
 
-use crate::context::{Context, FloatState};
+use crate::context::{BY_INTERRUPT, BY_SYSCALL, Context, FloatState};
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use x86_64::VirtAddr;
@@ -148,6 +148,7 @@ vector_common:
     mov [rax + {rflags}], rcx
     mov rcx, [rsp + 40]
     mov [rax + {rsp}], rcx
+    mov qword ptr [rax + {entered}], {by_interrupt}
     mov rax, [rsp]
     mov rdx, [rsp + 8]
     mov rsp, [rip + kernel_rsp]
@@ -216,6 +217,7 @@ system_call:
     stmxcsr [rsp + {float} + {mxcsr}]
     fnstcw [rsp + {float}]
     mov dword ptr [rsp + {float} + 2], 0    # the ABI says: an empty register stack
+    mov qword ptr [rsp + {entered}], {by_syscall}
     mov rsp, [rip + kernel_rsp]
     mov eax, {system_call}
     .cfi_endproc
@@ -244,7 +246,31 @@ enter_process:
     mov es, eax
     mov fs, eax
     mov gs, eax
-    mov rsp, rdi
+    cmp qword ptr [rdi + {entered}], {by_syscall}
+    jne 5f
+
+    # `sysretq` reads no descriptors. It must not meet an address that isn't canonical, and doesn't: it
+    # returns behind a `syscall`, and no code of a process ends where canonical addresses do.
+    mov rcx, [rdi + {rip}]
+    mov r11, [rdi + {rflags}]
+    mov rax, [rdi + {rax}]
+    mov rdx, [rdi + {rdx}]
+    mov rbx, [rdi + {rbx}]
+    mov rbp, [rdi + {rbp}]
+    mov r12, [rdi + {r12}]
+    mov r13, [rdi + {r13}]
+    mov r14, [rdi + {r14}]
+    mov r15, [rdi + {r15}]
+    mov rsp, [rdi + {rsp}]
+    # What a call doesn't keep holds nothing of the kernel's.
+    xor edi, edi
+    xor esi, esi
+    xor r8d, r8d
+    xor r9d, r9d
+    xor r10d, r10d
+    sysretq
+
+5:  mov rsp, rdi
     pop r15
     pop r14
     pop r13
@@ -294,6 +320,9 @@ waited_for: .skip 8
     rip = const offset_of!(Context, rip),
     rflags = const offset_of!(Context, rflags),
     rsp = const offset_of!(Context, rsp),
+    entered = const offset_of!(Context, entered),
+    by_syscall = const BY_SYSCALL,
+    by_interrupt = const BY_INTERRUPT,
     float = const offset_of!(Context, float),
     message = const FloatState::MESSAGE,
     mxcsr = const FloatState::MXCSR,
