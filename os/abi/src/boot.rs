@@ -10,7 +10,7 @@
 //! +--------+-------+-------+- ~ -+-------+
 //! ```
 
-use crate::{Callers, Name, Wire};
+use crate::{Callers, Endpoint, Name, Wire};
 
 /// The name of the archive's first file.
 pub const MANIFEST: &str = "manifest";
@@ -38,7 +38,7 @@ crate::fields! {
         name: Name,
         /// The file of the archive that it runs.
         file: Name,
-        /// Its slot, which makes its endpoint [`Endpoint::at_boot`](crate::Endpoint::at_boot).
+        /// Its slot, which makes its endpoint [`Endpoint::at_boot`].
         slot: u16,
         /// What it is. Programs share one set of privileges, that of the first one.
         class: Callers,
@@ -91,6 +91,20 @@ crate::fields! {
     }
 }
 
+crate::fields! {
+    /// Who looks after a process. For a program: after all of them.
+    Managers {
+        /// The process's slot.
+        slot: u16,
+        /// Who takes its signals: a process, [`Endpoint::SELF`], or [`Endpoint::NONE`].
+        signal_manager: Endpoint,
+        /// Who takes them when that one is gone.
+        backup_manager: Endpoint,
+        /// Who gives it its quanta; [`Endpoint::NONE`] for the kernel.
+        scheduler: Endpoint,
+    }
+}
+
 /// One entry of a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
@@ -102,6 +116,8 @@ pub enum Entry {
     Ports(Ports),
     /// A line that a process may attach to.
     Irq(Irq),
+    /// Who looks after a process.
+    Managers(Managers),
 }
 
 const _: () = assert!(Process::SIZE < ENTRY_SIZE);
@@ -120,6 +136,7 @@ impl Wire for Entry {
             Self::Pair(pair) => fill(out, 2, pair),
             Self::Ports(ports) => fill(out, 3, ports),
             Self::Irq(irq) => fill(out, 4, irq),
+            Self::Managers(managers) => fill(out, 5, managers),
         }
     }
 
@@ -134,6 +151,7 @@ impl Wire for Entry {
             2 => read(rest).map(Self::Pair),
             3 => read(rest).map(Self::Ports),
             4 => read(rest).map(Self::Irq),
+            5 => read(rest).map(Self::Managers),
             _ => None,
         }
     }

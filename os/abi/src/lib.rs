@@ -18,6 +18,8 @@ pub mod ipc;
 mod message;
 pub mod notification;
 pub mod protocols;
+pub mod registers;
+pub mod signal;
 mod text;
 mod wire;
 
@@ -28,6 +30,7 @@ pub use message::{Callers, MESSAGE_SIZE, Message, PAYLOAD_SIZE, REPLY};
 pub use protocol::{
     Answer, Call, CallInfo, Described, Protocol, Ticket, To, describe, describe_with, mask_bit,
 };
+pub use signal::{Signal, Signals};
 pub use text::{Bytes, Name};
 pub use wire::Wire;
 

@@ -2,19 +2,22 @@
 
 mod devices;
 mod kernel_calls;
+mod memory;
 mod servers;
 
 pub use devices::tty;
 pub use kernel_calls::{
     AlarmFrom, FilterKind, FilterRule, KEEP_PRIORITY, KEEP_QUANTUM, Level, NO_ALARM, ProcessState, Scheduler,
-    Width, kernel,
+    Tracing, Width, kernel,
 };
+pub use memory::{Access, vm};
 pub use servers::{ds, sched};
 
 use crate::{CallInfo, Endpoint, To};
 
 /// All protocols, for tools.
-pub const ALL: &[crate::Protocol] = &[kernel::PROTOCOL, tty::PROTOCOL, ds::PROTOCOL, sched::PROTOCOL];
+pub const ALL: &[crate::Protocol] =
+    &[kernel::PROTOCOL, tty::PROTOCOL, ds::PROTOCOL, sched::PROTOCOL, vm::PROTOCOL];
 
 /// Where the servers of the boot image are found. `os/system.toml` gives them these slots,
 /// and the build refuses one that differs.
@@ -78,8 +81,9 @@ pub const FINGERPRINT: u64 = {
         }
         p += 1;
     }
-    use crate::boot::{Header, Irq, Pair, Ports, Process};
-    let records = [Header::LAYOUT, Process::LAYOUT, Pair::LAYOUT, Ports::LAYOUT, Irq::LAYOUT];
+    use crate::boot::{Header, Irq, Managers, Pair, Ports, Process};
+    let records =
+        [Header::LAYOUT, Process::LAYOUT, Pair::LAYOUT, Ports::LAYOUT, Irq::LAYOUT, Managers::LAYOUT];
     let mut r = 0;
     while r < records.len() {
         hash = fnv(hash, records[r]);

@@ -1,7 +1,7 @@
 //! Whatever 128 bytes arrive: nothing panics, servers see only what their calls declare, and
 //! every answer can be read by who asked.
 
-use abi::protocols::{ds, tty};
+use abi::protocols::{self, ds, tty, vm};
 use abi::{
     Answer, Bytes, Call, CallInfo, Callers, Endpoint, Errno, MESSAGE_SIZE, Message, Name, PAYLOAD_SIZE,
     REPLY, Ticket, Wire, describe,
@@ -136,12 +136,23 @@ impl ds::Server for Chance {
     }
 }
 
+impl vm::Server for Chance {
+    fn page_fault(
+        &mut self,
+        ticket: Ticket<vm::page_fault::Request>,
+        request: vm::page_fault::Request,
+    ) -> Option<Answer> {
+        self.now_or_never(ticket, &request, vm::page_fault::Reply {})
+    }
+}
+
 type Dispatch = fn(&mut Chance, &Message) -> Option<Answer>;
 
 /// The kernel's own protocol is tested where its server is.
-const DISPATCHERS: [(abi::Protocol, Dispatch); 2] = [
+const DISPATCHERS: [(abi::Protocol, Dispatch); 3] = [
     (tty::PROTOCOL, |server, message| tty::dispatch(server, message)),
     (ds::PROTOCOL, |server, message| ds::dispatch(server, message)),
+    (vm::PROTOCOL, |server, message| vm::dispatch(server, message)),
 ];
 
 /// Gives one message to every server, and looks at what they make of it.
@@ -194,6 +205,7 @@ fn requests() -> Vec<Message> {
         ds::publish::Request { key: NAME, value: 1, overwrite: true }.to_message(14),
         ds::retrieve::Request { key: NAME }.to_message(15),
         ds::delete::Request { key: NAME }.to_message(16),
+        vm::page_fault::Request { address: 0x10, access: protocols::Access::Write }.to_message(17),
     ]
 }
 

@@ -1,7 +1,9 @@
 //! The manifest of a boot image: what is read from one, and how a broken one is refused.
 
-use abi::boot::{self, ENTRY_SIZE, Entry, ExitCode, Header, Irq, MAGIC, ManifestError, Pair, Ports, Process};
-use abi::{Callers, Name, Wire, protocols};
+use abi::boot::{
+    self, ENTRY_SIZE, Entry, ExitCode, Header, Irq, MAGIC, Managers, ManifestError, Pair, Ports, Process,
+};
+use abi::{Callers, Endpoint, Name, Wire, protocols};
 use std::collections::BTreeSet;
 
 const TTY: Process = Process {
@@ -18,14 +20,20 @@ const TTY: Process = Process {
     ends_machine: true,
 };
 
-const ENTRIES: [Entry; 4] = [
+const ENTRIES: [Entry; 5] = [
     Entry::Process(TTY),
     Entry::Pair(Pair { from: 5, to: 0x7eff }),
     Entry::Ports(Ports { slot: 5, first: 0x3f8, last: 0x3ff }),
     Entry::Irq(Irq { slot: 5, line: 4 }),
+    Entry::Managers(Managers {
+        slot: 5,
+        signal_manager: Endpoint::SELF,
+        backup_manager: Endpoint::at_boot(2),
+        scheduler: Endpoint::NONE,
+    }),
 ];
 
-const HEADER: Header = Header { magic: MAGIC, fingerprint: protocols::FINGERPRINT, entries: 4 };
+const HEADER: Header = Header { magic: MAGIC, fingerprint: protocols::FINGERPRINT, entries: 5 };
 
 fn bytes_of<T: Wire>(value: &T) -> Vec<u8> {
     let mut bytes = vec![0xee; T::SIZE];
@@ -33,7 +41,7 @@ fn bytes_of<T: Wire>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// The four entries under a header.
+/// The entries under a header.
 fn manifest(header: &Header) -> Vec<u8> {
     let mut bytes = bytes_of(header);
     bytes.extend(ENTRIES.iter().flat_map(bytes_of));
@@ -83,7 +91,7 @@ fn a_manifest_that_ends_anywhere_early_is_truncated() {
 
 #[test]
 fn a_count_of_more_entries_than_there_are_is_truncated() {
-    for entries in [5, 0xffff, u32::MAX / 2, u32::MAX] {
+    for entries in [6, 0xffff, u32::MAX / 2, u32::MAX] {
         assert_eq!(
             read(&manifest(&Header { entries, ..HEADER })),
             Err(ManifestError::Truncated),
@@ -108,7 +116,7 @@ fn each_bit_of_the_magic_and_of_the_fingerprint_counts() {
 
 #[test]
 fn an_unknown_kind_of_entry_is_refused_by_its_index() {
-    for kind in (0..=0).chain(5..=u8::MAX) {
+    for kind in (0..=0).chain(6..=u8::MAX) {
         let mut bytes = manifest(&HEADER);
         bytes[Header::SIZE + 2 * ENTRY_SIZE] = kind;
         assert_eq!(read(&bytes), Err(ManifestError::BadEntry(2)), "kind {kind}");
@@ -120,12 +128,15 @@ fn entries_before_a_bad_one_are_read_and_so_are_those_behind_it() {
     let mut bytes = manifest(&HEADER);
     bytes[Header::SIZE + ENTRY_SIZE] = 0;
     let items: Vec<_> = boot::entries(&bytes).unwrap().collect();
-    assert_eq!(items, [Ok(ENTRIES[0]), Err(ManifestError::BadEntry(1)), Ok(ENTRIES[2]), Ok(ENTRIES[3])]);
+    assert_eq!(
+        items,
+        [Ok(ENTRIES[0]), Err(ManifestError::BadEntry(1)), Ok(ENTRIES[2]), Ok(ENTRIES[3]), Ok(ENTRIES[4])]
+    );
 }
 
 #[test]
 fn padding_that_is_not_zero_is_refused() {
-    let sizes = [Process::SIZE, Pair::SIZE, Ports::SIZE, Irq::SIZE];
+    let sizes = [Process::SIZE, Pair::SIZE, Ports::SIZE, Irq::SIZE, Managers::SIZE];
     for (index, size) in sizes.into_iter().enumerate() {
         for offset in 1 + size..ENTRY_SIZE {
             let mut bytes = manifest(&HEADER);

@@ -4,7 +4,8 @@
 //! `from PROGRAM` admits. A call that the caller's mask lacks fails with `ECALLDENIED`, an
 //! unknown one with `EBADREQUEST`.
 
-use crate::{Bytes, Callers, Endpoint, Name, Wire};
+use crate::registers::Register;
+use crate::{Bytes, Callers, Endpoint, Name, Signal, Signals, Wire};
 
 crate::choices! {
     /// Bits of a device register.
@@ -39,6 +40,20 @@ crate::choices! {
         Receiving = 2,
         /// Waits for a receiver to take its message, and then for the answer.
         SendReceiving = 3,
+        /// Waits for nobody, but something else keeps it from running: a signal, a page fault, its end.
+        Stopped = 4,
+    }
+}
+
+crate::choices! {
+    /// How a traced process goes on.
+    Tracing {
+        /// Freely, and traced no longer.
+        Free = 0,
+        /// For one instruction.
+        Step = 1,
+        /// Up to the next IPC primitive that is no kernel call, and once more behind it.
+        Calls = 2,
     }
 }
 
@@ -279,4 +294,322 @@ crate::protocol! {
         /// There is no such process, priority or quantum.
         EINVAL,
     ] from SERVICE;
+
+    /// Raises a signal for a process, which its manager takes. (MINIX `SYS_KILL`.)
+    64 kill { process: Endpoint, signal: Signal } returns {} fails [
+        /// There is no such process, or a process can't be sent that signal.
+        EINVAL,
+        /// Nobody manages the process, and the signal does not end one.
+        ENOENT,
+    ] from SERVICE;
+
+    /// Takes the signals of the next process that the caller manages, which stands still until
+    /// [`endksig`]. [`Endpoint::NONE`] if there is none. (MINIX `SYS_GETKSIG`.)
+    65 getksig {} returns { process: Endpoint, signals: Signals } fails [] from SERVICE;
+
+    /// Lets a process go on whose signals the caller has dealt with, unless there are new ones.
+    /// Fails with `EPERM` if the caller does not manage it. (MINIX `SYS_ENDKSIG`.)
+    66 endksig { process: Endpoint } returns {} fails [
+        /// There is no such process, or it has no signal that its manager has yet to end.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Lets a process go on in a signal handler, and leaves on its stack what [`sigreturn`] needs.
+    /// The handler gets the signal, the address of that frame, and returns to `restorer`.
+    /// (MINIX `SYS_SIGSEND`.)
+    67 sigsend {
+        process: Endpoint,
+        signal: Signal,
+        handler: u64,
+        restorer: u64,
+        /// Where the handler's stack starts; 0 for where the process's is.
+        stack: u64,
+        /// What [`sigreturn`] gives back.
+        mask: Signals,
+    } returns { frame: u64 } fails [
+        /// There is no such process, or no such signal.
+        EINVAL,
+        /// The process is in a primitive: answer or cancel it first.
+        EBUSY,
+        /// Handler or stack are no memory of the process.
+        EFAULT,
+    ] from PM;
+
+    /// Puts back what [`sigsend`] saved. It ends the primitive that the process is in, so there is
+    /// nothing to answer. (MINIX `SYS_SIGRETURN`.)
+    68 sigreturn { process: Endpoint, frame: u64 } returns { mask: Signals } fails [
+        /// There is no such process, or what is there is no frame.
+        EINVAL,
+        /// The frame, or the instruction that it leads to, is no memory of the process.
+        EFAULT,
+    ] from PM;
+
+    /// Frees the slot of a process that the caller manages, and all that the kernel holds for it.
+    /// Fails with `EPERM` if the caller is neither its manager nor PM. Of a process that is cleared
+    /// already nothing is left to do. (MINIX `SYS_CLEAR`.)
+    69 clear { process: Endpoint } returns {} fails [
+        /// There is no such process, or it is the caller.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Makes a copy of a process that waits for an answer, and so does the copy. It has an empty
+    /// address space, and the privileges of programs: the child of a service may not run
+    /// before it is given some of its own. (MINIX `SYS_FORK`.)
+    70 fork {
+        parent: Endpoint,
+        /// Where the child goes.
+        slot: u16,
+        /// The child may not run before [`vm_set_inhibited`].
+        inhibited: bool,
+    } returns { child: Endpoint } fails [
+        /// There is no such parent, it does not wait for an answer, or the slot is not free.
+        EINVAL,
+        /// There is no memory for it.
+        ENOMEM,
+        /// There is no room for the privileges of programs.
+        ENOSPC,
+    ] from VM;
+
+    /// Lets a process start anew. It ends the primitive that the process is in, so there is
+    /// nothing to answer. (MINIX `SYS_EXEC`.)
+    71 exec {
+        process: Endpoint,
+        instruction: u64,
+        stack: u64,
+        /// What the first instruction finds in `rdi`.
+        argument: u64,
+        name: Name,
+    } returns {} fails [
+        /// There is no such process, it is the caller, or the name is the kernel's.
+        EINVAL,
+        /// The instruction is in no process's part of memory.
+        EFAULT,
+    ] from PM | VFS | VM | RS;
+
+    /// Keeps a process from running. (MINIX `SYS_RUNCTL`, `RC_STOP`.)
+    72 run_stop {
+        process: Endpoint,
+        /// If it is about to send, don't stop it: its manager gets `SIGSNDELAY` for it when the
+        /// send is over.
+        delay: bool,
+    } returns {} fails [
+        /// There is no such process, or it is the caller.
+        EINVAL,
+        /// It is about to send.
+        EBUSY,
+    ] from PM;
+
+    /// Lets a stopped process run. (MINIX `SYS_RUNCTL`, `RC_RESUME`.)
+    73 run_resume { process: Endpoint } returns {} fails [
+        /// There is no such process, or it is not stopped.
+        EINVAL,
+    ] from PM;
+
+    /// Writes vector and x87 registers of a process into its memory. (MINIX `SYS_GETMCONTEXT`.)
+    74 get_machine_context { process: Endpoint, address: u64 } returns {} fails [
+        /// There is no such process.
+        EINVAL,
+        /// The address is no memory of the process.
+        EFAULT,
+    ] from PM;
+
+    /// Reads vector and x87 registers of a process from its memory. (MINIX `SYS_SETMCONTEXT`.)
+    75 set_machine_context { process: Endpoint, address: u64 } returns {} fails [
+        /// There is no such process, or the processor has no such state.
+        EINVAL,
+        /// The address is no memory of the process.
+        EFAULT,
+        /// The process is in a primitive, which uses these registers.
+        EBUSY,
+    ] from PM;
+
+    /// Lets a process go on whose page fault is resolved. (MINIX `SYS_VMCTL`, `VMCTL_CLEAR_PAGEFAULT`.)
+    76 vm_clear_page_fault { process: Endpoint } returns {} fails [
+        /// There is no such process, or no page fault stops it.
+        EINVAL,
+    ] from VM;
+
+    /// Keeps a process from running while its address space changes. (MINIX `SYS_VMCTL`,
+    /// `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
+    77 vm_set_inhibited { process: Endpoint, inhibited: bool } returns {} fails [
+        /// There is no such process, it is the caller, or it is in that state already.
+        EINVAL,
+    ] from VM;
+
+    /// Stops a process for its tracer. (MINIX `SYS_TRACE`, `T_STOP`.)
+    78 trace_stop { process: Endpoint } returns {} fails [
+        /// There is no such process, or it is the caller.
+        EINVAL,
+    ] from PM;
+
+    /// Lets a traced process go on. Each step that it takes raises `SIGTRAP` for it. (MINIX
+    /// `SYS_TRACE`, `T_RESUME`, `T_STEP`, `T_SYSCALL`, `T_DETACH`.)
+    79 trace_resume { process: Endpoint, how: Tracing } returns {} fails [
+        /// There is no such process, or it was not stopped for its tracer.
+        EINVAL,
+    ] from PM;
+
+    /// Reads a word of a process's memory. (MINIX `SYS_TRACE`, `T_GETDATA`.)
+    80 trace_read { process: Endpoint, address: u64 } returns { value: u64 } fails [
+        /// There is no such process.
+        EINVAL,
+        /// The address is no memory of the process.
+        EFAULT,
+    ] from PM;
+
+    /// Writes a word of a process's memory that it could write itself. (MINIX `SYS_TRACE`, `T_SETDATA`.)
+    81 trace_write { process: Endpoint, address: u64, value: u64 } returns {} fails [
+        /// There is no such process.
+        EINVAL,
+        /// The address is no memory of the process, or read-only.
+        EFAULT,
+    ] from PM;
+
+    /// Reads a register of a process. (MINIX `SYS_TRACE`, `T_GETUSER`.)
+    82 trace_read_register { process: Endpoint, register: Register } returns { value: u64 } fails [
+        /// There is no such process.
+        EINVAL,
+    ] from PM;
+
+    /// Writes a register of a process. (MINIX `SYS_TRACE`, `T_SETUSER`.)
+    83 trace_write_register { process: Endpoint, register: Register, value: u64 } returns {} fails [
+        /// There is no such process, or it is the caller.
+        EINVAL,
+        /// The instruction is in no process's part of memory.
+        EFAULT,
+    ] from PM;
+
+    /// Lets a process run that had no privileges. Fails with `EPERM` if it has. (MINIX `SYS_PRIVCTL`,
+    /// `SYS_PRIV_ALLOW`.)
+    84 privilege_allow { process: Endpoint } returns {} fails [
+        /// There is no such process.
+        EINVAL,
+    ] from RS;
+
+    /// Keeps a process from running until it is allowed again. Fails with `EPERM` if it is
+    /// already. (MINIX `SYS_PRIV_DISALLOW`.)
+    85 privilege_disallow { process: Endpoint } returns {} fails [
+        /// There is no such process, or it is the caller.
+        EINVAL,
+    ] from RS;
+
+    /// Makes a process that may not run a service, which may do only this: no ports, no lines, no memory,
+    /// and nobody to send to. Fails with `EPERM` if the process may run. (MINIX `SYS_PRIV_SET_SYS`.)
+    86 privilege_set_system {
+        process: Endpoint,
+        class: Callers,
+        /// A bit for each primitive.
+        traps: u32,
+        /// A bit for each kernel call.
+        kernel_calls: u128,
+        /// A living process, [`Endpoint::SELF`], or [`Endpoint::NONE`].
+        signal_manager: Endpoint,
+        /// Who is that when the manager is gone, or can't help itself.
+        backup_manager: Endpoint,
+    } returns {} fails [
+        /// There is no such process or manager, or the class is no service's.
+        EINVAL,
+        /// There are as many services as there can be.
+        ENOSPC,
+    ] from RS;
+
+    /// Gives a process that may not run the privileges of programs. Fails with `EPERM` if it may
+    /// run. (MINIX `SYS_PRIV_SET_USER`.)
+    87 privilege_set_user { process: Endpoint } returns {} fails [
+        /// There is no such process.
+        EINVAL,
+        /// There is no room for the privileges of programs.
+        ENOSPC,
+    ] from RS;
+
+    /// Lets a service use ports. Fails with `EPERM` if the process is no service, or may not run.
+    /// (MINIX `SYS_PRIV_ADD_IO`.)
+    88 privilege_add_io { process: Endpoint, first: u16, last: u16 } returns {} fails [
+        /// There is no such process, or the range is empty.
+        EINVAL,
+        /// The service has as many ranges as it can have.
+        ENOMEM,
+    ] from RS;
+
+    /// Lets a service map physical memory. Fails with `EPERM` as [`privilege_add_io`].
+    /// (MINIX `SYS_PRIV_ADD_MEM`.)
+    89 privilege_add_memory { process: Endpoint, start: u64, size: u64 } returns {} fails [
+        /// There is no such process, or the range is empty or wraps around.
+        EINVAL,
+        /// The service has as many ranges as it can have.
+        ENOMEM,
+    ] from RS;
+
+    /// Lets a service attach to an interrupt line. Fails with `EPERM` as [`privilege_add_io`].
+    /// (MINIX `SYS_PRIV_ADD_IRQ`.)
+    90 privilege_add_irq { process: Endpoint, line: u8 } returns {} fails [
+        /// There is no such process or line.
+        EINVAL,
+    ] from RS;
+
+    /// Asks whether a process may map all of a range of physical memory; `EPERM` if not.
+    /// (MINIX `SYS_PRIV_QUERY_MEM`.)
+    91 privilege_query_memory { process: Endpoint, start: u64, size: u64 } returns {} fails [
+        /// There is no such process.
+        EINVAL,
+    ] from VM | RS;
+
+    /// Replaces what a process may do, but for ports, lines, memory, and whom it may send to. For a
+    /// program: what all programs may do. (MINIX `SYS_PRIV_UPDATE_SYS`.)
+    92 privilege_update {
+        process: Endpoint,
+        traps: u32,
+        kernel_calls: u128,
+        signal_manager: Endpoint,
+        backup_manager: Endpoint,
+    } returns {} fails [
+        /// There is no such process or manager.
+        EINVAL,
+    ] from RS;
+
+    /// Lets a process run that had no privileges, in the caller's place, which may run no longer.
+    /// Fails with `EPERM` if the process has. (MINIX `SYS_PRIV_YIELD`.)
+    93 privilege_yield { process: Endpoint } returns {} fails [
+        /// There is no such process, or it is the caller.
+        EINVAL,
+    ] from RS;
+
+    /// Lets everybody who waits for a process go on with `EDEADSRCDST`. (MINIX `SYS_PRIV_CLEAR_IPC_REFS`.)
+    94 privilege_clear_ipc_refs { process: Endpoint } returns {} fails [
+        /// There is no such process.
+        EINVAL,
+    ] from RS;
+
+    /// Lets a process send to another one, which may answer.
+    95 privilege_add_target { process: Endpoint, target: Endpoint } returns {} fails [
+        /// There is no such process, or both are one, or both are programs.
+        EINVAL,
+    ] from RS;
+
+    /// Forbids two processes to send to each other.
+    96 privilege_remove_target { process: Endpoint, target: Endpoint } returns {} fails [
+        /// There is no such process, or both are one, or both are programs.
+        EINVAL,
+    ] from RS;
+
+    /// Lets everybody who waits for the caller go on with `EDEADSRCDST`: what they sent went to its
+    /// predecessor. (MINIX `SYS_STATECTL`, `SYS_STATE_CLEAR_IPC_REFS`.)
+    97 state_clear_ipc_refs {} returns {} fails [] from SERVICE;
+
+    /// Exchanges what two services are, while each endpoint stays where it is, and with it who waits for it and
+    /// what it has yet to be told. The target also gets the source's rights. Fails with `EPERM`
+    /// if one is no service. (MINIX `SYS_UPDATE`.)
+    98 update {
+        source: Endpoint,
+        target: Endpoint,
+        /// What the source has yet to send is not sent.
+        rollback: bool,
+    } returns {} fails [
+        /// There is no such process, or both are one.
+        EINVAL,
+        /// One of them could run, is in VM's hands, or waits for the other.
+        EBUSY,
+        /// The target has no room for the source's rights.
+        ENOMEM,
+    ] from RS | VM;
 }

@@ -1,11 +1,16 @@
 //! Kernel calls: one method per row of the kernel's protocol.
 
+mod lifecycle;
+mod privileges;
+mod signals;
+mod trace;
+
 use crate::Kernel;
 use crate::ipc::filter::Filters;
 use crate::log::Line;
 use crate::machine::{Context, Machine};
 use crate::privilege::Notifier;
-use crate::process::{Ipc, Process, Slot};
+use crate::process::{Ipc, Process, Slot, Stops};
 use abi::protocols::{AlarmFrom, FilterRule, ProcessState, Scheduler, Width, kernel};
 use abi::{Answer, Callers, Endpoint, Errno, Message, Ticket};
 
@@ -19,7 +24,10 @@ impl<M: Machine> Kernel<M> {
             Ok(()) => kernel::dispatch(&mut Call { kernel: self, caller }, &request),
             Err(error) => Some(Answer::refusal(&request, error)),
         };
-        if let Some(Answer { message: reply, .. }) = answer {
+        // A call may end its own caller, by a signal.
+        if let Some(Answer { message: reply, .. }) = answer
+            && self.processes.find(request.source).is_some()
+        {
             let reply = Message { source: Endpoint::SYSTEM, class: Callers::KERNEL, ..reply };
             *self.processes.process_mut(caller).context.message_mut() = reply;
         }
@@ -57,6 +65,28 @@ impl<M: Machine> Call<'_, M> {
         self.kernel.processes.process(self.caller)
     }
 
+    /// The process that a request names; [`Endpoint::SELF`] for the caller.
+    fn find(&self, endpoint: Endpoint) -> Result<Slot, Errno> {
+        if endpoint == Endpoint::SELF {
+            return Ok(self.caller);
+        }
+        self.kernel.processes.find(endpoint).ok_or(Errno::EINVAL)
+    }
+
+    /// The same for a call that nobody can make of itself.
+    fn find_other(&self, endpoint: Endpoint) -> Result<Slot, Errno> {
+        self.find(endpoint).ok().filter(|slot| *slot != self.caller).ok_or(Errno::EINVAL)
+    }
+
+    /// Takes a reason away that stops a process, if it is there.
+    fn resume_from(&mut self, slot: Slot, reason: Stops) -> Result<(), Errno> {
+        if !self.kernel.processes.process(slot).stops.contains(reason) {
+            return Err(Errno::EINVAL);
+        }
+        self.kernel.resume(slot, reason);
+        Ok(())
+    }
+
     /// Checks that a whole register may be used.
     fn check_port(&self, port: u16, width: Width) -> Result<(), Errno> {
         let bytes = width as u16;
@@ -67,7 +97,26 @@ impl<M: Machine> Call<'_, M> {
     }
 }
 
+/// Methods whose bodies are functions of the same names in the modules below.
+macro_rules! carried_out_by {
+    ($($module:ident: $($call:ident)+;)*) => { $( $(
+        fn $call(&mut self, _: Endpoint, request: kernel::$call::Request) -> Result<kernel::$call::Reply, Errno> {
+            $module::$call(self, request)
+        }
+    )+ )* };
+}
+
 impl<M: Machine> kernel::Server for Call<'_, M> {
+    carried_out_by! {
+        signals: kill getksig endksig sigsend sigreturn clear;
+        lifecycle: fork exec run_stop run_resume get_machine_context set_machine_context
+            vm_clear_page_fault vm_set_inhibited;
+        privileges: privilege_allow privilege_disallow privilege_set_system privilege_set_user privilege_add_io
+            privilege_add_memory privilege_add_irq privilege_query_memory privilege_update privilege_yield
+            privilege_clear_ipc_refs privilege_add_target privilege_remove_target state_clear_ipc_refs update;
+        trace: trace_stop trace_resume trace_read trace_write trace_read_register trace_write_register;
+    }
+
     fn whoami(&mut self, _: Endpoint, _: kernel::whoami::Request) -> Result<kernel::whoami::Reply, Errno> {
         let Process { endpoint, class, name, .. } = *self.process();
         Ok(kernel::whoami::Reply { endpoint, class, name })
@@ -107,6 +156,7 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         let (slot, process) =
             processes.find(|(slot, _)| slot.number() >= request.slot).ok_or(Errno::ESRCH)?;
         let (state, blocked_on) = match process.ipc {
+            Ipc::Idle if !process.stops.is_empty() => (ProcessState::Stopped, Endpoint::NONE),
             Ipc::Idle => (ProcessState::Runnable, Endpoint::NONE),
             Ipc::Sending { to, then_receives } => {
                 let state = if then_receives { ProcessState::SendReceiving } else { ProcessState::Sending };
@@ -302,6 +352,8 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
     }
 }
 
+#[cfg(test)]
+mod lifecycle_tests;
 #[cfg(test)]
 mod random;
 #[cfg(test)]

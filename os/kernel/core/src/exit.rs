@@ -4,33 +4,74 @@ use crate::Kernel;
 use crate::fault::Fault;
 use crate::log::Line;
 use crate::machine::{Context, Machine};
-use crate::privilege::Notifier;
-use crate::process::{Ipc, Slot};
+use crate::privilege::{Id, Notifier, Privileges};
+use crate::process::{Ipc, Slot, Stops};
 use abi::boot::ExitCode;
 use abi::protocols::Level;
-use abi::{Endpoint, Errno};
+use abi::{Callers, Endpoint, Errno, Signal, Signals};
+use core::fmt;
 
 /// The status of a process that panicked: what a Rust program exits with.
 pub(crate) const PANICKED: i32 = 101;
 
 impl<M: Machine> Kernel<M> {
-    /// The processor refused an instruction of a process, which ends here.
+    /// The processor refused an instruction of a process. VM may resolve it; if not, its signal
+    /// manager says what becomes of the process; if there is none, it ends here.
     #[cold]
     pub fn fault(&mut self, slot: Slot, fault: Fault) {
+        match fault {
+            Fault::Page { address, access } if self.ask_vm(slot, address, access) => return,
+            Fault::Exception { vector: Fault::DEBUG_VECTOR, .. } => {
+                self.processes.process_mut(slot).context.set_single_step(false);
+            }
+            Fault::Page { .. } | Fault::Exception { .. } => {}
+        }
+        self.fault_unresolved(slot, fault);
+        self.settle_orphans();
+    }
+
+    /// A fault that VM does not resolve becomes a signal, or the end.
+    pub(crate) fn fault_unresolved(&mut self, slot: Slot, fault: Fault) {
+        let signal = fault.signal();
         let process = self.processes.process(slot);
-        let instruction = process.context.instruction_pointer();
-        // The kernel says it, so that no process can say it of itself.
-        let text = format_args!("{}: {fault} at {instruction:#x}", process.name);
-        self.log.line(&mut self.machine, Line::kernel(Level::Error), text);
-        self.log_stack(slot);
+        // What is wrong with a program is a matter of its manager's, and so is a step of a traced process.
+        let is_silent = self.manager_of(slot).is_some()
+            && (process.class.admits(Callers::PROGRAM) || !Signals::LETHAL.contains(signal));
+        if !is_silent {
+            let instruction = process.context.instruction_pointer();
+            // The kernel says it, so that no process can say it of itself.
+            let text = format_args!("{}: {fault} at {instruction:#x}", process.name);
+            self.log.line(&mut self.machine, Line::kernel(Level::Error), text);
+            self.log_stack(slot);
+        }
+        if self.cause_signal(slot, signal).is_err() {
+            self.take_out_for_good(slot);
+        }
+    }
+
+    /// Ends a process that asked for nothing, and says why.
+    pub(crate) fn end_process(&mut self, slot: Slot, why: fmt::Arguments<'_>) {
+        let name = self.processes.process(slot).name;
+        self.log.line(&mut self.machine, Line::kernel(Level::Error), format_args!("{name}: {why}"));
+        self.take_out_for_good(slot);
+    }
+
+    /// Takes a process out, and the machine with it if that ran for it. Orphans are for the caller to settle.
+    fn take_out_for_good(&mut self, slot: Slot) {
         let ends_machine = self.processes.process(slot).ends_machine;
-        self.remove(slot);
+        self.take_out(slot);
         if ends_machine {
             self.end(ExitCode::ServiceFault);
         }
     }
 
-    /// A process asked to end.
+    /// Frees the slot of a process whose manager wants it gone.
+    pub(crate) fn clear(&mut self, slot: Slot) {
+        self.take_out_for_good(slot);
+        self.settle_orphans();
+    }
+
+    /// A process asked to end: its manager learns of it and frees the slot. Without one, that is done here.
     pub(crate) fn exit(&mut self, slot: Slot, status: i32) {
         let process = self.processes.process(slot);
         let (name, ends_machine) = (process.name, process.ends_machine);
@@ -42,16 +83,21 @@ impl<M: Machine> Kernel<M> {
         if level == Level::Error {
             self.log_stack(slot);
         }
-        self.remove(slot);
+        // The machine that runs for a process has no time for anybody to clear up behind it.
+        if !ends_machine && self.cause_signal(slot, Signal::ABRT).is_ok() {
+            self.stop(slot, Stops::ENDED);
+        } else {
+            if ends_machine {
+                self.end(code);
+            }
+            self.remove(slot);
+        }
         if ends_machine || status != 0 {
             self.log.line(
                 &mut self.machine,
                 Line::kernel(Level::Info),
                 format_args!("{name} exited with status {status}"),
             );
-        }
-        if ends_machine {
-            self.end(code);
         }
     }
 
@@ -91,8 +137,14 @@ impl<M: Machine> Kernel<M> {
         self.log.end(&mut self.machine);
     }
 
-    /// Takes a process out of the system: out of its queue, and out of everybody's expectations.
+    /// Takes a process out of the system, and sees to those that it leaves behind.
     fn remove(&mut self, slot: Slot) {
+        self.take_out(slot);
+        self.settle_orphans();
+    }
+
+    /// Takes a process out of its queue, and out of everybody's expectations.
+    fn take_out(&mut self, slot: Slot) {
         let process = self.processes.process(slot);
         let (endpoint, privileges, priority) = (process.endpoint, process.privileges, process.priority);
         match process.ipc {
@@ -107,18 +159,26 @@ impl<M: Machine> Kernel<M> {
         self.lose_letters_to(slot);
         self.release_waiting(slot, endpoint);
         if self.privileges[privileges.index()].owner == endpoint {
-            self.privileges[privileges.index()].owner = Endpoint::NONE;
-            for (_, other) in self.processes.iter_mut() {
-                other.notifications.remove(Notifier::Service(privileges));
-            }
+            self.free_privileges(privileges);
         }
         if let Some(process) = self.processes.remove(slot) {
             self.machine.release(process.space);
         }
     }
 
-    /// Whoever waits for a process that ends goes on with `EDEADSRCDST`.
-    fn release_waiting(&mut self, slot: Slot, endpoint: Endpoint) {
+    /// Frees privileges whose owner is gone, so that nobody keeps leave to send to the next one who has them.
+    pub(crate) fn free_privileges(&mut self, id: Id) {
+        self.privileges[id.index()] = Privileges::nothing(Endpoint::NONE);
+        for privileges in &mut self.privileges {
+            privileges.send_to.remove(Notifier::Service(id));
+        }
+        for (_, other) in self.processes.iter_mut() {
+            other.notifications.remove(Notifier::Service(id));
+        }
+    }
+
+    /// Whoever waits for a process goes on with `EDEADSRCDST`.
+    pub(crate) fn release_waiting(&mut self, slot: Slot, endpoint: Endpoint) {
         for number in 0..self.processes.len() {
             let Some(waiting) = u16::try_from(number).ok().map(Slot::new) else { return };
             let Some(process) = self.processes.get(waiting) else { continue };
@@ -129,8 +189,16 @@ impl<M: Machine> Kernel<M> {
                 Ipc::Receiving { from, .. } if from == endpoint && waiting != slot => {}
                 _ => continue,
             }
+            if self.processes.process(waiting).stops.contains(Stops::PAGE_FAULT) {
+                // Its registers are those at the fault, which is not yet resolved.
+                self.wake(waiting);
+                continue;
+            }
             self.processes.process_mut(waiting).context.set_result(Errno::EDEADSRCDST.to_status());
             self.wake(waiting);
+            if self.processes.process(waiting).signals.is_delayed() {
+                self.send_is_over(waiting);
+            }
         }
     }
 }

@@ -1,11 +1,13 @@
 //! A machine of plain data, for tests: what the kernel does to it can be read back.
 
-use crate::machine::{Context, Machine};
+use crate::machine::{BadContext, Context, Machine};
+use crate::process::Stops;
 use crate::{Kernel, Slot};
 use abi::boot::{self, Pair};
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::Width;
-use abi::{Callers, Endpoint, Errno, Message, Name};
+use abi::registers::{FloatRegisters, Register, Registers as General};
+use abi::{Call, Callers, Endpoint, Errno, Message, Name};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The machine.
@@ -15,6 +17,10 @@ pub(crate) struct Fake {
     pub(crate) ports: BTreeMap<u16, Vec<u32>>,
     pub(crate) open_lines: BTreeSet<u8>,
     pub(crate) released: Vec<u16>,
+    /// The memory of each space, a byte at a time: what is not there is not mapped.
+    pub(crate) memory: BTreeMap<(u16, u64), u8>,
+    /// The next space that is asked for; 0 when memory is short.
+    pub(crate) next_space: u16,
 }
 
 /// Registers.
@@ -24,6 +30,29 @@ pub(crate) struct Registers {
     /// `None` while the primitive has not returned.
     pub(crate) result: Option<i32>,
     pub(crate) status: Status,
+    pub(crate) general: General,
+    pub(crate) float: Float,
+    pub(crate) single_step: bool,
+}
+
+/// Vector registers, of which only the first byte counts: 0xff is none that a processor has.
+#[derive(Clone, Debug)]
+pub(crate) struct Float(pub(crate) FloatRegisters);
+
+impl Default for Registers {
+    fn default() -> Self {
+        let mut general = General::default();
+        general[Register::Rip as usize] = 0x1000_0000;
+        general[Register::Rsp as usize] = 0x8000;
+        Self {
+            message: Message::zeroed(),
+            result: None,
+            status: Status::default(),
+            general,
+            float: Float([0; 512]),
+            single_step: false,
+        }
+    }
 }
 
 impl Context for Registers {
@@ -40,7 +69,36 @@ impl Context for Registers {
         self.status = status;
     }
     fn instruction_pointer(&self) -> u64 {
-        0x1000_0000
+        self.general[Register::Rip as usize]
+    }
+    fn registers(&self) -> General {
+        self.general
+    }
+    fn set_registers(&mut self, registers: &General) -> Result<(), BadContext> {
+        if registers[Register::Rip as usize] >= crate::elf::USER_END {
+            return Err(BadContext);
+        }
+        self.general = *registers;
+        Ok(())
+    }
+    fn float(&self) -> FloatRegisters {
+        self.float.0
+    }
+    fn set_float(&mut self, float: &FloatRegisters) -> Result<(), BadContext> {
+        if float[0] == 0xff {
+            return Err(BadContext);
+        }
+        self.float.0 = *float;
+        Ok(())
+    }
+    fn reset_float(&mut self) {
+        self.float.0 = [0; 512];
+    }
+    fn set_single_step(&mut self, on: bool) {
+        self.single_step = on;
+    }
+    fn repeat_trap(&mut self) {
+        self.general[Register::Rip as usize] -= 2;
     }
 }
 
@@ -77,6 +135,24 @@ impl Machine for Fake {
     fn release(&mut self, space: u16) {
         self.released.push(space);
     }
+    fn new_space(&mut self) -> Option<u16> {
+        (self.next_space != 0).then(|| {
+            self.next_space += 1;
+            self.next_space - 1
+        })
+    }
+    fn read_user(&self, space: &u16, address: u64, into: &mut [u8]) -> Result<(), u64> {
+        for (address, byte) in (address..).zip(into) {
+            *byte = *self.memory.get(&(*space, address)).ok_or(address)?;
+        }
+        Ok(())
+    }
+    fn write_user(&mut self, space: &u16, address: u64, from: &[u8]) -> Result<(), u64> {
+        for (address, byte) in (address..).zip(from) {
+            *self.memory.get_mut(&(*space, address)).ok_or(address)? = *byte;
+        }
+        Ok(())
+    }
     fn trace(&self, _: &Registers, _: &u16, visit: &mut dyn FnMut(u64)) {
         visit(0x1000_0010);
     }
@@ -109,12 +185,16 @@ pub(crate) fn program(slot: u16) -> boot::Process {
     }
 }
 
+/// A service that plays a server.
+pub(crate) fn server(slot: u16, role: Callers) -> boot::Process {
+    boot::Process { class: Callers::SERVICE.or(role), ..service(slot) }
+}
+
 /// A kernel with these processes, of which everybody may send to everybody.
 pub(crate) fn kernel(processes: &[boot::Process]) -> Kernel<Fake> {
     let mut kernel = Kernel::new(Fake::default(), 8);
     for process in processes {
-        let registers = Registers { message: Message::zeroed(), result: None, status: Status::default() };
-        kernel.add(process, registers, process.slot).unwrap();
+        kernel.add(process, Registers::default(), process.slot).unwrap();
     }
     for from in processes {
         for to in processes {
@@ -165,6 +245,24 @@ impl Kernel<Fake> {
     ) -> Option<Result<(), Errno>> {
         self.processes.process_mut(Slot::new(slot)).context.message = Message { tag, ..Message::zeroed() };
         self.traps(slot, primitive, to)
+    }
+
+    /// Makes a process make a kernel call; the answer as a trace shows it.
+    pub(crate) fn asks(&mut self, caller: u16, call: &impl Call) -> String {
+        self.processes.process_mut(Slot::new(caller)).context.message = call.to_message(1);
+        self.trap(Slot::new(caller), Primitive::KernelCall as u64, Endpoint::NONE);
+        let Some(process) = self.processes.get(Slot::new(caller)) else { return "no more".into() };
+        abi::describe(&process.context.message).to_string()
+    }
+
+    /// What stops a process.
+    pub(crate) fn stops(&self, slot: u16) -> Stops {
+        self.processes.process(Slot::new(slot)).stops
+    }
+
+    /// Whose turn it could be.
+    pub(crate) fn can_run(&self, slot: u16) -> bool {
+        self.processes.get(Slot::new(slot)).is_some_and(crate::process::Process::is_ready)
     }
 
     /// What a process's primitive returned, if it is over.

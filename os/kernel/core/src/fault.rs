@@ -1,5 +1,8 @@
 //! What the processor refuses to do for a process.
 
+pub use abi::protocols::Access;
+
+use abi::Signal;
 use core::fmt;
 
 /// What the processor refused to do for a process.
@@ -21,15 +24,24 @@ pub enum Fault {
     },
 }
 
-/// A kind of memory access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Reading data.
-    Read,
-    /// Writing data.
-    Write,
-    /// Fetching an instruction.
-    Execute,
+impl Fault {
+    /// The exception after which the processor goes on: a step or a breakpoint.
+    pub(crate) const DEBUG_VECTOR: u8 = 1;
+
+    /// The signal that it raises.
+    #[must_use]
+    pub const fn signal(&self) -> Signal {
+        match self {
+            Self::Page { .. } => Signal::SEGV,
+            Self::Exception { vector, .. } => match vector {
+                0 | 4 | 7 | 16 | 19 => Signal::FPE,
+                &Self::DEBUG_VECTOR | 3 => Signal::TRAP,
+                6 => Signal::ILL,
+                11 | 12 | 17 => Signal::BUS,
+                _ => Signal::SEGV,
+            },
+        }
+    }
 }
 
 impl fmt::Display for Fault {

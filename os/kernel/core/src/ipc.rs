@@ -23,7 +23,7 @@ use mail::Letter;
 
 /// The half of a rendezvous that a process waits in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
+pub(crate) enum Half {
     Sending,
     Receiving,
 }
@@ -32,6 +32,9 @@ impl<M: Machine> Kernel<M> {
     /// A process asked for the primitive of that number.
     #[inline]
     pub fn trap(&mut self, caller: Slot, number: u64, endpoint: Endpoint) {
+        if self.processes.process(caller).tracing.is_on() && self.stop_at_call(caller, number) {
+            return;
+        }
         // Not part of the `match`, which would look into a table on a page of its own.
         let outcome = if number == Primitive::SendRec as u64 {
             self.sendrec(caller, endpoint)
@@ -208,7 +211,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(never)]
-    fn receive(&mut self, caller: Slot, from: Endpoint, in_sendrec: bool) -> Result<(), Errno> {
+    pub(crate) fn receive(&mut self, caller: Slot, from: Endpoint, in_sendrec: bool) -> Result<(), Errno> {
         if !in_sendrec && let Some(notifier) = self.pending_notification(caller, from) {
             self.processes.process_mut(caller).notifications.remove(notifier);
             self.deliver_notification(notifier, caller);
@@ -267,7 +270,8 @@ impl<M: Machine> Kernel<M> {
         let process = self.processes.process(receiver);
         let is_admitted = |sender: &Slot| {
             let sender = self.processes.process(*sender);
-            process.admits(sender.endpoint, sender.class, sender.context.message().number)
+            let (class, number) = sender.says();
+            process.admits(sender.endpoint, class, number)
         };
         if from == Endpoint::ANY {
             return process.callers.iter(&self.links).find(is_admitted);
@@ -285,9 +289,15 @@ impl<M: Machine> Kernel<M> {
             deliver(from, to, Primitive::SendRec);
             from.ipc = Ipc::Receiving { from: to.endpoint, in_sendrec: true };
             self.receive_half(sender);
+        } else if from.stops.contains(Stops::PAGE_FAULT) {
+            self.deliver_page_fault(sender, receiver);
+            self.wake(sender);
         } else {
             deliver(from, to, Primitive::Send);
             self.wake(sender);
+        }
+        if self.processes.process(sender).signals.is_delayed() {
+            self.send_is_over(sender);
         }
     }
 
@@ -311,7 +321,8 @@ impl<M: Machine> Kernel<M> {
         let pending = match notifier {
             Notifier::Hardware => core::mem::take(&mut receiver.irqs_pending),
             Notifier::Asynchronous => core::mem::take(&mut receiver.mail_over).to_pending(),
-            Notifier::Clock | Notifier::System | Notifier::Service(_) => 0,
+            Notifier::System => receiver.signals.take_kernel_signals(),
+            Notifier::Clock | Notifier::Service(_) => 0,
         };
         let message = Notification { uptime_ns, pending }.to_message(source);
         *receiver.context.message_mut() = Message { class, ..message };
@@ -440,7 +451,7 @@ impl<M: Machine> Kernel<M> {
     /// Tells whether waiting for `peer` would close a circle of processes that wait for each other.
     ///
     /// Two processes of which one sends and the other receives are no such circle: they meet.
-    fn would_deadlock(&self, caller: Slot, peer: Slot, half: Half) -> bool {
+    pub(crate) fn would_deadlock(&self, caller: Slot, peer: Slot, half: Half) -> bool {
         let mut at = peer;
         for length in 2..=self.processes.len() + 1 {
             let Some((next, next_half)) = self.waits_for(at) else { return false };
@@ -480,7 +491,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Lets a process that was [idle](Ipc::Idle) wait until [`Kernel::wake`].
-    fn block(&mut self, slot: Slot, ipc: Ipc) {
+    pub(crate) fn block(&mut self, slot: Slot, ipc: Ipc) {
         let process = self.processes.process_mut(slot);
         let (was_ready, priority) = (process.is_ready(), process.priority);
         process.ipc = ipc;
@@ -494,6 +505,16 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn wake(&mut self, slot: Slot) {
         self.processes.process_mut(slot).ipc = Ipc::Idle;
         self.enter_ready(slot);
+    }
+
+    /// Ends the wait of a process without an answer, and whatever it wanted to say.
+    pub(crate) fn cancel(&mut self, slot: Slot) {
+        match self.processes.process(slot).ipc {
+            Ipc::Idle => return,
+            Ipc::Sending { to, .. } => self.processes.process_mut(to).callers.remove(&mut self.links, slot),
+            Ipc::Receiving { .. } => {}
+        }
+        self.wake(slot);
     }
 
     /// Stops a process until all of these reasons are [gone](Kernel::resume).

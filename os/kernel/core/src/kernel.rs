@@ -8,11 +8,14 @@ use crate::ipc::{LETTERS, mail};
 use crate::list::{Links, List};
 use crate::log::Log;
 use crate::machine::Machine;
+use crate::page_faults::PageFault;
 use crate::privilege::{Id, IdSet, Notifier, Privileges};
 use crate::process::{Ipc, Process, Slot, Stops, Table};
 use crate::scheduler::{self, Ready, Usage};
-use abi::Endpoint;
+use crate::signals;
+use crate::tracing::Tracing;
 use abi::boot::{self, ExitCode};
+use abi::{Callers, Endpoint};
 use alloc::vec::Vec;
 
 /// Everything that the kernel knows.
@@ -24,7 +27,9 @@ pub struct Kernel<M: Machine> {
     pub(crate) links: Links,
     pub(crate) privileges: Vec<Privileges>,
     /// The set that all programs share, once there is a program.
-    programs: Option<Id>,
+    pub(crate) programs: Option<Id>,
+    /// The memory manager, once there is one.
+    pub(crate) vm: Option<Endpoint>,
     pub(crate) ready: Ready,
     pub(crate) interrupts: Interrupts,
     pub(crate) mail: mail::Pool,
@@ -80,7 +85,9 @@ impl core::fmt::Display for AddError {
 impl core::error::Error for AddError {}
 
 /// How many ranges of ports a service can have.
-const PORT_RANGES: usize = 64;
+pub(crate) const PORT_RANGES: usize = 64;
+/// How many ranges of physical memory a service can have.
+pub(crate) const MEMORY_RANGES: usize = 64;
 
 impl<M: Machine> Kernel<M> {
     /// A kernel without processes, and with room for as many as `slots`.
@@ -97,6 +104,7 @@ impl<M: Machine> Kernel<M> {
             processes,
             privileges: Vec::with_capacity(Id::LIMIT),
             programs: None,
+            vm: None,
             ready: Ready::default(),
             ended: None,
         }
@@ -150,6 +158,9 @@ impl<M: Machine> Kernel<M> {
                 mail_over: mail::Over::default(),
                 filters: Filters::default(),
                 irqs_pending: 0,
+                signals: signals::State::default(),
+                page_fault: PageFault::default(),
+                tracing: Tracing::default(),
                 priority,
                 quantum_ticks,
                 quantum_left: quantum_ticks,
@@ -161,6 +172,9 @@ impl<M: Machine> Kernel<M> {
                 space,
             },
         );
+        if wanted.class.admits(Callers::VM) {
+            self.vm = Some(endpoint);
+        }
         self.ready.enter(&mut self.links, slot, priority);
         Ok(slot)
     }
@@ -171,12 +185,9 @@ impl<M: Machine> Kernel<M> {
         }
         let id = Id::new(self.privileges.len()).ok_or(AddError::TooManyServices)?;
         self.privileges.push(Privileges {
-            owner: if wanted.is_program() { Endpoint::NONE } else { endpoint },
             traps: wanted.traps,
             kernel_calls: wanted.kernel_calls & calls::ALL,
-            send_to: IdSet::default(),
-            ports: Vec::new(),
-            irqs: 0,
+            ..Privileges::nothing(if wanted.is_program() { Endpoint::NONE } else { endpoint })
         });
         if wanted.is_program() {
             self.programs = Some(id);
@@ -224,6 +235,20 @@ impl<M: Machine> Kernel<M> {
             return Err(AddError::NoSuchLine);
         }
         self.privileges[id.index()].irqs |= 1 << irq.line;
+        Ok(())
+    }
+
+    /// Says who looks after a process, or after all programs.
+    ///
+    /// # Errors
+    /// If the slot is empty.
+    pub fn set_managers(&mut self, managers: boot::Managers) -> Result<(), AddError> {
+        let id = self.privileges_of_slot(managers.slot)?;
+        let boot::Managers { signal_manager, backup_manager, scheduler, .. } = managers;
+        let privileges = &mut self.privileges[id.index()];
+        (privileges.signal_manager, privileges.backup_manager) = (signal_manager, backup_manager);
+        self.processes.process_mut(Slot::new(managers.slot)).scheduler =
+            (scheduler != Endpoint::NONE).then_some(scheduler);
         Ok(())
     }
 

@@ -28,9 +28,13 @@ pub mod list;
 pub mod load;
 pub mod log;
 pub mod machine;
+mod page_faults;
 pub mod privilege;
 pub mod process;
 mod scheduler;
+mod signals;
+mod tracing;
+mod update;
 
 #[cfg(test)]
 mod fake;

@@ -105,6 +105,13 @@ impl IdSet {
         self.0[(member.bit() / 64) as usize] &= !(1 << (member.bit() % 64));
     }
 
+    /// Adds all members of another set.
+    pub fn insert_all(&mut self, other: &Self) {
+        for (word, more) in self.0.iter_mut().zip(other.0) {
+            *word |= more;
+        }
+    }
+
     /// Tells whether it is a member.
     #[must_use]
     #[inline]
@@ -139,7 +146,7 @@ impl IdSet {
 }
 
 /// One set of privileges.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Privileges {
     /// The service that has them; [`Endpoint::NONE`] for the programs' set.
     pub owner: Endpoint,
@@ -153,9 +160,21 @@ pub struct Privileges {
     pub ports: Vec<(u16, u16)>,
     /// A bit for each interrupt line that may be attached to.
     pub irqs: u32,
+    /// Ranges of physical memory that may be mapped: start and size.
+    pub memory: Vec<(u64, u64)>,
+    /// Who takes the signals of their process: a process, [`Endpoint::SELF`], or [`Endpoint::NONE`].
+    pub signal_manager: Endpoint,
+    /// Who takes them when that one is gone.
+    pub backup_manager: Endpoint,
 }
 
 impl Privileges {
+    /// Privileges with which a process can do nothing.
+    #[must_use]
+    pub fn nothing(owner: Endpoint) -> Self {
+        Self { owner, ..Self::default() }
+    }
+
     /// Tells whether the primitive may be used.
     #[must_use]
     #[inline]
@@ -177,6 +196,14 @@ impl Privileges {
         self.ports.iter().any(|(first, end)| *first <= port && last <= *end)
     }
 
+    /// Tells whether all of a range of physical memory may be mapped.
+    #[must_use]
+    pub fn may_map(&self, start: u64, size: u64) -> bool {
+        let Some(end) = start.checked_add(size).filter(|_| size > 0) else { return false };
+        let covers = |&(first, bytes): &(u64, u64)| first <= start && end - first <= bytes;
+        self.memory.iter().any(covers)
+    }
+
     /// Tells whether the line may be attached to.
     #[must_use]
     pub fn may_attach(&self, line: u8) -> bool {
@@ -190,12 +217,12 @@ mod tests {
 
     fn privileges() -> Privileges {
         Privileges {
-            owner: Endpoint::NONE,
             traps: Primitive::SendRec.bit(),
             kernel_calls: 0b10 | 1 << 127,
             send_to: IdSet::default(),
             ports: alloc::vec![(0x3f8, 0x3ff), (0xffff, 0xffff)],
             irqs: 1 << 4 | 1 << 31,
+            ..Privileges::nothing(Endpoint::NONE)
         }
     }
 

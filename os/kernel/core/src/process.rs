@@ -6,8 +6,11 @@ use crate::ipc::filter::Filters;
 use crate::ipc::mail;
 use crate::list::List;
 use crate::machine::{Context, Machine};
+use crate::page_faults::{self, PageFault};
 use crate::privilege::{Id, IdSet};
 use crate::scheduler::Usage;
+use crate::signals;
+use crate::tracing::Tracing;
 use abi::notification::Notification;
 use abi::{Callers, Endpoint, Name};
 use alloc::vec::Vec;
@@ -149,6 +152,12 @@ pub struct Process<M: Machine> {
     pub filters: Filters,
     /// Interrupts that the next notification from the hardware tells of.
     pub irqs_pending: u64,
+    /// Signals of its own, and of those that it manages.
+    pub signals: signals::State,
+    /// What VM is to resolve while [`Stops::PAGE_FAULT`] stops it.
+    pub page_fault: PageFault,
+    /// What its tracer wants to see.
+    pub tracing: Tracing,
     /// The queue that it is in when it can run.
     pub priority: u8,
     /// Ticks it may run before its equals have their turn.
@@ -180,6 +189,14 @@ impl<M: Machine> Process<M> {
     pub(crate) fn would_take(&self, from: &Self) -> bool {
         self.would_receive_from(from.endpoint)
             && self.admits(from.endpoint, from.class, from.context.message().number)
+    }
+
+    /// The class and number of the message that it waits to send.
+    pub(crate) fn says(&self) -> (Callers, u16) {
+        if self.stops.contains(Stops::PAGE_FAULT) {
+            return page_faults::CLASS_AND_NUMBER;
+        }
+        (self.class, self.context.message().number)
     }
 
     /// Tells whether its filters let such a message through.
@@ -236,6 +253,12 @@ impl<M: Machine> Table<M> {
     /// The endpoint that the next process of an empty slot gets.
     pub(crate) fn free_endpoint(&self, slot: Slot) -> Option<Endpoint> {
         self.slots.get(slot.index()).filter(|entry| entry.process.is_none()).map(|entry| entry.endpoint)
+    }
+
+    /// Tells whether this was the last process of a slot that is empty now.
+    pub(crate) fn was_last(&self, endpoint: Endpoint) -> bool {
+        let next = endpoint.slot().and_then(|slot| self.free_endpoint(Slot::new(slot)));
+        next.is_some_and(|next| next == endpoint.successor())
     }
 
     /// Puts a process into its slot, which is empty.

@@ -71,6 +71,7 @@ fn start_image(kernel: &mut Kernel<Hardware>, bytes: Option<&[u8]>) -> Result<()
             Entry::Pair(pair) => kernel.allow_pair(pair).map_err(ImageError::Right)?,
             Entry::Ports(ports) => kernel.allow_ports(ports).map_err(ImageError::Right)?,
             Entry::Irq(irq) => kernel.allow_irq(irq).map_err(ImageError::Right)?,
+            Entry::Managers(managers) => kernel.set_managers(managers).map_err(ImageError::Right)?,
         }
     }
     Ok(())

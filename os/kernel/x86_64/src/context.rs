@@ -3,7 +3,9 @@
 use abi::Message;
 use abi::boot::Start;
 use abi::ipc::Status;
+use abi::registers::{FloatRegisters, Registers};
 use core::mem::offset_of;
+use kernel_core::machine::BadContext;
 
 /// All registers. The assembly in `trap.rs` knows this layout.
 ///
@@ -64,6 +66,13 @@ pub(crate) struct FloatState {
 
 /// Interrupts on, and the bit that is always set.
 const USER_FLAGS: u64 = 0x202;
+/// The flags that a program can set by itself and that only it cares for: carry, parity, auxiliary carry,
+/// zero, sign, direction, overflow (Intel SDM 1, 3.4.3).
+const STATUS_FLAGS: u64 = 0xcd5;
+/// Raises a debug exception after each instruction.
+const TRAP_FLAG: u64 = 1 << 8;
+/// Bytes of the `syscall` instruction.
+const SYSCALL_BYTES: u64 = 2;
 
 impl FloatState {
     /// Where `xmm0` is stored.
@@ -87,6 +96,15 @@ impl FloatState {
             upper_vectors: [0; 128],
             reserved: [0; 96],
         }
+    }
+}
+
+impl FloatState {
+    /// The bits of `mxcsr` that the processor has; setting another one is an exception (Intel
+    /// SDM 1, 11.6.6). It says so each time it saves all registers.
+    const fn allowed_mxcsr(&self) -> u32 {
+        const DEFAULT: u32 = 0xffbf;
+        if self.mxcsr_mask == 0 { DEFAULT } else { self.mxcsr_mask }
     }
 }
 
@@ -149,5 +167,80 @@ impl kernel_core::machine::Context for Context {
     #[inline]
     fn instruction_pointer(&self) -> u64 {
         self.rip
+    }
+
+    fn registers(&self) -> Registers {
+        let Self { r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax, .. } = *self;
+        let Self { rip, rflags, rsp, .. } = *self;
+        [r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax, rip, rflags, rsp]
+    }
+
+    fn set_registers(&mut self, registers: &Registers) -> Result<(), BadContext> {
+        let [r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax, rip, flags, rsp] =
+            *registers;
+        // `iretq` to an address that is not canonical is an exception in the kernel. Any stack
+        // pointer will do: it is looked at when the process uses it.
+        if rip >= kernel_core::elf::USER_END {
+            return Err(BadContext);
+        }
+        let rflags = self.rflags & !STATUS_FLAGS | flags & STATUS_FLAGS;
+        let (cs, ss, float) = (self.cs, self.ss, self.float.clone());
+        let entered = BY_INTERRUPT;
+        *self = Self {
+            r15,
+            r14,
+            r13,
+            r12,
+            r11,
+            r10,
+            r9,
+            r8,
+            rdi,
+            rsi,
+            rbp,
+            rbx,
+            rdx,
+            rcx,
+            rax,
+            rip,
+            cs,
+            rflags,
+            rsp,
+            ss,
+            entered,
+            float,
+        };
+        Ok(())
+    }
+
+    fn float(&self) -> FloatRegisters {
+        // SAFETY: both are 512 bytes, and the state is integers without padding.
+        unsafe { core::mem::transmute(self.float.clone()) }
+    }
+
+    fn set_float(&mut self, float: &FloatRegisters) -> Result<(), BadContext> {
+        // SAFETY: both are 512 bytes, and any bytes are integers.
+        let float = unsafe { core::mem::transmute::<FloatRegisters, FloatState>(*float) };
+        if float.mxcsr & !self.float.allowed_mxcsr() != 0 {
+            return Err(BadContext);
+        }
+        self.float = FloatState { mxcsr_mask: self.float.mxcsr_mask, reserved: [0; 96], ..float };
+        Ok(())
+    }
+
+    fn reset_float(&mut self) {
+        self.float = FloatState { mxcsr_mask: self.float.mxcsr_mask, ..FloatState::initial() };
+    }
+
+    fn set_single_step(&mut self, on: bool) {
+        self.rflags = if on { self.rflags | TRAP_FLAG } else { self.rflags & !TRAP_FLAG };
+        // `sysretq` would raise the exception before the process has made its step.
+        self.entered = BY_INTERRUPT;
+    }
+
+    fn repeat_trap(&mut self) {
+        self.rip = self.rip.wrapping_sub(SYSCALL_BYTES);
+        // It needs the endpoint of the call, which a return from it would not keep.
+        self.entered = BY_INTERRUPT;
     }
 }

@@ -182,6 +182,18 @@ impl Machine for Hardware {
         space.release(&mut self.memory);
     }
 
+    fn new_space(&mut self) -> Option<Self::Space> {
+        AddressSpace::new(&mut self.memory).ok()
+    }
+
+    fn read_user(&self, space: &Self::Space, address: u64, into: &mut [u8]) -> Result<(), u64> {
+        space.read(address, into)
+    }
+
+    fn write_user(&mut self, space: &Self::Space, address: u64, from: &[u8]) -> Result<(), u64> {
+        space.write(address, from)
+    }
+
     fn trace(&self, context: &Context, space: &Self::Space, visit: &mut dyn FnMut(u64)) {
         let mut frame = context.rbp;
         for _ in 0..64 {

@@ -252,23 +252,52 @@ impl AddressSpace {
         Ok(unsafe { core::slice::from_raw_parts_mut(pointer, to_usize(PAGE)) })
     }
 
-    /// Reads 8 bytes of the process's memory, if they are mapped and aligned.
-    pub(crate) fn read_u64(&self, address: u64) -> Option<u64> {
-        if !address.is_multiple_of(8) || address >= kernel_core::elf::USER_END {
+    /// Where a byte of the process's memory is, if the process itself may use it so.
+    fn find(&self, address: u64, wanted: Flags) -> Option<PhysAddr> {
+        if address >= kernel_core::elf::USER_END {
             return None;
         }
+        let wanted = wanted | Flags::PRESENT | Flags::USER_ACCESSIBLE;
         let mut at = self.root;
         for level in (LAST..=ROOT).rev() {
             // SAFETY: reads a table of this space, which nobody changes meanwhile.
             let entry = unsafe { table(at) }[index(address, level)].clone();
-            if !entry.flags().contains(Flags::PRESENT) {
+            if !entry.flags().contains(wanted) {
                 return None;
             }
             at = entry.addr();
         }
-        let pointer = direct(at + (address & (PAGE - 1))).as_ptr::<u64>();
-        // SAFETY: a present page of the process; it does not run while the kernel does.
-        Some(unsafe { pointer.read_volatile() })
+        Some(at + (address & (PAGE - 1)))
+    }
+
+    /// Reads 8 bytes of the process's memory, if they are mapped and aligned.
+    pub(crate) fn read_u64(&self, address: u64) -> Option<u64> {
+        let mut bytes = [0; 8];
+        let is_read = address.is_multiple_of(8) && self.read(address, &mut bytes).is_ok();
+        is_read.then(|| u64::from_le_bytes(bytes))
+    }
+
+    /// Reads the process's memory, or tells the first address where it can't be read.
+    pub(crate) fn read(&self, address: u64, into: &mut [u8]) -> Result<(), u64> {
+        for (address, range) in pieces(address, into.len()) {
+            let piece = &mut into[range];
+            let from = direct(self.find(address, Flags::empty()).ok_or(address)?).as_ptr::<u8>();
+            // SAFETY: a present page of the process, which does not run while the kernel does; the
+            // piece ends with the page, and is the kernel's own memory.
+            unsafe { from.copy_to_nonoverlapping(piece.as_mut_ptr(), piece.len()) };
+        }
+        Ok(())
+    }
+
+    /// Writes the process's memory, or tells the first address where it can't be written.
+    pub(crate) fn write(&self, address: u64, from: &[u8]) -> Result<(), u64> {
+        for (address, range) in pieces(address, from.len()) {
+            let piece = &from[range];
+            let to = direct(self.find(address, Flags::WRITABLE).ok_or(address)?).as_mut_ptr::<u8>();
+            // SAFETY: as in `read`; the process itself could write this page.
+            unsafe { to.copy_from_nonoverlapping(piece.as_ptr(), piece.len()) };
+        }
+        Ok(())
     }
 
     /// Gives all pages and tables back.
@@ -286,6 +315,19 @@ impl AddressSpace {
         // SAFETY: as above.
         memory.give(unsafe { Frame::from_address(self.root) });
     }
+}
+
+/// Cuts a range of addresses at the ends of pages: the address of each piece, and which bytes it is.
+/// A range that wraps around leaves user space before it does.
+fn pieces(address: u64, len: usize) -> impl Iterator<Item = (u64, core::ops::Range<usize>)> {
+    let mut done = 0;
+    core::iter::from_fn(move || {
+        let at = address.wrapping_add(done as u64);
+        let in_page = to_usize(PAGE - (at & (PAGE - 1)));
+        let start = done;
+        done = len.min(start + in_page);
+        (start < done).then_some((at, start..done))
+    })
 }
 
 /// Gives back a table of that level, and all that it leads to.

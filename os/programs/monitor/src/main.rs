@@ -94,6 +94,7 @@ fn list_processes() -> Result<(), Errno> {
             ProcessState::Runnable => "runnable",
             ProcessState::Sending => "sending",
             ProcessState::Receiving => "receiving",
+            ProcessState::Stopped => "stopped",
             ProcessState::SendReceiving => "sendrec",
         };
         let kernel::get_process::Reply { name, user_ticks, blocked_on, .. } = process;

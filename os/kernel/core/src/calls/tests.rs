@@ -170,11 +170,7 @@ fn equals_take_turns_and_the_important_go_first() {
 fn a_manifest_cannot_ask_for_what_is_not_there() {
     use crate::AddError;
     let mut kernel = two();
-    let registers = || crate::fake::Registers {
-        message: Message::zeroed(),
-        result: None,
-        status: abi::ipc::Status::default(),
-    };
+    let registers = crate::fake::Registers::default;
     let renamed = |slot| boot::Process { slot, ..service(0) };
     assert_eq!(kernel.add(&service(0), registers(), 0), Err(AddError::NameTaken));
     assert_eq!(kernel.add(&renamed(5), registers(), 0), Err(AddError::NameTaken));

@@ -1,0 +1,190 @@
+//! Kernel calls about the life of a process: its birth, what it runs, and whether it runs.
+
+use super::{Call, Context, Kernel, Machine, Slot};
+use crate::ipc::filter::Filters;
+use crate::ipc::mail;
+use crate::page_faults::PageFault;
+use crate::process::{Ipc, Process, Stops};
+use crate::scheduler::Usage;
+use crate::tracing::Tracing;
+use crate::{log, signals};
+use abi::protocols::kernel::{
+    exec, fork, get_machine_context, run_resume, run_stop, set_machine_context, vm_clear_page_fault,
+    vm_set_inhibited,
+};
+use abi::registers::{FloatRegisters, Register};
+use abi::{Callers, Errno, Name};
+
+pub(super) fn fork<M: Machine>(call: &mut Call<'_, M>, request: fork::Request) -> Result<fork::Reply, Errno> {
+    let parent_slot = call.find_other(request.parent)?;
+    let slot = Slot::new(request.slot);
+    let kernel = &mut *call.kernel;
+    let endpoint = kernel.processes.free_endpoint(slot).ok_or(Errno::EINVAL)?;
+    let is_program = kernel.processes.process(parent_slot).class.admits(Callers::PROGRAM);
+    if !matches!(kernel.processes.process(parent_slot).ipc, Ipc::Receiving { .. }) {
+        return Err(Errno::EINVAL);
+    }
+    let privileges = kernel.programs_privileges().ok_or(Errno::ENOSPC)?;
+    let space = kernel.machine.new_space().ok_or(Errno::ENOMEM)?;
+    let parent = kernel.processes.process(parent_slot);
+    // A signal, a fault or a tracer that stops the parent is no matter of the child's.
+    let mut stops = if parent.stops.contains(Stops::STOPPED) { Stops::STOPPED } else { Stops::NONE };
+    if parent.scheduler.is_some() {
+        // Its scheduler has yet to hear of it.
+        stops = stops.with(Stops::NO_QUANTUM);
+    }
+    if request.inhibited {
+        stops = stops.with(Stops::NO_SPACE);
+    }
+    if !is_program {
+        stops = stops.with(Stops::NO_PRIVILEGES);
+    }
+    // Nothing is copied but what is named here: never who waits for the parent.
+    let mut child: Process<M> = Process {
+        endpoint,
+        name: name_of_child(parent.name),
+        class: Callers::PROGRAM,
+        privileges,
+        ipc: parent.ipc,
+        stops,
+        callers: crate::list::List::default(),
+        notifications: crate::privilege::IdSet::default(),
+        mailbox: mail::Queue::default(),
+        mail_sent: 0,
+        mail_over: mail::Over::default(),
+        filters: Filters::default(),
+        irqs_pending: 0,
+        signals: signals::State::default(),
+        page_fault: PageFault::default(),
+        tracing: Tracing::default(),
+        priority: parent.priority,
+        quantum_ticks: parent.quantum_ticks,
+        quantum_left: parent.quantum_ticks,
+        user_ticks: 0,
+        scheduler: parent.scheduler,
+        usage: Usage::default(),
+        ends_machine: false,
+        context: parent.context.clone(),
+        space,
+    };
+    child.context.set_result(0);
+    child.context.set_single_step(false);
+    kernel.processes.insert(slot, child);
+    Ok(fork::Reply { child: endpoint })
+}
+
+/// `sh*F` for the child of `sh`, if it fits.
+fn name_of_child(parent: Name) -> Name {
+    const MARK: &[u8] = b"*F";
+    let name = parent.as_str().as_bytes();
+    let mut bytes = [0; Name::SIZE];
+    let (end, len) = (name.len(), name.len() + MARK.len());
+    if len > bytes.len() || name.ends_with(MARK) {
+        return parent;
+    }
+    bytes[..end].copy_from_slice(name);
+    bytes[end..len].copy_from_slice(MARK);
+    core::str::from_utf8(&bytes[..len]).ok().and_then(Name::new).unwrap_or(parent)
+}
+
+pub(super) fn exec<M: Machine>(call: &mut Call<'_, M>, request: exec::Request) -> Result<exec::Reply, Errno> {
+    let exec::Request { process, instruction, stack, argument, name } = request;
+    let slot = call.find_other(process)?;
+    if name.as_str() == log::KERNEL {
+        return Err(Errno::EINVAL);
+    }
+    let process = call.kernel.processes.process_mut(slot);
+    let mut registers = abi::registers::Registers::default();
+    registers[Register::Rip as usize] = instruction;
+    registers[Register::Rsp as usize] = stack;
+    registers[Register::Rdi as usize] = argument;
+    process.context.set_registers(&registers).map_err(|_| Errno::EFAULT)?;
+    process.context.reset_float();
+    process.context.set_single_step(false);
+    process.tracing.forget_stop();
+    process.name = name;
+    call.kernel.clear_page_fault(slot);
+    call.kernel.cancel(slot);
+    Ok(exec::Reply {})
+}
+
+pub(super) fn run_stop<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: run_stop::Request,
+) -> Result<run_stop::Reply, Errno> {
+    let slot = call.find_other(request.process)?;
+    let process = call.kernel.processes.process_mut(slot);
+    // One that faults only looks as if it sent.
+    let sends = matches!(process.ipc, Ipc::Sending { .. }) && !process.stops.contains(Stops::PAGE_FAULT);
+    if request.delay && sends {
+        process.signals.delay();
+        return Err(Errno::EBUSY);
+    }
+    call.kernel.stop(slot, Stops::STOPPED);
+    Ok(run_stop::Reply {})
+}
+
+pub(super) fn run_resume<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: run_resume::Request,
+) -> Result<run_resume::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    call.resume_from(slot, Stops::STOPPED).map(|()| run_resume::Reply {})
+}
+
+pub(super) fn get_machine_context<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: get_machine_context::Request,
+) -> Result<get_machine_context::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    let Kernel { machine, processes, .. } = &mut *call.kernel;
+    let process = processes.process(slot);
+    machine
+        .write_user(&process.space, request.address, &process.context.float())
+        .map_err(|_| Errno::EFAULT)?;
+    Ok(get_machine_context::Reply {})
+}
+
+pub(super) fn set_machine_context<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: set_machine_context::Request,
+) -> Result<set_machine_context::Reply, Errno> {
+    let slot = call.find_other(request.process)?;
+    let Kernel { machine, processes, .. } = &mut *call.kernel;
+    let process = processes.process_mut(slot);
+    if process.ipc != Ipc::Idle {
+        return Err(Errno::EBUSY);
+    }
+    let mut float: FloatRegisters = [0; size_of::<FloatRegisters>()];
+    machine.read_user(&process.space, request.address, &mut float).map_err(|_| Errno::EFAULT)?;
+    process.context.set_float(&float).map_err(|_| Errno::EINVAL)?;
+    Ok(set_machine_context::Reply {})
+}
+
+pub(super) fn vm_clear_page_fault<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: vm_clear_page_fault::Request,
+) -> Result<vm_clear_page_fault::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    if !call.kernel.clear_page_fault(slot) {
+        return Err(Errno::EINVAL);
+    }
+    Ok(vm_clear_page_fault::Reply {})
+}
+
+pub(super) fn vm_set_inhibited<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: vm_set_inhibited::Request,
+) -> Result<vm_set_inhibited::Reply, Errno> {
+    let slot = call.find_other(request.process)?;
+    let is_inhibited = call.kernel.processes.process(slot).stops.contains(Stops::NO_SPACE);
+    if is_inhibited == request.inhibited {
+        return Err(Errno::EINVAL);
+    }
+    if request.inhibited {
+        call.kernel.stop(slot, Stops::NO_SPACE);
+    } else {
+        call.kernel.resume(slot, Stops::NO_SPACE);
+    }
+    Ok(vm_set_inhibited::Reply {})
+}

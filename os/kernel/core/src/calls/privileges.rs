@@ -1,0 +1,299 @@
+//! Kernel calls about what processes may do.
+
+use super::{Call, Kernel, Machine, Slot};
+use crate::kernel::{MEMORY_RANGES, PORT_RANGES};
+use crate::privilege::{Id, Notifier, Privileges};
+use crate::process::Stops;
+use abi::ipc::Primitive;
+use abi::protocols::kernel::{
+    privilege_add_io, privilege_add_irq, privilege_add_memory, privilege_add_target, privilege_allow,
+    privilege_clear_ipc_refs, privilege_disallow, privilege_query_memory, privilege_remove_target,
+    privilege_set_system, privilege_set_user, privilege_update, privilege_yield, state_clear_ipc_refs,
+    update,
+};
+use abi::{Callers, Endpoint, Errno};
+
+/// What a service can be.
+const SERVICES: Callers = Callers::SERVICE.or(Callers::RS).or(Callers::PM).or(Callers::VFS).or(Callers::VM);
+
+impl<M: Machine> Call<'_, M> {
+    fn may_run(&self, slot: Slot) -> bool {
+        !self.kernel.processes.process(slot).stops.contains(Stops::NO_PRIVILEGES)
+    }
+
+    /// The process of a request that it may only be made for while it may not run.
+    fn find_without_privileges(&self, endpoint: Endpoint) -> Result<Slot, Errno> {
+        let slot = self.find(endpoint)?;
+        if self.may_run(slot) { Err(Errno::EPERM) } else { Ok(slot) }
+    }
+
+    /// The privileges of a service that may run.
+    fn privileges_of_service(&mut self, endpoint: Endpoint) -> Result<&mut Privileges, Errno> {
+        let slot = self.find(endpoint)?;
+        let process = self.kernel.processes.process(slot);
+        if !process.class.admits(Callers::SERVICE) || !self.may_run(slot) {
+            return Err(Errno::EPERM);
+        }
+        Ok(&mut self.kernel.privileges[process.privileges.index()])
+    }
+
+    fn check_manager(&self, manager: Endpoint) -> Result<(), Errno> {
+        let is_known = manager == Endpoint::NONE
+            || manager == Endpoint::SELF
+            || self.kernel.processes.find(manager).is_some();
+        if is_known { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+}
+
+pub(super) fn privilege_allow<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_allow::Request,
+) -> Result<privilege_allow::Reply, Errno> {
+    let slot = call.find_without_privileges(request.process)?;
+    call.kernel.resume(slot, Stops::NO_PRIVILEGES);
+    Ok(privilege_allow::Reply {})
+}
+
+pub(super) fn privilege_disallow<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_disallow::Request,
+) -> Result<privilege_disallow::Reply, Errno> {
+    let slot = call.find_other(request.process)?;
+    if !call.may_run(slot) {
+        return Err(Errno::EPERM);
+    }
+    call.kernel.stop(slot, Stops::NO_PRIVILEGES);
+    Ok(privilege_disallow::Reply {})
+}
+
+pub(super) fn privilege_set_system<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_set_system::Request,
+) -> Result<privilege_set_system::Reply, Errno> {
+    let privilege_set_system::Request { process, class, traps, kernel_calls, .. } = request;
+    let privilege_set_system::Request { signal_manager, backup_manager, .. } = request;
+    let slot = call.find_without_privileges(process)?;
+    call.check_manager(signal_manager)?;
+    call.check_manager(backup_manager)?;
+    if !class.admits(Callers::SERVICE) || class.or(SERVICES) != SERVICES {
+        return Err(Errno::EINVAL);
+    }
+    let kernel = &mut *call.kernel;
+    let owner = kernel.processes.process(slot).endpoint;
+    kernel.leave_privileges(slot);
+    let id = kernel.unused_privileges().ok_or(Errno::ENOSPC)?;
+    let kernel_calls = kernel_calls & super::ALL;
+    kernel.privileges[id.index()] =
+        Privileges { traps, kernel_calls, signal_manager, backup_manager, ..Privileges::nothing(owner) };
+    let process = kernel.processes.process_mut(slot);
+    process.privileges = id;
+    process.class = class;
+    if class.admits(Callers::VM) && kernel.vm().is_none() {
+        kernel.vm = Some(owner);
+    }
+    Ok(privilege_set_system::Reply {})
+}
+
+pub(super) fn privilege_set_user<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_set_user::Request,
+) -> Result<privilege_set_user::Reply, Errno> {
+    let slot = call.find_without_privileges(request.process)?;
+    let kernel = &mut *call.kernel;
+    let id = kernel.programs_privileges().ok_or(Errno::ENOSPC)?;
+    kernel.leave_privileges(slot);
+    let process = kernel.processes.process_mut(slot);
+    process.privileges = id;
+    process.class = Callers::PROGRAM;
+    Ok(privilege_set_user::Reply {})
+}
+
+pub(super) fn privilege_add_io<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_add_io::Request,
+) -> Result<privilege_add_io::Reply, Errno> {
+    let privilege_add_io::Request { process, first, last } = request;
+    let privileges = call.privileges_of_service(process)?;
+    if first > last {
+        return Err(Errno::EINVAL);
+    }
+    add(&mut privileges.ports, (first, last), PORT_RANGES)?;
+    Ok(privilege_add_io::Reply {})
+}
+
+pub(super) fn privilege_add_memory<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_add_memory::Request,
+) -> Result<privilege_add_memory::Reply, Errno> {
+    let privilege_add_memory::Request { process, start, size } = request;
+    let privileges = call.privileges_of_service(process)?;
+    if size == 0 || start.checked_add(size).is_none() {
+        return Err(Errno::EINVAL);
+    }
+    add(&mut privileges.memory, (start, size), MEMORY_RANGES)?;
+    Ok(privilege_add_memory::Reply {})
+}
+
+/// Adds a range that is not there yet.
+fn add<T: PartialEq>(ranges: &mut alloc::vec::Vec<T>, range: T, limit: usize) -> Result<(), Errno> {
+    if ranges.contains(&range) {
+        return Ok(());
+    }
+    if ranges.len() >= limit {
+        return Err(Errno::ENOMEM);
+    }
+    ranges.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    ranges.push(range);
+    Ok(())
+}
+
+pub(super) fn privilege_add_irq<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_add_irq::Request,
+) -> Result<privilege_add_irq::Reply, Errno> {
+    let lines = call.kernel.machine.irq_lines();
+    let privileges = call.privileges_of_service(request.process)?;
+    if request.line >= lines {
+        return Err(Errno::EINVAL);
+    }
+    privileges.irqs |= 1 << request.line;
+    Ok(privilege_add_irq::Reply {})
+}
+
+pub(super) fn privilege_query_memory<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_query_memory::Request,
+) -> Result<privilege_query_memory::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    if call.kernel.privileges_of(slot).may_map(request.start, request.size) {
+        Ok(privilege_query_memory::Reply {})
+    } else {
+        Err(Errno::EPERM)
+    }
+}
+
+pub(super) fn privilege_update<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_update::Request,
+) -> Result<privilege_update::Reply, Errno> {
+    let privilege_update::Request { process, traps, kernel_calls, signal_manager, backup_manager } = request;
+    let slot = call.find(process)?;
+    call.check_manager(signal_manager)?;
+    call.check_manager(backup_manager)?;
+    let id = call.kernel.processes.process(slot).privileges;
+    let privileges = &mut call.kernel.privileges[id.index()];
+    privileges.traps = traps;
+    privileges.kernel_calls = kernel_calls & super::ALL;
+    let managers = (signal_manager, backup_manager);
+    if (privileges.signal_manager, privileges.backup_manager) != managers {
+        (privileges.signal_manager, privileges.backup_manager) = managers;
+        call.kernel.change_manager(id);
+    }
+    Ok(privilege_update::Reply {})
+}
+
+pub(super) fn privilege_yield<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_yield::Request,
+) -> Result<privilege_yield::Reply, Errno> {
+    let other = call.find_other(request.process)?;
+    let slot = call.find_without_privileges(call.kernel.processes.process(other).endpoint)?;
+    call.kernel.stop(call.caller, Stops::NO_PRIVILEGES);
+    call.kernel.resume(slot, Stops::NO_PRIVILEGES);
+    Ok(privilege_yield::Reply {})
+}
+
+pub(super) fn privilege_clear_ipc_refs<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_clear_ipc_refs::Request,
+) -> Result<privilege_clear_ipc_refs::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    call.kernel.clear_ipc_references(slot);
+    Ok(privilege_clear_ipc_refs::Reply {})
+}
+
+pub(super) fn state_clear_ipc_refs<M: Machine>(
+    call: &mut Call<'_, M>,
+    _: state_clear_ipc_refs::Request,
+) -> Result<state_clear_ipc_refs::Reply, Errno> {
+    call.kernel.clear_ipc_references(call.caller);
+    Ok(state_clear_ipc_refs::Reply {})
+}
+
+pub(super) fn privilege_add_target<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_add_target::Request,
+) -> Result<privilege_add_target::Reply, Errno> {
+    let (process, target) = targets(call, request.process, request.target)?;
+    let privileges = &mut call.kernel.privileges;
+    privileges[process.index()].send_to.insert(Notifier::Service(target));
+    // Who can only receive needs no leave to answer.
+    if privileges[target.index()].traps & !Primitive::Receive.bit() != 0 {
+        privileges[target.index()].send_to.insert(Notifier::Service(process));
+    }
+    Ok(privilege_add_target::Reply {})
+}
+
+pub(super) fn privilege_remove_target<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: privilege_remove_target::Request,
+) -> Result<privilege_remove_target::Reply, Errno> {
+    let (process, target) = targets(call, request.process, request.target)?;
+    let privileges = &mut call.kernel.privileges;
+    privileges[process.index()].send_to.remove(Notifier::Service(target));
+    privileges[target.index()].send_to.remove(Notifier::Service(process));
+    Ok(privilege_remove_target::Reply {})
+}
+
+/// The privileges of two processes, which are two.
+fn targets<M: Machine>(call: &Call<'_, M>, one: Endpoint, other: Endpoint) -> Result<(Id, Id), Errno> {
+    let id = |endpoint| call.find(endpoint).map(|slot| call.kernel.processes.process(slot).privileges);
+    let (one, other) = (id(one)?, id(other)?);
+    if one == other { Err(Errno::EINVAL) } else { Ok((one, other)) }
+}
+
+pub(super) fn update<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: update::Request,
+) -> Result<update::Reply, Errno> {
+    let source = call.find(request.source)?;
+    let target = call.find(request.target)?;
+    if source == target {
+        return Err(Errno::EINVAL);
+    }
+    call.kernel.exchange(source, target, request.rollback)?;
+    Ok(update::Reply {})
+}
+
+impl<M: Machine> Kernel<M> {
+    /// A set of privileges that nobody has.
+    fn unused_privileges(&mut self) -> Option<Id> {
+        let is_unused =
+            |id: &Id| self.privileges[id.index()].owner == Endpoint::NONE && Some(*id) != self.programs;
+        if let Some(id) = (0..self.privileges.len()).filter_map(Id::new).find(is_unused) {
+            return Some(id);
+        }
+        let id = Id::new(self.privileges.len())?;
+        self.privileges.push(Privileges::nothing(Endpoint::NONE));
+        Some(id)
+    }
+
+    /// The privileges that all programs share.
+    pub(super) fn programs_privileges(&mut self) -> Option<Id> {
+        if self.programs.is_none() {
+            let id = self.unused_privileges()?;
+            self.privileges[id.index()].traps = abi::boot::PROGRAM_TRAPS;
+            self.programs = Some(id);
+        }
+        self.programs
+    }
+
+    /// Frees the privileges that a process alone has, before it gets others.
+    fn leave_privileges(&mut self, slot: Slot) {
+        let process = self.processes.process(slot);
+        let id = process.privileges;
+        if self.privileges[id.index()].owner == process.endpoint {
+            self.free_privileges(id);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Kernel calls about signals.
+
+use super::{Call, Context, Kernel, Machine};
+use crate::process::Ipc;
+use abi::protocols::kernel::{clear, endksig, getksig, kill, sigreturn, sigsend};
+use abi::registers::{FloatRegisters, Register, Registers, frame};
+use abi::{Callers, Endpoint, Errno, Signals, Wire};
+
+pub(super) fn kill<M: Machine>(call: &mut Call<'_, M>, request: kill::Request) -> Result<kill::Reply, Errno> {
+    let kill::Request { process, signal } = request;
+    let slot = call.find(process)?;
+    if !signal.can_be_sent() {
+        return Err(Errno::EINVAL);
+    }
+    if call.kernel.cause_signal(slot, signal).is_err() {
+        if !Signals::TERMINATION.contains(signal) {
+            return Err(Errno::ENOENT);
+        }
+        call.kernel.end_process(slot, format_args!("ended by {signal}"));
+        call.kernel.settle_orphans();
+    }
+    Ok(kill::Reply {})
+}
+
+pub(super) fn getksig<M: Machine>(
+    call: &mut Call<'_, M>,
+    _: getksig::Request,
+) -> Result<getksig::Reply, Errno> {
+    let (process, signals) = call.kernel.take_signals(call.caller).unwrap_or((Endpoint::NONE, Signals::NONE));
+    Ok(getksig::Reply { process, signals })
+}
+
+pub(super) fn endksig<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: endksig::Request,
+) -> Result<endksig::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    if call.kernel.manager_of(slot) != Some(call.caller) {
+        return Err(Errno::EPERM);
+    }
+    if call.kernel.end_signals(slot) { Ok(endksig::Reply {}) } else { Err(Errno::EINVAL) }
+}
+
+pub(super) fn clear<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: clear::Request,
+) -> Result<clear::Reply, Errno> {
+    if call.kernel.processes.was_last(request.process) {
+        return Ok(clear::Reply {});
+    }
+    let slot = call.find_other(request.process)?;
+    let is_pm = call.process().class.admits(Callers::PM);
+    if !is_pm && call.kernel.manager_of(slot) != Some(call.caller) {
+        return Err(Errno::EPERM);
+    }
+    call.kernel.clear(slot);
+    Ok(clear::Reply {})
+}
+
+/// What the System V ABI keeps for the function that runs, below its stack pointer (3.2.2).
+const RED_ZONE: u64 = 128;
+
+pub(super) fn sigsend<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: sigsend::Request,
+) -> Result<sigsend::Reply, Errno> {
+    let sigsend::Request { process, signal, handler, restorer, stack, mask } = request;
+    let slot = call.find_other(process)?;
+    if !signal.can_be_sent() {
+        return Err(Errno::EINVAL);
+    }
+    let Kernel { machine, processes, .. } = &mut *call.kernel;
+    let process = processes.process_mut(slot);
+    if process.ipc != Ipc::Idle {
+        return Err(Errno::EBUSY);
+    }
+    let mut registers = process.context.registers();
+    let rsp = registers[Register::Rsp as usize];
+    let top = if stack == 0 { rsp.wrapping_sub(RED_ZONE) } else { stack };
+    let frame = top.wrapping_sub(frame::SIZE as u64) & !15;
+    let bottom = frame.wrapping_sub(8);
+
+    let mut bytes = [0; 8 + frame::SIZE];
+    restorer.put(&mut bytes[..8]);
+    save(&mut bytes[8..], mask, &registers, &process.context.float());
+    machine.write_user(&process.space, bottom, &bytes).map_err(|_| Errno::EFAULT)?;
+
+    // All copies are made: nothing fails from here on but the handler's address, which changes nothing.
+    registers[Register::Rip as usize] = handler;
+    registers[Register::Rsp as usize] = bottom;
+    registers[Register::Rdi as usize] = u64::from(signal.number());
+    registers[Register::Rsi as usize] = frame;
+    registers[Register::Rdx as usize] = 0;
+    // The direction flag is clear where a function starts (System V ABI, 3.2.1).
+    registers[Register::Rflags as usize] = 0;
+    process.context.set_registers(&registers).map_err(|_| Errno::EFAULT)?;
+    process.context.reset_float();
+    process.tracing.forget_stop();
+    Ok(sigsend::Reply { frame })
+}
+
+/// Lays a frame out; see [`frame`].
+fn save(into: &mut [u8], mask: Signals, registers: &Registers, float: &FloatRegisters) {
+    frame::MAGIC.put(&mut into[..8]);
+    mask.put(&mut into[frame::MASK..frame::REGISTERS]);
+    for (value, out) in registers.iter().zip(into[frame::REGISTERS..frame::FLOAT].chunks_exact_mut(8)) {
+        value.put(out);
+    }
+    into[frame::FLOAT..].copy_from_slice(float);
+}
+
+pub(super) fn sigreturn<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: sigreturn::Request,
+) -> Result<sigreturn::Reply, Errno> {
+    let slot = call.find_other(request.process)?;
+    let Kernel { machine, processes, .. } = &mut *call.kernel;
+    let process = processes.process_mut(slot);
+    let mut bytes = [0; frame::SIZE];
+    machine.read_user(&process.space, request.frame, &mut bytes).map_err(|_| Errno::EFAULT)?;
+    let (mask, registers, float) = load(&bytes).ok_or(Errno::EINVAL)?;
+
+    let before = process.context.registers();
+    process.context.set_registers(&registers).map_err(|_| Errno::EFAULT)?;
+    if process.context.set_float(&float).is_err() {
+        process.context.set_registers(&before).map_err(|_| Errno::EFAULT)?;
+        return Err(Errno::EINVAL);
+    }
+    call.kernel.cancel(slot);
+    Ok(sigreturn::Reply { mask })
+}
+
+/// Reads a frame, if it is one.
+fn load(bytes: &[u8; frame::SIZE]) -> Option<(Signals, Registers, FloatRegisters)> {
+    if u64::get(&bytes[..8])? != frame::MAGIC {
+        return None;
+    }
+    let mask = Signals::get(&bytes[frame::MASK..frame::REGISTERS])?;
+    let mut registers = Registers::default();
+    for (value, bytes) in registers.iter_mut().zip(bytes[frame::REGISTERS..frame::FLOAT].chunks_exact(8)) {
+        *value = u64::get(bytes)?;
+    }
+    Some((mask, registers, bytes[frame::FLOAT..].try_into().ok()?))
+}

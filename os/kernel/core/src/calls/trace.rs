@@ -1,0 +1,71 @@
+//! Kernel calls of a tracer.
+
+use super::{Call, Context, Kernel, Machine};
+use crate::process::Stops;
+use abi::Errno;
+use abi::protocols::kernel::{
+    trace_read, trace_read_register, trace_resume, trace_stop, trace_write, trace_write_register,
+};
+
+pub(super) fn trace_stop<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: trace_stop::Request,
+) -> Result<trace_stop::Reply, Errno> {
+    let slot = call.find_other(request.process)?;
+    call.kernel.stop(slot, Stops::TRACED);
+    Ok(trace_stop::Reply {})
+}
+
+pub(super) fn trace_resume<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: trace_resume::Request,
+) -> Result<trace_resume::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    call.resume_from(slot, Stops::TRACED)?;
+    call.kernel.trace(slot, request.how);
+    Ok(trace_resume::Reply {})
+}
+
+pub(super) fn trace_read<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: trace_read::Request,
+) -> Result<trace_read::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    let Kernel { machine, processes, .. } = &mut *call.kernel;
+    let mut word = [0; 8];
+    let space = &processes.process(slot).space;
+    machine.read_user(space, request.address, &mut word).map_err(|_| Errno::EFAULT)?;
+    Ok(trace_read::Reply { value: u64::from_le_bytes(word) })
+}
+
+pub(super) fn trace_write<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: trace_write::Request,
+) -> Result<trace_write::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    let Kernel { machine, processes, .. } = &mut *call.kernel;
+    let space = &processes.process(slot).space;
+    machine.write_user(space, request.address, &request.value.to_le_bytes()).map_err(|_| Errno::EFAULT)?;
+    Ok(trace_write::Reply {})
+}
+
+pub(super) fn trace_read_register<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: trace_read_register::Request,
+) -> Result<trace_read_register::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    let registers = call.kernel.processes.process(slot).context.registers();
+    Ok(trace_read_register::Reply { value: registers[request.register as usize] })
+}
+
+pub(super) fn trace_write_register<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: trace_write_register::Request,
+) -> Result<trace_write_register::Reply, Errno> {
+    let slot = call.find_other(request.process)?;
+    let context = &mut call.kernel.processes.process_mut(slot).context;
+    let mut registers = context.registers();
+    registers[request.register as usize] = request.value;
+    context.set_registers(&registers).map_err(|_| Errno::EFAULT)?;
+    Ok(trace_write_register::Reply {})
+}

@@ -1,0 +1,104 @@
+//! Page faults of processes, which VM resolves.
+//!
+//! A process that faults sends to VM as far as everybody else can see: it stands in VM's queue, and
+//! what it says is written by the kernel when VM takes it. Its registers stay as they are, the message
+//! registers among them.
+
+use crate::Kernel;
+use crate::fault::{Access, Fault};
+use crate::ipc::Half;
+use crate::machine::{Context, Machine};
+use crate::process::{Ipc, Slot, Stops};
+use abi::ipc::{Primitive, Status};
+use abi::protocols::vm;
+use abi::{Call, Callers, Message};
+
+/// What VM's filters see of a page fault.
+pub(crate) const CLASS_AND_NUMBER: (Callers, u16) =
+    (Callers::KERNEL, <vm::page_fault::Request as Call>::INFO.number);
+
+/// What a process could not use.
+#[derive(Clone, Copy, Debug)]
+pub struct PageFault {
+    address: u64,
+    access: Access,
+}
+
+impl Default for PageFault {
+    fn default() -> Self {
+        Self { address: 0, access: Access::Read }
+    }
+}
+
+impl PageFault {
+    /// As the processor reports it when nobody resolves it.
+    pub(crate) const fn to_fault(self) -> Fault {
+        Fault::Page { address: self.address, access: self.access }
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// The memory manager, if it lives.
+    pub(crate) fn vm(&self) -> Option<Slot> {
+        self.processes.find(self.vm?)
+    }
+
+    /// Stops a process until VM has resolved its page fault. `false` if there is nobody to ask:
+    /// no VM, VM itself, or a VM that waits for this very process.
+    pub(crate) fn ask_vm(&mut self, slot: Slot, address: u64, access: Access) -> bool {
+        let Some(vm) = self.vm().filter(|vm| *vm != slot && !self.would_deadlock(slot, *vm, Half::Sending))
+        else {
+            return false;
+        };
+        self.stop(slot, Stops::PAGE_FAULT);
+        let process = self.processes.process_mut(slot);
+        process.page_fault = PageFault { address, access };
+        let endpoint = process.endpoint;
+        let (class, number) = CLASS_AND_NUMBER;
+        let receiver = self.processes.process(vm);
+        if receiver.would_receive_from(endpoint) && receiver.admits(endpoint, class, number) {
+            self.deliver_page_fault(slot, vm);
+            self.wake(vm);
+        } else {
+            self.block(slot, Ipc::Sending { to: vm, then_receives: false });
+            self.processes.process_mut(vm).callers.push_back(&mut self.links, slot);
+        }
+        true
+    }
+
+    /// Writes what a process that faulted has to say into VM's message registers.
+    pub(crate) fn deliver_page_fault(&mut self, from: Slot, to: Slot) {
+        let Some((from, to)) = self.processes.pair_mut(from, to) else { return };
+        let PageFault { address, access } = from.page_fault;
+        let message = vm::page_fault::Request { address, access }.to_message(0);
+        *to.context.message_mut() = Message { source: from.endpoint, class: Callers::KERNEL, ..message };
+        to.context.set_status(Status::from_kernel(Primitive::Send));
+    }
+
+    /// Tells VM of all page faults once more.
+    pub(crate) fn repeat_page_faults(&mut self) {
+        for number in 0..self.processes.len() {
+            let Some(slot) = u16::try_from(number).ok().map(Slot::new) else { return };
+            let Some(process) = self.processes.get(slot) else { continue };
+            let PageFault { address, access } = process.page_fault;
+            if self.clear_page_fault(slot) && !self.ask_vm(slot, address, access) {
+                self.fault_unresolved(slot, Fault::Page { address, access });
+            }
+        }
+        self.settle_orphans();
+    }
+
+    /// Forgets the page fault of a process, whether VM has heard of it or not. `false` if it has none.
+    pub(crate) fn clear_page_fault(&mut self, slot: Slot) -> bool {
+        let process = self.processes.process(slot);
+        if !process.stops.contains(Stops::PAGE_FAULT) {
+            return false;
+        }
+        if let Ipc::Sending { to, .. } = process.ipc {
+            self.processes.process_mut(to).callers.remove(&mut self.links, slot);
+            self.wake(slot);
+        }
+        self.resume(slot, Stops::PAGE_FAULT);
+        true
+    }
+}

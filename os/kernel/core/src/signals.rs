@@ -1,0 +1,229 @@
+//! Signals: how the kernel raises them, and who deals with them.
+//!
+//! A process has a signal manager. [`Kernel::cause_signal`] adds a signal to those that wait for the
+//! manager, stops the process, and notifies the manager, which takes them with `getksig` and ends
+//! them with `endksig` or `clear`; the process runs no instruction in between. A process that nobody
+//! manages is ended by what it can't survive. When a manager dies, its backup is told anew all that the dead
+//! one had not ended; without a backup, nobody manages its processes any longer.
+//!
+//! A process that manages itself is not stopped: it is told that it has signals, and takes them with
+//! `getksig` like any others.
+
+use crate::Kernel;
+use crate::machine::Machine;
+use crate::privilege::{Id, Notifier};
+use crate::process::{Slot, Stops};
+use abi::{Endpoint, Signal, Signals};
+
+/// The signals of a process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    /// Its manager has yet to take them.
+    pending: Signals,
+    /// Its manager has taken them, and has yet to end them.
+    taken: Signals,
+    /// What the next notification from the kernel tells it.
+    kernel: Signals,
+    /// It was to be stopped, and goes on until its send is over.
+    is_delayed: bool,
+}
+
+impl State {
+    /// What the notification that is being delivered tells.
+    pub(crate) const fn take_kernel_signals(&mut self) -> u64 {
+        core::mem::replace(&mut self.kernel, Signals::NONE).to_notification()
+    }
+
+    /// Tells whether its manager waits for the end of its send.
+    #[inline]
+    pub(crate) const fn is_delayed(&self) -> bool {
+        self.is_delayed
+    }
+
+    pub(crate) const fn delay(&mut self) {
+        self.is_delayed = true;
+    }
+
+    /// What a process keeps whose contents another one takes over: it is told to who bears the name.
+    pub(crate) const fn exchange_kernel_signals(&mut self, other: &mut Self) {
+        core::mem::swap(&mut self.kernel, &mut other.kernel);
+    }
+}
+
+/// Stops that only a manager ends.
+const MANAGED: Stops = Stops::SIGNALLED.with(Stops::SIGNAL_PENDING).with(Stops::ENDED);
+
+/// Why a process ends that waits for a manager that is gone.
+const NOBODY_MANAGES: &str = "ended: nobody manages its signals any longer";
+
+/// Nobody deals with a process's signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoManager;
+
+impl<M: Machine> Kernel<M> {
+    /// Raises a signal. There is no other way to do so.
+    ///
+    /// # Errors
+    /// If nobody deals with the process's signals; nothing has happened then.
+    pub(crate) fn cause_signal(&mut self, slot: Slot, signal: Signal) -> Result<(), NoManager> {
+        let mut manager = self.manager_of(slot).ok_or(NoManager)?;
+        if manager == slot {
+            if !Signals::LETHAL.contains(signal) {
+                self.processes.process_mut(slot).signals.pending.insert(signal);
+                self.kernel_signal(slot, Signal::KSIGSM);
+                return Ok(());
+            }
+            manager = self.promote_backup(slot).filter(|backup| *backup != slot).ok_or(NoManager)?;
+        }
+        let process = self.processes.process_mut(slot);
+        process.signals.pending.insert(signal);
+        if !process.stops.contains(Stops::SIGNALLED) {
+            self.stop(slot, Stops::SIGNALLED.with(Stops::SIGNAL_PENDING));
+            self.kernel_signal(manager, Signal::KSIG);
+        }
+        Ok(())
+    }
+
+    /// Tells a service something of the kernel's own.
+    pub(crate) fn kernel_signal(&mut self, slot: Slot, signal: Signal) {
+        self.processes.process_mut(slot).signals.kernel.insert(signal);
+        self.notify(Notifier::System, slot);
+    }
+
+    /// Who deals with a process's signals: itself, or another living process.
+    pub(crate) fn manager_of(&self, slot: Slot) -> Option<Slot> {
+        let privileges = self.privileges_of(slot);
+        if privileges.signal_manager == Endpoint::SELF {
+            return Some(slot);
+        }
+        let find = |endpoint| self.processes.find(endpoint);
+        find(privileges.signal_manager).or_else(|| find(privileges.backup_manager))
+    }
+
+    /// Makes the backup of a process's manager its manager, if it lives.
+    fn promote_backup(&mut self, slot: Slot) -> Option<Slot> {
+        let id = self.processes.process(slot).privileges;
+        let privileges = &mut self.privileges[id.index()];
+        let backup = self.processes.find(privileges.backup_manager)?;
+        privileges.signal_manager = privileges.backup_manager;
+        privileges.backup_manager = Endpoint::NONE;
+        // It may have been waiting for this moment without leave to run.
+        self.resume(backup, Stops::NO_PRIVILEGES);
+        Some(backup)
+    }
+
+    /// Takes the signals of the next process that `manager` manages.
+    pub(crate) fn take_signals(&mut self, manager: Slot) -> Option<(Endpoint, Signals)> {
+        let manages_itself = self.manager_of(manager) == Some(manager);
+        let waiting = |slot: &Slot| {
+            let process = self.processes.process(*slot);
+            process.stops.contains(Stops::SIGNALLED) && self.manager_of(*slot) == Some(manager)
+        };
+        if manages_itself && !self.processes.process(manager).signals.pending.is_empty() {
+            let process = self.processes.process_mut(manager);
+            return Some((process.endpoint, core::mem::take(&mut process.signals.pending)));
+        }
+        let slot = self.processes.iter().map(|(slot, _)| slot).find(waiting)?;
+        self.resume(slot, Stops::SIGNALLED);
+        let process = self.processes.process_mut(slot);
+        let signals = core::mem::take(&mut process.signals.pending);
+        process.signals.taken = process.signals.taken.union(signals);
+        Some((process.endpoint, signals))
+    }
+
+    /// The manager has dealt with what it took. `false` if it has taken nothing.
+    pub(crate) fn end_signals(&mut self, slot: Slot) -> bool {
+        let process = self.processes.process_mut(slot);
+        if !process.stops.contains(Stops::SIGNAL_PENDING) {
+            return false;
+        }
+        process.signals.taken = Signals::NONE;
+        if !process.stops.contains(Stops::SIGNALLED) {
+            self.resume(slot, Stops::SIGNAL_PENDING);
+        }
+        true
+    }
+
+    /// The send is over that kept a process from being stopped.
+    pub(crate) fn send_is_over(&mut self, slot: Slot) {
+        self.processes.process_mut(slot).signals.is_delayed = false;
+        // Without a manager nobody waits for it.
+        let _ = self.cause_signal(slot, Signal::SNDELAY);
+    }
+
+    /// Gives all that no manager has ended to the manager that there is now. `false` if there is
+    /// none: the process goes on, unless it can't.
+    fn present_anew(&mut self, slot: Slot) -> bool {
+        if self.processes.find(self.privileges_of(slot).signal_manager).is_none() {
+            self.promote_backup(slot);
+        }
+        let process = self.processes.process_mut(slot);
+        let mut signals = process.signals.pending.union(process.signals.taken);
+        if process.stops.contains(Stops::ENDED) {
+            signals.insert(Signal::ABRT);
+        }
+        process.signals.taken = Signals::NONE;
+        process.signals.pending = signals;
+        match self.manager_of(slot).filter(|manager| *manager != slot) {
+            Some(manager) => {
+                self.stop(slot, Stops::SIGNALLED.with(Stops::SIGNAL_PENDING));
+                self.kernel_signal(manager, Signal::KSIG);
+                true
+            }
+            None if signals.intersects(Signals::TERMINATION) => false,
+            None => {
+                self.processes.process_mut(slot).signals.pending = Signals::NONE;
+                self.resume(slot, Stops::SIGNALLED.with(Stops::SIGNAL_PENDING));
+                true
+            }
+        }
+    }
+
+    /// Sees to those whose signal manager or VM has died. What waits for one is told its backup,
+    /// goes on, or ends; and its end may leave others behind.
+    pub(crate) fn settle_orphans(&mut self) {
+        // Nobody has anything to say in a machine that has ended.
+        while self.ended.is_none()
+            && let Some(slot) = self.orphan()
+        {
+            if self.clear_page_fault(slot) {
+                let fault = self.processes.process(slot).page_fault.to_fault();
+                self.fault_unresolved(slot, fault);
+            } else if !self.present_anew(slot) {
+                self.end_process(slot, format_args!("{NOBODY_MANAGES}"));
+            }
+        }
+    }
+
+    /// A process that waits for somebody who is dead.
+    fn orphan(&self) -> Option<Slot> {
+        let has_no_manager = |slot| {
+            let manager = self.privileges_of(slot).signal_manager;
+            manager != Endpoint::SELF && self.processes.find(manager).is_none()
+        };
+        let has_no_vm = self.vm().is_none();
+        let mut processes = self.processes.iter();
+        let is_orphan = |slot, stops: Stops| {
+            has_no_vm && stops.contains(Stops::PAGE_FAULT) || stops.contains(MANAGED) && has_no_manager(slot)
+        };
+        processes.find(|(slot, process)| is_orphan(*slot, process.stops)).map(|(slot, _)| slot)
+    }
+
+    /// Somebody else deals with the signals of those who have these privileges.
+    pub(crate) fn change_manager(&mut self, id: Id) {
+        for number in 0..self.processes.len() {
+            let Some(slot) = u16::try_from(number).ok().map(Slot::new) else { break };
+            let is_concerned = self
+                .processes
+                .get(slot)
+                .is_some_and(|process| process.privileges == id && process.stops.contains(MANAGED));
+            if is_concerned && !self.present_anew(slot) {
+                self.end_process(slot, format_args!("{NOBODY_MANAGES}"));
+            }
+        }
+        self.settle_orphans();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,517 @@
+//! Signals: who is told, who stands still, and what a death leaves behind.
+
+use crate::fake::{Fake, at, kernel, program, server, service};
+use crate::fault::{Access, Fault};
+use crate::process::Stops;
+use crate::{Kernel, Next, Slot};
+use abi::boot::{self, ExitCode, Managers};
+use abi::ipc::Primitive;
+use abi::notification::Notification;
+use abi::protocols::kernel as calls;
+use abi::{Callers, Endpoint, Errno, Signal, Signals};
+
+const MANAGER: u16 = 0;
+const BACKUP: u16 = 1;
+const VICTIM: u16 = 2;
+
+fn managers(slot: u16, signal_manager: Endpoint, backup_manager: Endpoint) -> Managers {
+    Managers { slot, signal_manager, backup_manager, scheduler: Endpoint::NONE }
+}
+
+/// A manager, its backup, a service that both look after, and a program that the manager looks after.
+fn four() -> Kernel<Fake> {
+    let mut kernel = kernel(&[service(MANAGER), service(BACKUP), service(VICTIM), program(3)]);
+    kernel.set_managers(managers(VICTIM, at(MANAGER), at(BACKUP))).unwrap();
+    kernel.set_managers(managers(3, at(MANAGER), Endpoint::NONE)).unwrap();
+    kernel
+}
+
+fn kill(slot: u16, signal: Signal) -> calls::kill::Request {
+    calls::kill::Request { process: at(slot), signal }
+}
+
+fn endksig(slot: u16) -> calls::endksig::Request {
+    calls::endksig::Request { process: at(slot) }
+}
+
+fn clear(slot: u16) -> calls::clear::Request {
+    calls::clear::Request { process: at(slot) }
+}
+
+const GETKSIG: calls::getksig::Request = calls::getksig::Request {};
+const FAULT: Fault = Fault::Page { address: 0x10, access: Access::Read };
+const BREAKPOINT: Fault = Fault::Exception { vector: 3, code: 0 };
+
+/// The kernel signals of the notification that a process receives now.
+fn told(kernel: &mut Kernel<Fake>, slot: u16) -> Option<Signals> {
+    kernel.traps(slot, Primitive::Receive, Endpoint::SYSTEM)?.unwrap();
+    let context = &kernel.processes.process(Slot::new(slot)).context;
+    assert!(context.status.is_from_kernel());
+    let Notification { pending, .. } = Notification::of(&context.message).unwrap();
+    Some(Signals::of_notification(pending))
+}
+
+#[test]
+fn a_signal_stops_its_process_until_the_manager_has_ended_it() {
+    let mut kernel = four();
+    assert_eq!(kernel.asks(1, &kill(VICTIM, Signal::USR1)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(1, &kill(VICTIM, Signal::TERM)), "kernel.kill = {}");
+    assert!(!kernel.can_run(VICTIM));
+    assert_eq!(kernel.asks(MANAGER, &endksig(VICTIM)), "kernel.endksig = {}", "nothing was taken yet");
+    assert!(!kernel.can_run(VICTIM));
+    assert_eq!(told(&mut kernel, MANAGER), Some(Signals::of(&[Signal::KSIG])));
+    let both = "kernel.getksig = { process: 2, signals: {SIGUSR1, SIGTERM} }";
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), both);
+    let none = "kernel.getksig = { process: none, signals: {} }";
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), none);
+    assert_eq!(kernel.asks(BACKUP, &GETKSIG), none);
+
+    // One that comes in between keeps the process where it is.
+    assert_eq!(kernel.asks(1, &kill(VICTIM, Signal::USR2)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(MANAGER, &endksig(VICTIM)), "kernel.endksig = {}");
+    assert!(!kernel.can_run(VICTIM));
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), "kernel.getksig = { process: 2, signals: {SIGUSR2} }");
+    assert_eq!(kernel.asks(MANAGER, &endksig(VICTIM)), "kernel.endksig = {}");
+    assert!(kernel.can_run(VICTIM));
+    assert_eq!(kernel.asks(MANAGER, &endksig(VICTIM)), "kernel.endksig = EINVAL");
+}
+
+#[test]
+fn only_its_manager_ends_a_signal_or_clears_a_process() {
+    let mut kernel = four();
+    assert_eq!(kernel.asks(1, &kill(VICTIM, Signal::USR1)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(BACKUP, &endksig(VICTIM)), "kernel.endksig = EPERM");
+    assert_eq!(kernel.asks(BACKUP, &clear(VICTIM)), "kernel.clear = EPERM");
+    assert_eq!(kernel.asks(MANAGER, &clear(MANAGER)), "kernel.clear = EINVAL");
+    assert_eq!(kernel.asks(MANAGER, &endksig(7)), "kernel.endksig = EINVAL");
+    assert_eq!(kernel.asks(MANAGER, &clear(7)), "kernel.clear = EINVAL");
+    assert_eq!(kernel.asks(MANAGER, &clear(VICTIM)), "kernel.clear = {}");
+    assert_eq!(kernel.asks(MANAGER, &clear(VICTIM)), "kernel.clear = {}", "it is cleared already");
+    let other = calls::clear::Request { process: at(VICTIM).successor() };
+    assert_eq!(kernel.asks(MANAGER, &other), "kernel.clear = EINVAL", "that one has yet to come");
+    assert_eq!(kernel.machine.released, [VICTIM]);
+    assert_eq!(kernel.asks(MANAGER, &endksig(VICTIM)), "kernel.endksig = EINVAL");
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
+
+    let mut of_pm = crate::fake::kernel(&[server(0, Callers::PM), service(1)]);
+    assert_eq!(of_pm.asks(0, &clear(1)), "kernel.clear = {}");
+}
+
+#[test]
+fn no_number_but_a_signals_can_be_sent() {
+    let mut kernel = four();
+    for number in 0..=u8::MAX {
+        let mut message = abi::Call::to_message(&kill(VICTIM, Signal::USR1), 1);
+        message.payload[4] = number;
+        kernel.processes.process_mut(Slot::new(1)).context.message = message;
+        assert_eq!(kernel.traps(1, Primitive::KernelCall, Endpoint::NONE), Some(Ok(())));
+        let status = kernel.processes.process(Slot::new(1)).context.message.status;
+        let expected = if (1..=64).contains(&number) { 0 } else { Errno::EINVAL.to_status() };
+        assert_eq!(status, expected, "{number}");
+    }
+    assert_eq!(kernel.asks(1, &kill(7, Signal::KILL)), "kernel.kill = EINVAL");
+}
+
+#[test]
+fn whom_nobody_manages_ends_by_what_it_cannot_survive() {
+    let mut kernel = kernel(&[service(0), service(1), service(2)]);
+    assert_eq!(kernel.asks(0, &kill(1, Signal::USR1)), "kernel.kill = ENOENT");
+    assert!(kernel.can_run(1));
+    assert_eq!(kernel.asks(0, &kill(1, Signal::PIPE)), "kernel.kill = {}");
+    assert_eq!(kernel.log_text(), "E kernel: s1: ended by SIGPIPE\n");
+    kernel.exit(Slot::new(2), 0);
+    assert_eq!(kernel.machine.released, [1, 2]);
+    // One that kills itself is not answered.
+    assert_eq!(kernel.asks(0, &kill(0, Signal::KILL)), "no more");
+    assert_eq!(kernel.next(), Next::Idle);
+}
+
+#[test]
+fn who_manages_itself_is_told_of_its_signals_and_runs_on() {
+    let mut kernel = kernel(&[service(0), service(1)]);
+    kernel.set_managers(managers(0, Endpoint::SELF, Endpoint::NONE)).unwrap();
+    assert_eq!(kernel.asks(1, &kill(0, Signal::TERM)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(1, &kill(0, Signal::USR1)), "kernel.kill = {}");
+    assert!(kernel.can_run(0));
+    assert_eq!(told(&mut kernel, 0), Some(Signals::of(&[Signal::KSIGSM])));
+    assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: 0, signals: {SIGUSR1, SIGTERM} }");
+    assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
+    assert_eq!(kernel.asks(0, &endksig(0)), "kernel.endksig = EINVAL");
+    // What kills it has no one to go to: the kernel goes on without it.
+    kernel.fault(Slot::new(0), FAULT);
+    assert_eq!(kernel.machine.released, [0]);
+    assert_eq!(kernel.next(), Next::Run(Slot::new(1)));
+}
+
+#[test]
+fn a_lethal_signal_of_who_manages_itself_goes_to_its_backup_which_may_run_now() {
+    let mut kernel = kernel(&[service(0), service(1)]);
+    kernel.set_managers(managers(0, Endpoint::SELF, at(1))).unwrap();
+    kernel.stop(Slot::new(1), Stops::NO_PRIVILEGES);
+    kernel.fault(Slot::new(0), FAULT);
+    assert!(kernel.can_run(1) && !kernel.can_run(0));
+    assert_eq!(told(&mut kernel, 1), Some(Signals::of(&[Signal::KSIG])));
+    assert_eq!(kernel.asks(1, &GETKSIG), "kernel.getksig = { process: 0, signals: {SIGSEGV} }");
+    assert_eq!(kernel.asks(1, &clear(0)), "kernel.clear = {}");
+}
+
+#[test]
+fn an_exit_is_a_signal_and_the_slot_stays_until_it_is_cleared() {
+    let mut kernel = four();
+    assert_eq!(kernel.sends(3, Primitive::SendRec, at(VICTIM), 1), None);
+    kernel.exit(Slot::new(VICTIM), 3);
+    assert!(kernel.stops(VICTIM).contains(Stops::ENDED));
+    assert_eq!(kernel.returned(3), None, "its clients wait until it is cleared");
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), "kernel.getksig = { process: 2, signals: {SIGABRT} }");
+    assert_eq!(kernel.asks(MANAGER, &endksig(VICTIM)), "kernel.endksig = {}");
+    assert!(!kernel.can_run(VICTIM), "it has ended, whatever its manager says");
+    assert_eq!(kernel.asks(MANAGER, &clear(VICTIM)), "kernel.clear = {}");
+    assert_eq!(kernel.returned(3), Some(Err(Errno::EDEADSRCDST)));
+    assert_eq!(kernel.log_text(), "I kernel: s2 exited with status 3\n");
+}
+
+#[test]
+fn a_cleared_process_leaves_nothing_behind() {
+    let mut kernel = four();
+    kernel.allow_irq(boot::Irq { slot: VICTIM, line: 4 }).unwrap();
+    let attach = calls::irq_attach::Request { line: 4, bit: 0, reenable: true };
+    assert_eq!(kernel.asks(VICTIM, &attach), "kernel.irq_attach = {}");
+    assert_eq!(kernel.traps(VICTIM, Primitive::Notify, at(BACKUP)), Some(Ok(())));
+    assert_eq!(kernel.sends(3, Primitive::SendRec, at(VICTIM), 0), None);
+    assert_eq!(kernel.sends(VICTIM, Primitive::Send, at(BACKUP), 0), None);
+    assert_eq!(kernel.asks(MANAGER, &clear(VICTIM)), "kernel.clear = {}");
+    assert!(kernel.machine.open_lines.is_empty());
+    let backup = kernel.processes.process(Slot::new(BACKUP));
+    assert!(backup.callers.front().is_none() && backup.notifications.first().is_none());
+    // Its privileges are nobody's, and nobody may send to whoever gets them next.
+    assert_eq!(kernel.sends(BACKUP, Primitive::Send, at(VICTIM), 0), Some(Err(Errno::EDEADSRCDST)));
+    let reachable = |kernel: &Kernel<Fake>, id: usize| {
+        let id = crate::privilege::Notifier::Service(crate::privilege::Id::new(id).unwrap());
+        kernel.privileges.iter().filter(|privileges| privileges.send_to.contains(id)).count()
+    };
+    assert_eq!((reachable(&kernel, 1), reachable(&kernel, 2)), (2, 0));
+}
+
+#[test]
+fn a_programs_fault_is_its_managers_business_and_a_services_is_logged() {
+    let mut kernel = four();
+    kernel.fault(Slot::new(3), FAULT);
+    assert_eq!(kernel.log_text(), "");
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), "kernel.getksig = { process: 3, signals: {SIGSEGV} }");
+    kernel.fault(Slot::new(VICTIM), BREAKPOINT);
+    assert_eq!(kernel.log_text(), "", "a breakpoint is no defect");
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), "kernel.getksig = { process: 2, signals: {SIGTRAP} }");
+    assert_eq!(kernel.asks(MANAGER, &endksig(VICTIM)), "kernel.endksig = {}");
+    kernel.fault(Slot::new(VICTIM), FAULT);
+    assert!(kernel.log_text().starts_with("E kernel: s2: page fault reading 0x10 at 0x10000000\n"));
+}
+
+#[test]
+fn each_exception_has_its_signal() {
+    let signals: Vec<_> = (0..20).map(|vector| Fault::Exception { vector, code: 0 }.signal()).collect();
+    use Signal as S;
+    let expected = [
+        S::FPE,
+        S::TRAP,
+        S::SEGV,
+        S::TRAP,
+        S::FPE,
+        S::SEGV,
+        S::ILL,
+        S::FPE,
+        S::SEGV,
+        S::SEGV,
+        S::SEGV,
+        S::BUS,
+        S::BUS,
+        S::SEGV,
+        S::SEGV,
+        S::SEGV,
+        S::FPE,
+        S::BUS,
+        S::SEGV,
+        S::FPE,
+    ];
+    assert_eq!(signals, expected);
+    assert_eq!(FAULT.signal(), Signal::SEGV);
+}
+
+#[test]
+fn a_machine_that_runs_for_a_process_ends_when_that_is_cleared() {
+    let main = boot::Process { ends_machine: true, ..service(1) };
+    let mut kernel = kernel(&[service(0), main]);
+    kernel.set_managers(managers(1, at(0), Endpoint::NONE)).unwrap();
+    kernel.fault(Slot::new(1), FAULT);
+    assert_eq!(kernel.next(), Next::Run(Slot::new(0)));
+    assert_eq!(kernel.asks(0, &clear(1)), "kernel.clear = {}");
+    assert_eq!(kernel.next(), Next::End(ExitCode::ServiceFault));
+}
+
+#[test]
+fn a_process_that_is_about_to_send_is_stopped_when_it_has() {
+    for primitive in [Primitive::Send, Primitive::SendRec] {
+        let mut kernel = crate::fake::kernel(&[server(0, Callers::PM), service(1), service(2)]);
+        kernel.set_managers(managers(2, at(0), Endpoint::NONE)).unwrap();
+        let stop = |delay| calls::run_stop::Request { process: at(2), delay };
+        assert_eq!(kernel.sends(2, primitive, at(1), 1), None);
+        assert_eq!(kernel.asks(0, &stop(true)), "kernel.run_stop = EBUSY");
+        assert_eq!(kernel.asks(0, &stop(true)), "kernel.run_stop = EBUSY");
+        assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
+        assert_eq!(kernel.traps(1, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
+        let delayed = "kernel.getksig = { process: 2, signals: {SIGSNDELAY} }";
+        assert_eq!(kernel.asks(0, &GETKSIG), delayed);
+        assert_eq!(kernel.asks(0, &stop(true)), "kernel.run_stop = {}");
+        assert_eq!(kernel.asks(0, &endksig(2)), "kernel.endksig = {}");
+        assert!(!kernel.can_run(2));
+    }
+    let mut kernel = crate::fake::kernel(&[server(0, Callers::PM), service(1), service(2)]);
+    kernel.set_managers(managers(2, at(0), Endpoint::NONE)).unwrap();
+    assert_eq!(kernel.sends(2, Primitive::Send, at(1), 1), None);
+    let stop = calls::run_stop::Request { process: at(2), delay: true };
+    assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = EBUSY");
+    kernel.exit(Slot::new(1), 0);
+    assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: 2, signals: {SIGSNDELAY} }");
+}
+
+/// What can happen to a managed process, in any order.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Faults,
+    Exits,
+    IsSent(Signal),
+    Takes(u16),
+    Ends(u16),
+    Clears(u16),
+    Dies(u16),
+}
+
+const STEPS: [Step; 12] = [
+    Step::Faults,
+    Step::Exits,
+    Step::IsSent(Signal::USR1),
+    Step::IsSent(Signal::KILL),
+    Step::Takes(MANAGER),
+    Step::Ends(MANAGER),
+    Step::Clears(MANAGER),
+    Step::Dies(MANAGER),
+    Step::Takes(BACKUP),
+    Step::Ends(BACKUP),
+    Step::Clears(BACKUP),
+    Step::Dies(BACKUP),
+];
+
+/// What must be true, told apart from how the kernel does it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Model {
+    /// Signals that the present manager has yet to take.
+    pending: Signals,
+    /// Signals that it has taken and not ended.
+    taken: Signals,
+    has_ended: bool,
+    is_gone: bool,
+}
+
+impl Model {
+    fn is_stopped(&self) -> bool {
+        self.has_ended || !self.pending.union(self.taken).is_empty()
+    }
+}
+
+fn alive(kernel: &Kernel<Fake>, slot: u16) -> bool {
+    kernel.processes.get(Slot::new(slot)).is_some()
+}
+
+/// The manager that the victim must have.
+fn present_manager(kernel: &Kernel<Fake>) -> Option<u16> {
+    [MANAGER, BACKUP].into_iter().find(|slot| alive(kernel, *slot))
+}
+
+fn take_step(kernel: &mut Kernel<Fake>, model: &mut Model, step: Step) {
+    match step {
+        Step::Faults if kernel.can_run(VICTIM) => {
+            kernel.fault(Slot::new(VICTIM), FAULT);
+            raise(kernel, model, Signal::SEGV);
+        }
+        Step::Exits if kernel.can_run(VICTIM) => {
+            kernel.exit(Slot::new(VICTIM), 0);
+            raise(kernel, model, Signal::ABRT);
+            model.has_ended = true;
+        }
+        Step::IsSent(signal) if alive(kernel, VICTIM) => {
+            let expected = match present_manager(kernel) {
+                None if !Signals::TERMINATION.contains(signal) => "kernel.kill = ENOENT",
+                _ => "kernel.kill = {}",
+            };
+            assert_eq!(kernel.asks(4, &kill(VICTIM, signal)), expected);
+            raise(kernel, model, signal);
+        }
+        Step::Takes(by) if alive(kernel, by) => {
+            let taken = kernel.asks(by, &GETKSIG);
+            let is_mine = present_manager(kernel) == Some(by) && !model.is_gone;
+            if is_mine && !model.pending.is_empty() {
+                assert_eq!(taken, format!("kernel.getksig = {{ process: 2, signals: {:?} }}", model.pending));
+                model.taken = model.taken.union(core::mem::take(&mut model.pending));
+            } else {
+                assert_eq!(taken, "kernel.getksig = { process: none, signals: {} }");
+            }
+        }
+        Step::Ends(by) if alive(kernel, by) => {
+            let has_something = !model.pending.union(model.taken).is_empty();
+            let expected = match present_manager(kernel) {
+                _ if model.is_gone => "EINVAL",
+                Some(manager) if manager != by => "EPERM",
+                _ if !has_something => "EINVAL",
+                _ => "{}",
+            };
+            assert_eq!(kernel.asks(by, &endksig(VICTIM)), format!("kernel.endksig = {expected}"));
+            if expected == "{}" {
+                model.taken = Signals::NONE;
+            }
+        }
+        Step::Clears(by) if alive(kernel, by) => {
+            let may = model.is_gone || present_manager(kernel) == Some(by);
+            let expected = if may { "kernel.clear = {}" } else { "kernel.clear = EPERM" };
+            assert_eq!(kernel.asks(by, &clear(VICTIM)), expected);
+            model.is_gone |= may;
+        }
+        Step::Dies(who) if alive(kernel, who) => {
+            let was_manager = present_manager(kernel) == Some(who);
+            kernel.exit(Slot::new(who), 0);
+            if was_manager && !model.is_gone {
+                model.pending = model.pending.union(core::mem::take(&mut model.taken));
+                if model.has_ended {
+                    model.pending.insert(Signal::ABRT);
+                }
+                if present_manager(kernel).is_none() {
+                    model.is_gone = model.pending.intersects(Signals::TERMINATION);
+                    model.pending = Signals::NONE;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn raise(kernel: &Kernel<Fake>, model: &mut Model, signal: Signal) {
+    match present_manager(kernel) {
+        Some(_) => model.pending.insert(signal),
+        None => model.is_gone |= Signals::TERMINATION.contains(signal),
+    }
+}
+
+fn explore_signals(script: &mut Vec<Step>, depth: usize, runs: &mut u64) {
+    let mut kernel = kernel(&[service(MANAGER), service(BACKUP), service(VICTIM), program(3), service(4)]);
+    kernel.set_managers(managers(VICTIM, at(MANAGER), at(BACKUP))).unwrap();
+    let mut model = Model::default();
+    for step in script.iter() {
+        take_step(&mut kernel, &mut model, *step);
+        assert_eq!(!alive(&kernel, VICTIM), model.is_gone, "{script:?} {model:?}");
+        assert_eq!(kernel.can_run(VICTIM), !model.is_gone && !model.is_stopped(), "{script:?} {model:?}");
+        // Who has something to take has been told.
+        if let Some(manager) =
+            present_manager(&kernel).filter(|_| !model.is_gone && !model.pending.is_empty())
+        {
+            let process = kernel.processes.process(Slot::new(manager));
+            assert!(process.notifications.contains(crate::privilege::Notifier::System), "{script:?}");
+        }
+    }
+    *runs += 1;
+    if depth > 0 {
+        for step in STEPS {
+            script.push(step);
+            explore_signals(script, depth - 1, runs);
+            script.pop();
+        }
+    }
+}
+
+#[test]
+fn no_order_of_faults_signals_and_deaths_loses_a_signal_or_a_process() {
+    let mut runs = 0;
+    explore_signals(&mut Vec::new(), 5, &mut runs);
+    assert!(runs > 200_000, "only {runs} runs");
+}
+
+fn with_vm() -> Kernel<Fake> {
+    kernel(&[server(0, Callers::VM), service(1), service(2)])
+}
+
+const CLEAR_FAULT: calls::vm_clear_page_fault::Request =
+    calls::vm_clear_page_fault::Request { process: Endpoint::at_boot(1) };
+
+fn message_of_vm(kernel: &Kernel<Fake>) -> String {
+    let context = &kernel.processes.process(Slot::new(0)).context;
+    assert!(context.status.is_from_kernel());
+    assert_eq!(context.message.class, Callers::KERNEL);
+    format!("{}: {}", context.message.source, abi::describe(&context.message))
+}
+
+#[test]
+fn a_page_fault_is_told_to_vm_whether_it_waits_or_not() {
+    let said = "1: vm.page_fault { address: 16, access: Read }";
+    let mut waits = with_vm();
+    waits.processes.process_mut(Slot::new(1)).context.message.tag = 77;
+    assert_eq!(waits.traps(0, Primitive::Receive, Endpoint::ANY), None);
+    waits.fault(Slot::new(1), FAULT);
+    assert_eq!(waits.returned(0), Some(Ok(())));
+    assert_eq!(message_of_vm(&waits), said);
+    assert_eq!(waits.stops(1), Stops::PAGE_FAULT);
+
+    let mut works = with_vm();
+    works.processes.process_mut(Slot::new(1)).context.message.tag = 77;
+    works.fault(Slot::new(1), FAULT);
+    assert_eq!(works.traps(0, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
+    assert_eq!(message_of_vm(&works), said);
+
+    for mut kernel in [waits, works] {
+        assert!(!kernel.can_run(1));
+        assert_eq!(kernel.asks(2, &CLEAR_FAULT), "kernel.vm_clear_page_fault = EPERM");
+        assert_eq!(kernel.asks(0, &CLEAR_FAULT), "kernel.vm_clear_page_fault = {}");
+        assert!(kernel.can_run(1));
+        assert_eq!(
+            kernel.processes.process(Slot::new(1)).context.message.tag,
+            77,
+            "its registers are its own"
+        );
+        assert_eq!(kernel.asks(0, &CLEAR_FAULT), "kernel.vm_clear_page_fault = EINVAL");
+        assert_eq!(kernel.log_text(), "");
+    }
+}
+
+#[test]
+fn a_page_fault_can_be_cleared_before_vm_has_heard_of_it() {
+    let mut kernel = with_vm();
+    kernel.fault(Slot::new(1), FAULT);
+    assert_eq!(kernel.asks(0, &CLEAR_FAULT), "kernel.vm_clear_page_fault = {}");
+    assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::ANY), None);
+}
+
+#[test]
+fn a_fault_that_vm_cannot_resolve_is_a_signal() {
+    let mut kernel = with_vm();
+    // VM's own, and that of one that VM waits for.
+    assert_eq!(kernel.sends(0, Primitive::SendRec, at(1), 0), None);
+    kernel.fault(Slot::new(1), FAULT);
+    assert_eq!(kernel.machine.released, [1]);
+    assert_eq!(kernel.returned(0), Some(Err(Errno::EDEADSRCDST)));
+    kernel.fault(Slot::new(0), FAULT);
+    assert_eq!(kernel.machine.released, [1, 0]);
+    kernel.fault(Slot::new(2), FAULT);
+    assert_eq!(kernel.machine.released, [1, 0, 2]);
+}
+
+#[test]
+fn when_vm_dies_faults_become_signals() {
+    for has_heard in [false, true] {
+        let mut kernel = kernel(&[server(0, Callers::VM), service(1), service(2), service(3)]);
+        kernel.set_managers(managers(1, at(2), Endpoint::NONE)).unwrap();
+        kernel.fault(Slot::new(1), FAULT);
+        kernel.fault(Slot::new(3), FAULT);
+        if has_heard {
+            assert_eq!(kernel.traps(0, Primitive::Receive, at(1)), Some(Ok(())));
+        }
+        kernel.exit(Slot::new(0), 0);
+        assert_eq!(kernel.asks(2, &GETKSIG), "kernel.getksig = { process: 1, signals: {SIGSEGV} }");
+        assert_eq!(kernel.machine.released, [0, 3]);
+    }
+}

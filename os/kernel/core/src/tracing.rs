@@ -1,0 +1,67 @@
+//! What a tracer sees of a process.
+//!
+//! A step is the processor's own. A stop at a call goes back to the instruction that trapped, which
+//! traps once more when the process goes on and is then let through; the stop behind the call is a
+//! step of the instruction that follows.
+
+use crate::Kernel;
+use crate::machine::{Context, Machine};
+use crate::process::Slot;
+use abi::Signal;
+use abi::ipc::Primitive;
+use abi::protocols;
+
+/// How a process is traced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tracing {
+    /// It stops at its calls.
+    stops_at_calls: bool,
+    /// It has stopped at the call that comes next.
+    has_stopped: bool,
+}
+
+impl Tracing {
+    /// Tells whether a trap may be more than a trap.
+    #[inline]
+    pub(crate) const fn is_on(self) -> bool {
+        self.stops_at_calls
+    }
+
+    /// The call at which it stopped will not be made: it goes on somewhere else.
+    pub(crate) const fn forget_stop(&mut self) {
+        self.has_stopped = false;
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Lets a process go on as its tracer says.
+    pub(crate) fn trace(&mut self, slot: Slot, how: protocols::Tracing) {
+        let process = self.processes.process_mut(slot);
+        process.tracing.stops_at_calls = how == protocols::Tracing::Calls;
+        if how != protocols::Tracing::Calls {
+            process.tracing.forget_stop();
+        }
+        process.context.set_single_step(how == protocols::Tracing::Step);
+    }
+
+    /// Stops a traced process at a call, and tells whether it did.
+    #[cold]
+    pub(crate) fn stop_at_call(&mut self, slot: Slot, primitive: u64) -> bool {
+        if Primitive::from_number(primitive) == Some(Primitive::KernelCall) {
+            return false;
+        }
+        let process = self.processes.process_mut(slot);
+        if process.tracing.has_stopped {
+            process.tracing.forget_stop();
+            process.context.set_single_step(true);
+            return false;
+        }
+        if self.cause_signal(slot, Signal::TRAP).is_err() {
+            return false;
+        }
+        let process = self.processes.process_mut(slot);
+        process.tracing.has_stopped = true;
+        process.context.repeat_trap();
+        true
+    }
+}

@@ -1,0 +1,164 @@
+//! Live update: a new version of a service takes the old one's place.
+//!
+//! The contents of two slots are exchanged. What others know a process by stays: its endpoint, who waits
+//! to send to it, what it is to be notified of. So clients keep the endpoint that they have, and find
+//! the new code behind it.
+
+use crate::Kernel;
+use crate::kernel::{MEMORY_RANGES, PORT_RANGES};
+use crate::machine::{Context, Machine};
+use crate::privilege::{Id, Notifier, Privileges};
+use crate::process::{Ipc, Slot, Stops};
+use abi::{Callers, Errno};
+use alloc::vec::Vec;
+
+impl<M: Machine> Kernel<M> {
+    /// Exchanges two services, which are not one. Nothing has changed if that fails.
+    pub(crate) fn exchange(&mut self, source: Slot, target: Slot, rollback: bool) -> Result<(), Errno> {
+        for slot in [source, target] {
+            if !self.processes.process(slot).class.admits(Callers::SERVICE) {
+                return Err(Errno::EPERM);
+            }
+        }
+        if !self.is_updatable(source, target) || !self.is_updatable(target, source) {
+            return Err(Errno::EBUSY);
+        }
+        let ids = (self.processes.process(source).privileges, self.processes.process(target).privileges);
+        self.inherit(ids.0, ids.1)?;
+        if rollback && let Ipc::Sending { .. } = self.processes.process(source).ipc {
+            self.cancel(source);
+            self.processes.process_mut(source).context.set_result(Errno::EDEADSRCDST.to_status());
+        }
+
+        self.exchange_queues(source, target);
+        self.exchange_privileges(ids.0, ids.1);
+        self.exchange_contents(source, target);
+        for slot in [source, target] {
+            self.receive_again(slot);
+        }
+        Ok(())
+    }
+
+    /// Tells whether the contents of a slot can move: the process can't run, VM does not work for it,
+    /// and it does not wait for what it would become.
+    fn is_updatable(&self, slot: Slot, other: Slot) -> bool {
+        let process = self.processes.process(slot);
+        let in_hands_of_vm = Stops::PAGE_FAULT.with(Stops::MEMORY_REQUEST);
+        let stands_still = process.stops.contains(Stops::NO_PRIVILEGES.with(Stops::SIGNAL_PENDING))
+            || matches!(process.ipc, Ipc::Receiving { .. });
+        let waits_for_other = match process.ipc {
+            Ipc::Idle => false,
+            Ipc::Sending { to, .. } => to == other,
+            Ipc::Receiving { from, .. } => from == self.processes.process(other).endpoint,
+        };
+        stands_still && !waits_for_other && !process.stops.contains(in_hands_of_vm)
+    }
+
+    /// Gives the target what the source may do.
+    fn inherit(&mut self, source: Id, target: Id) -> Result<(), Errno> {
+        let Ok([from, to]) = self.privileges.get_disjoint_mut([source.index(), target.index()]) else {
+            // Two services never share privileges.
+            return Err(Errno::EPERM);
+        };
+        let ports = missing(&from.ports, &mut to.ports, PORT_RANGES)?;
+        let memory = missing(&from.memory, &mut to.memory, MEMORY_RANGES)?;
+        to.ports.extend(ports);
+        to.memory.extend(memory);
+        to.irqs |= from.irqs;
+        to.send_to.insert_all(&from.send_to);
+        Ok(())
+    }
+
+    /// Lets each stand where the other stood in the queue of who it sends to.
+    fn exchange_queues(&mut self, one: Slot, other: Slot) {
+        for slot in [one, other] {
+            if let Ipc::Sending { to, .. } = self.processes.process(slot).ipc {
+                self.processes.process_mut(to).callers.remove(&mut self.links, slot);
+            }
+        }
+        for (slot, place) in [(one, other), (other, one)] {
+            if let Ipc::Sending { to, .. } = self.processes.process(slot).ipc {
+                self.processes.process_mut(to).callers.push_back(&mut self.links, place);
+            }
+        }
+    }
+
+    fn exchange_privileges(&mut self, one: Id, other: Id) {
+        let ids = [one, other];
+        if let Ok([one, other]) = self.privileges.get_disjoint_mut(ids.map(Id::index)) {
+            core::mem::swap(one, other);
+            core::mem::swap(&mut one.owner, &mut other.owner);
+        }
+        // Whom the contents may send to has moved; who may send to them has not, and everybody may answer.
+        for id in ids {
+            self.privileges[id.index()].send_to.remove(Notifier::Service(id));
+            for index in 0..self.privileges.len() {
+                let Some(third) = Id::new(index).filter(|third| *third != id) else { continue };
+                let can_be_reached =
+                    |privileges: &[Privileges]| privileges[index].send_to.contains(Notifier::Service(id));
+                if can_be_reached(&self.privileges) {
+                    self.privileges[id.index()].send_to.insert(Notifier::Service(third));
+                } else if self.privileges[id.index()].send_to.contains(Notifier::Service(third)) {
+                    self.privileges[index].send_to.insert(Notifier::Service(id));
+                }
+            }
+        }
+    }
+
+    fn exchange_contents(&mut self, one: Slot, other: Slot) {
+        let Some((one, other)) = self.processes.pair_mut(one, other) else { return };
+        core::mem::swap(one, other);
+        // What belongs to the name, not to who bears it.
+        core::mem::swap(&mut one.endpoint, &mut other.endpoint);
+        core::mem::swap(&mut one.privileges, &mut other.privileges);
+        core::mem::swap(&mut one.callers, &mut other.callers);
+        core::mem::swap(&mut one.notifications, &mut other.notifications);
+        core::mem::swap(&mut one.mailbox, &mut other.mailbox);
+        core::mem::swap(&mut one.mail_sent, &mut other.mail_sent);
+        core::mem::swap(&mut one.mail_over, &mut other.mail_over);
+        core::mem::swap(&mut one.irqs_pending, &mut other.irqs_pending);
+        core::mem::swap(&mut one.scheduler, &mut other.scheduler);
+        one.signals.exchange_kernel_signals(&mut other.signals);
+    }
+
+    /// Gives a process that waits for a message one that was sent to its slot before it came there.
+    fn receive_again(&mut self, slot: Slot) {
+        let Ipc::Receiving { from, in_sendrec } = self.processes.process(slot).ipc else { return };
+        self.wake(slot);
+        if let Err(error) = self.receive(slot, from, in_sendrec) {
+            self.processes.process_mut(slot).context.set_result(error.to_status());
+        }
+    }
+
+    /// Lets everybody who waits for a process go on with `EDEADSRCDST`. Page faults are the kernel's own
+    /// messages: one that VM has taken is told it again, for it may not be the one that took it.
+    pub(crate) fn clear_ipc_references(&mut self, slot: Slot) {
+        let process = self.processes.process(slot);
+        let (endpoint, privileges) = (process.endpoint, process.privileges);
+        self.lose_letters_to(slot);
+        self.release_waiting(slot, endpoint);
+        for (_, other) in self.processes.iter_mut() {
+            other.notifications.remove(Notifier::Service(privileges));
+        }
+        if self.vm() == Some(slot) {
+            self.repeat_page_faults();
+        }
+    }
+}
+
+/// The ranges of one list that another lacks, for which there is room in it now.
+fn missing<T: Copy + PartialEq>(from: &[T], to: &mut Vec<T>, limit: usize) -> Result<Vec<T>, Errno> {
+    let lacks = |range: &&T| !to.contains(range);
+    let count = from.iter().filter(lacks).count();
+    if to.len() + count > limit {
+        return Err(Errno::ENOMEM);
+    }
+    let mut ranges = Vec::new();
+    ranges.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
+    ranges.extend(from.iter().filter(lacks));
+    to.try_reserve(count).map_err(|_| Errno::ENOMEM)?;
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests;

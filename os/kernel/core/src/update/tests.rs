@@ -1,0 +1,176 @@
+//! The exchange of two services: what moves, what stays, and when it is refused.
+
+use crate::fake::{Fake, at, kernel, server, service};
+use crate::process::Stops;
+use crate::{Kernel, Slot};
+use abi::boot::{Irq, Ports};
+use abi::ipc::Primitive::{Notify, Receive, Send, SendRec};
+use abi::protocols::kernel as calls;
+use abi::{Callers, Endpoint, Errno};
+
+const RS: u16 = 0;
+const OLD: u16 = 1;
+const NEW: u16 = 2;
+const CLIENT: u16 = 3;
+
+fn update(rollback: bool) -> calls::update::Request {
+    calls::update::Request { source: at(OLD), target: at(NEW), rollback }
+}
+
+/// RS, two versions of a service that both wait for RS, and a client.
+fn waiting() -> Kernel<Fake> {
+    let mut kernel = kernel(&[server(RS, Callers::RS), service(OLD), service(NEW), service(CLIENT)]);
+    kernel.allow_ports(Ports { slot: OLD, first: 1, last: 2 }).unwrap();
+    kernel.allow_irq(Irq { slot: OLD, line: 4 }).unwrap();
+    assert_eq!(kernel.traps(OLD, Receive, at(RS)), None);
+    assert_eq!(kernel.traps(NEW, Receive, Endpoint::ANY), None);
+    kernel
+}
+
+#[test]
+fn clients_find_the_new_version_behind_the_endpoint_that_they_know() {
+    let mut kernel = waiting();
+    assert_eq!(kernel.sends(CLIENT, SendRec, at(OLD), 7), None);
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    // The new version wanted a message from anybody, and there is one.
+    let slot = Slot::new(OLD);
+    assert_eq!(kernel.processes.process(slot).name.as_str(), "s2");
+    assert_eq!(kernel.processes.process(slot).endpoint, at(OLD));
+    assert_eq!(kernel.received(OLD), (at(CLIENT), 7, Some(SendRec)));
+    assert_eq!(kernel.sends(OLD, Send, at(CLIENT), 8), Some(Ok(())));
+    assert_eq!(kernel.received(CLIENT), (at(OLD), 8, Some(Send)));
+    // The old one still waits for RS, behind the other endpoint.
+    assert_eq!(kernel.sends(RS, Send, at(NEW), 9), Some(Ok(())));
+    assert_eq!(kernel.received(NEW), (at(RS), 9, Some(Send)));
+    // What belongs to the kernel's books has moved with it.
+    assert_eq!(kernel.processes.process(slot).space, NEW);
+    let privileges = kernel.privileges_of(slot);
+    assert!(privileges.may_use_ports(1, 2) && privileges.may_attach(4));
+    assert_eq!(privileges.owner, at(OLD));
+}
+
+#[test]
+fn back_again_is_the_same_call() {
+    let mut kernel = waiting();
+    assert_eq!(kernel.traps(CLIENT, Notify, at(OLD)), Some(Ok(())));
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    assert_eq!(kernel.received(OLD), (at(CLIENT), 0, Some(Notify)));
+    assert_eq!(kernel.traps(OLD, Receive, Endpoint::ANY), None);
+    assert_eq!(kernel.asks(RS, &update(true)), "kernel.update = {}");
+    assert_eq!(kernel.processes.process(Slot::new(OLD)).name.as_str(), "s1");
+    assert_eq!(kernel.sends(RS, Send, at(OLD), 1), Some(Ok(())));
+    assert_eq!(kernel.sends(CLIENT, SendRec, at(OLD), 1), None);
+    for (slot, other) in [(OLD, NEW), (NEW, OLD)] {
+        let id = kernel.processes.process(Slot::new(other)).privileges;
+        let privileges = kernel.privileges_of(Slot::new(slot));
+        assert!(privileges.send_to.contains(crate::privilege::Notifier::Service(id)), "they may still talk");
+    }
+}
+
+#[test]
+fn what_could_run_or_waits_for_the_other_is_busy() {
+    let refused = |prepare: &dyn Fn(&mut Kernel<Fake>), expected: &str| {
+        let mut kernel = kernel(&[server(RS, Callers::RS), service(OLD), service(NEW), service(CLIENT)]);
+        prepare(&mut kernel);
+        assert_eq!(kernel.asks(RS, &update(false)), format!("kernel.update = {expected}"));
+    };
+    let waits = |kernel: &mut Kernel<Fake>, slot: u16, from: Endpoint| {
+        assert_eq!(kernel.traps(slot, Receive, from), None);
+    };
+    refused(&|_| (), "EBUSY");
+    refused(&|kernel| waits(kernel, OLD, Endpoint::ANY), "EBUSY");
+    refused(
+        &|kernel| {
+            waits(kernel, OLD, Endpoint::ANY);
+            waits(kernel, NEW, at(OLD));
+        },
+        "EBUSY",
+    );
+    refused(
+        &|kernel| {
+            waits(kernel, OLD, at(RS));
+            assert_eq!(kernel.sends(NEW, Send, at(CLIENT), 0), None);
+        },
+        "EBUSY",
+    );
+    refused(
+        &|kernel| {
+            waits(kernel, OLD, at(RS));
+            waits(kernel, NEW, at(RS));
+            kernel.stop(Slot::new(OLD), Stops::PAGE_FAULT);
+        },
+        "EBUSY",
+    );
+    refused(
+        &|kernel| {
+            kernel.stop(Slot::new(OLD), Stops::NO_PRIVILEGES);
+            kernel.stop(Slot::new(NEW), Stops::SIGNAL_PENDING);
+        },
+        "{}",
+    );
+    for (source, target, expected) in [
+        (at(OLD), at(OLD), "EINVAL"),
+        (at(OLD), at(7), "EINVAL"),
+        (Endpoint::ANY, at(NEW), "EINVAL"),
+        (Endpoint::SELF, at(NEW), "EBUSY"),
+    ] {
+        let request = calls::update::Request { source, target, rollback: false };
+        assert_eq!(waiting().asks(RS, &request), format!("kernel.update = {expected}"));
+    }
+    let mut with_program = kernel(&[server(RS, Callers::RS), service(OLD), crate::fake::program(NEW)]);
+    assert_eq!(with_program.asks(RS, &update(false)), "kernel.update = EPERM");
+    assert_eq!(waiting().asks(CLIENT, &update(false)), "kernel.update = EPERM");
+}
+
+#[test]
+fn a_sender_keeps_its_message_and_a_rollback_takes_it_back() {
+    let make = || {
+        let mut kernel = kernel(&[server(RS, Callers::RS), service(OLD), service(NEW), service(CLIENT)]);
+        assert_eq!(kernel.sends(OLD, Send, at(CLIENT), 5), None);
+        kernel.stop(Slot::new(OLD), Stops::NO_PRIVILEGES);
+        assert_eq!(kernel.traps(NEW, Receive, at(RS)), None);
+        kernel
+    };
+    let mut kept = make();
+    assert_eq!(kept.asks(RS, &update(false)), "kernel.update = {}");
+    assert_eq!(kept.traps(CLIENT, Receive, Endpoint::ANY), Some(Ok(())));
+    assert_eq!(kept.received(CLIENT), (at(NEW), 5, Some(Send)));
+
+    let mut taken_back = make();
+    assert_eq!(taken_back.asks(RS, &update(true)), "kernel.update = {}");
+    assert_eq!(taken_back.traps(CLIENT, Receive, Endpoint::ANY), None);
+    assert_eq!(taken_back.returned(NEW), Some(Err(Errno::EDEADSRCDST)));
+}
+
+#[test]
+fn rights_that_do_not_fit_are_no_update() {
+    let mut kernel = waiting();
+    for first in 10..74 {
+        kernel.allow_ports(Ports { slot: NEW, first, last: first }).unwrap();
+    }
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = ENOMEM");
+    assert_eq!(kernel.processes.process(Slot::new(OLD)).name.as_str(), "s1");
+}
+
+#[test]
+fn everybody_who_waits_for_a_driver_that_came_back_goes_on() {
+    for by_rs in [false, true] {
+        let mut kernel = kernel(&[server(RS, Callers::RS), service(OLD), service(NEW), service(CLIENT)]);
+        assert_eq!(kernel.sends(CLIENT, SendRec, at(OLD), 1), None);
+        assert_eq!(kernel.traps(OLD, Receive, Endpoint::ANY), Some(Ok(())));
+        assert_eq!(kernel.sends(NEW, Send, at(OLD), 2), None);
+        if by_rs {
+            let request = calls::privilege_clear_ipc_refs::Request { process: at(OLD) };
+            assert_eq!(kernel.asks(RS, &request), "kernel.privilege_clear_ipc_refs = {}");
+        } else {
+            let request = calls::state_clear_ipc_refs::Request {};
+            assert_eq!(kernel.asks(OLD, &request), "kernel.state_clear_ipc_refs = {}");
+        }
+        for slot in [CLIENT, NEW] {
+            assert_eq!(kernel.returned(slot), Some(Err(Errno::EDEADSRCDST)));
+        }
+        assert_eq!(kernel.traps(OLD, Receive, Endpoint::ANY), None);
+        assert_eq!(kernel.sends(CLIENT, SendRec, at(OLD), 3), None);
+        assert_eq!(kernel.received(OLD), (at(CLIENT), 3, Some(SendRec)));
+    }
+}
