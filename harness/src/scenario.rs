@@ -8,11 +8,11 @@ mod tests;
 
 use crate::image::Spoil;
 use crate::machine::{DEFAULT_MEMORY_MIB, Firmware};
-use crate::system::{Class, Guest};
+use crate::system::{Class, Guest, Role};
 use crate::verdict::Ends;
 use anyhow::{Context, Result, bail};
 use object::{Object as _, ObjectSection as _};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub enum Kind {
 }
 
 /// A guest program, and the processes that run it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
     /// The program's file.
     pub file: String,
@@ -63,7 +63,14 @@ pub struct Program {
     pub class: Class,
     /// Processes that start before the main one, from the same file. They may do everything.
     pub processes: Vec<String>,
+    /// Which of them play the parts of servers.
+    pub roles: BTreeMap<String, Role>,
+    /// Who takes whose signals, by name.
+    pub managers: BTreeMap<String, String>,
 }
+
+/// What a description calls the main process.
+const MAIN: &str = "main";
 
 impl Program {
     /// The name of the main process, which the machine runs for.
@@ -75,14 +82,26 @@ impl Program {
     /// Its processes, in the order in which they start.
     #[must_use]
     pub fn guests(&self) -> Vec<Guest> {
-        let guest = |name: &str, class, ends_machine| Guest {
-            name: name.to_owned(),
+        let full = |name: &String| if name == MAIN { self.file.clone() } else { name.clone() };
+        let guest = |part: &str, class, ends_machine| Guest {
+            name: full(&part.to_owned()),
             file: self.file.clone(),
             class,
             ends_machine,
+            role: self.roles.get(part).copied(),
+            signal_manager: self.managers.get(part).map(full),
         };
         let helpers = self.processes.iter().map(|name| guest(name, Class::Service, false));
-        helpers.chain([guest(self.main(), self.class, true)]).collect()
+        helpers.chain([guest(MAIN, self.class, true)]).collect()
+    }
+
+    /// Checks that roles and managers are given to processes that there are.
+    fn check(&self) -> Result<()> {
+        let is_part = |name: &String| name == MAIN || self.processes.contains(name);
+        match self.roles.keys().chain(self.managers.keys()).find(|name| !is_part(name)) {
+            Some(name) => bail!("roles or managers names {name}, which is no process of the test"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -97,6 +116,10 @@ struct Description {
     class: Class,
     #[serde(default)]
     processes: Vec<String>,
+    #[serde(default)]
+    roles: BTreeMap<String, Role>,
+    #[serde(default)]
+    managers: BTreeMap<String, String>,
     #[serde(default)]
     ends: Ends,
     memory_mib: Option<u32>,
@@ -135,16 +158,20 @@ impl Scenario {
         let read = || -> Result<Self> {
             let description: Description = toml::from_str(section(elf)?)?;
             check_command_line(&description.command_line)?;
+            let program = Program {
+                file: name.to_owned(),
+                class: description.class,
+                processes: description.processes,
+                roles: description.roles,
+                managers: description.managers,
+            };
+            program.check()?;
             Ok(Self {
                 name: name.to_owned(),
                 kind: description.kind,
                 rows: description.rows,
                 ends: description.ends,
-                program: Some(Program {
-                    file: name.to_owned(),
-                    class: description.class,
-                    processes: description.processes,
-                }),
+                program: Some(program),
                 spoil: Spoil::default(),
                 memory_mib: memory(description.memory_mib)?,
                 firmware: description.firmware,

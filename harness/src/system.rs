@@ -11,7 +11,7 @@ mod tests;
 
 pub use error::SystemError;
 
-use abi::boot::{Entry, Irq, PROGRAM_TRAPS, Pair, Ports, Process};
+use abi::boot::{self, Entry, Irq, PROGRAM_TRAPS, Pair, Ports, Process};
 use abi::ipc::Primitive;
 use abi::protocols::{address, kernel};
 use abi::{CallInfo, Callers, Endpoint, Name};
@@ -32,7 +32,26 @@ pub struct System {
     programs: Share,
     /// Services that programs may send to.
     programs_send_to: Vec<u16>,
+    /// Who looks after all programs.
+    programs_managers: Managers,
     services: Vec<Service>,
+}
+
+/// Who looks after a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Managers {
+    signal_manager: Endpoint,
+    backup_manager: Endpoint,
+    scheduler: Endpoint,
+}
+
+impl Managers {
+    /// The entry of the manifest, if there is anything to say.
+    fn entry(self, slot: u16) -> Option<Entry> {
+        let Self { signal_manager, backup_manager, scheduler } = self;
+        let entry = boot::Managers { slot, signal_manager, backup_manager, scheduler };
+        (self != Self::default()).then_some(Entry::Managers(entry))
+    }
 }
 
 /// What a process gets of the processor, the memory and the kernel.
@@ -55,6 +74,8 @@ pub struct Service {
     send_to: Vec<u16>,
     ports: Vec<(u16, u16)>,
     irqs: Vec<u8>,
+    traps: u32,
+    managers: Managers,
 }
 
 impl Service {
@@ -82,6 +103,35 @@ pub struct Guest {
     pub class: Class,
     /// The machine stops when it ends.
     pub ends_machine: bool,
+    /// Which server's part it plays, if it plays one.
+    pub role: Option<Role>,
+    /// Who takes its signals: a process's name, or `self`.
+    pub signal_manager: Option<String>,
+}
+
+/// A server whose part a guest process plays, so that it may make the calls that only that one may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The memory manager.
+    Vm,
+    /// The process manager.
+    Pm,
+    /// The reincarnation server.
+    Rs,
+    /// The virtual file system.
+    Vfs,
+}
+
+impl Role {
+    const fn class(self) -> Callers {
+        match self {
+            Self::Vm => Callers::VM,
+            Self::Pm => Callers::PM,
+            Self::Rs => Callers::RS,
+            Self::Vfs => Callers::VFS,
+        }
+    }
 }
 
 /// What a guest process may do.
@@ -107,8 +157,16 @@ impl System {
             .service
             .iter()
             .map(|(name, service)| check_service(name, service, &slots))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<Service>, _>>()?;
+        if let Some(cycle) = cycle(&services) {
+            return Err(SystemError::Cycle(cycle));
+        }
         Ok(Self {
+            programs_managers: managers(
+                "programs",
+                [&file.programs.signal_manager, &file.programs.backup_manager, &file.programs.scheduler],
+                &slots,
+            )?,
             programs: Share {
                 priority: file.programs.priority,
                 quantum_ms: file.programs.quantum_ms,
@@ -132,7 +190,10 @@ impl System {
     /// # Errors
     /// If a guest's name is no name, or another process has it.
     pub fn entries(&self, guests: &[Guest]) -> Result<Vec<Entry>, SystemError> {
+        let all = guests;
         let guests = self.place(guests)?;
+        let placed: Vec<(&Guest, Process)> =
+            all.iter().zip(guests.iter().map(|(process, _)| *process)).collect();
         let services = self.services.iter().map(|service| Entry::Process(service.process()));
         let mut entries: Vec<Entry> =
             services.chain(guests.iter().map(|(process, _)| Entry::Process(*process))).collect();
@@ -142,8 +203,30 @@ impl System {
             entries
                 .extend(service.ports.iter().map(|&(first, last)| Entry::Ports(Ports { slot, first, last })));
             entries.extend(service.irqs.iter().map(|&line| Entry::Irq(Irq { slot, line })));
+            entries.extend(service.managers.entry(slot));
         }
+        entries.extend(self.guests_managers(&placed)?);
         Ok(entries)
+    }
+
+    /// Who looks after the guests: for programs, what the file says of all of them; for others, nobody.
+    /// What a guest itself says goes before.
+    fn guests_managers(&self, placed: &[(&Guest, Process)]) -> Result<Vec<Entry>, SystemError> {
+        let services = self.services.iter().map(|service| (service.name(), service.slot));
+        let guests = placed.iter().map(|(guest, process)| (guest.name.as_str(), process.slot));
+        let names: Slots<'_> = services.chain(guests).collect();
+        let managers_of = |(guest, process): &(&Guest, Process)| {
+            let mut managers = match guest.class {
+                Class::Program => self.programs_managers,
+                Class::Service => Managers::default(),
+            };
+            if guest.signal_manager.is_some() {
+                managers.signal_manager =
+                    manager(&guest.name, "signal_manager", &guest.signal_manager, &names)?;
+            }
+            Ok(managers.entry(process.slot))
+        };
+        placed.iter().filter_map(|guest| managers_of(guest).transpose()).collect()
     }
 
     /// Gives each guest a slot and its privileges.
@@ -165,6 +248,7 @@ impl System {
             Class::Program => (Callers::PROGRAM, PROGRAM_TRAPS, self.programs.kernel_calls),
             Class::Service => (Callers::SERVICE, every_primitive(), every_call()),
         };
+        let class = guest.role.map_or(class, |role| class.or(role.class()));
         let share = Share { kernel_calls, ..self.programs };
         let process =
             share.process(check_name(&guest.name)?, check_name(&guest.file)?, slot, Rights { class, traps });
@@ -198,7 +282,7 @@ impl System {
 
 impl Service {
     fn process(&self) -> Process {
-        let rights = Rights { class: Callers::SERVICE, traps: every_primitive() };
+        let rights = Rights { class: Callers::SERVICE, traps: self.traps };
         self.share.process(self.name, self.file, self.slot, rights)
     }
 }
@@ -287,7 +371,100 @@ fn check_service(name: &str, service: &file::Service, slots: &Slots<'_>) -> Resu
         send_to,
         ports: service.ports.iter().map(|range| port_range(name, range)).collect::<Result<_, _>>()?,
         irqs: service.irqs.clone(),
+        traps: trap_mask(name, service.traps.as_deref())?,
+        managers: managers(
+            name,
+            [&service.signal_manager, &service.backup_manager, &service.scheduler],
+            slots,
+        )?,
     })
+}
+
+/// Who looks after a process: signal manager, backup, scheduler.
+fn managers(
+    owner: &str,
+    [signal, backup, scheduler]: [&Option<String>; 3],
+    slots: &Slots<'_>,
+) -> Result<Managers, SystemError> {
+    let scheduler = scheduler.as_ref().filter(|name| *name != KERNEL).cloned();
+    let backup_manager = manager(owner, "backup_manager", backup, slots)?;
+    let scheduler = manager(owner, "scheduler", &scheduler, slots)?;
+    if backup_manager == Endpoint::SELF {
+        return Err(SystemError::UnknownManager {
+            owner: owner.into(),
+            key: "backup_manager",
+            name: SELF.into(),
+        });
+    }
+    if scheduler == Endpoint::SELF {
+        return Err(SystemError::UnknownManager { owner: owner.into(), key: "scheduler", name: SELF.into() });
+    }
+    let signal_manager = manager(owner, "signal_manager", signal, slots)?;
+    Ok(Managers { signal_manager, backup_manager, scheduler })
+}
+
+/// How a process names itself as its own manager.
+const SELF: &str = "self";
+
+fn manager(
+    owner: &str,
+    key: &'static str,
+    name: &Option<String>,
+    slots: &Slots<'_>,
+) -> Result<Endpoint, SystemError> {
+    let Some(name) = name else { return Ok(Endpoint::NONE) };
+    if name == SELF {
+        return Ok(Endpoint::SELF);
+    }
+    let known = slots.iter().find(|(known, _)| known == name);
+    known.map(|(_, slot)| Endpoint::at_boot(*slot)).ok_or_else(|| SystemError::UnknownManager {
+        owner: owner.to_owned(),
+        key,
+        name: name.clone(),
+    })
+}
+
+/// A bit for each primitive, by its name in lower case; all of them if nothing is said.
+fn trap_mask(owner: &str, names: Option<&[String]>) -> Result<u32, SystemError> {
+    let Some(names) = names else { return Ok(every_primitive()) };
+    let bit = |name: &String| {
+        let known = Primitive::ALL.iter().find(|primitive| primitive.name().to_lowercase() == *name);
+        known
+            .map(|primitive| primitive.bit())
+            .ok_or_else(|| SystemError::UnknownTrap { service: owner.to_owned(), name: name.clone() })
+    };
+    names.iter().try_fold(0, |mask, name| Ok(mask | bit(name)?))
+}
+
+/// A circle of services that send each other requests, by name, if there is one. Each of them could
+/// wait for the next, and nobody would answer.
+fn cycle(services: &[Service]) -> Option<Vec<String>> {
+    let mut is_done = vec![false; services.len()];
+    let circle =
+        (0..services.len()).find_map(|start| cycle_from(services, start, &mut Vec::new(), &mut is_done))?;
+    Some(circle.into_iter().map(|index| services[index].name().to_owned()).collect())
+}
+
+/// A circle that can be reached from the end of a path.
+fn cycle_from(
+    services: &[Service],
+    at: usize,
+    path: &mut Vec<usize>,
+    is_done: &mut [bool],
+) -> Option<Vec<usize>> {
+    if let Some(first) = path.iter().position(|on_path| *on_path == at) {
+        return Some(path[first..].iter().copied().chain([at]).collect());
+    }
+    if is_done[at] {
+        return None;
+    }
+    path.push(at);
+    let find = |slot: &u16| services.iter().position(|service| service.slot == *slot);
+    let mut next = services[at].send_to.iter().filter_map(find);
+    let circle = next.find_map(|next| cycle_from(services, next, path, is_done));
+    path.pop();
+    is_done[at] = true;
+    circle
 }
 
 /// Accepts what the kernel would, except its own name: it would look like the kernel in the log.

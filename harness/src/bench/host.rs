@@ -6,7 +6,6 @@ use crate::image::Spoil;
 use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Next, Timing};
 use crate::run::{LIMIT, Workshop};
 use crate::scenario::{Kind, Program, Scenario};
-use crate::system::Class;
 use crate::verdict::Ends;
 use anyhow::{Context, Result, bail};
 use std::process::Stdio;
@@ -37,7 +36,7 @@ fn machine(command_line: &str) -> Scenario {
         kind: Kind::Bench,
         rows: vec![],
         ends: Ends::default(),
-        program: Some(Program { file: MONITOR.into(), class: Class::Program, processes: vec![] }),
+        program: Some(Program { file: MONITOR.into(), ..Program::default() }),
         spoil: Spoil::Nothing,
         memory_mib: DEFAULT_MEMORY_MIB,
         firmware: Firmware::default(),

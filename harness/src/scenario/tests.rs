@@ -1,6 +1,7 @@
 use super::{Class, Kind, SECTION, Scenario, with_machines};
 use crate::image::{Corruption, Spoil};
 use crate::machine::Firmware;
+use crate::system::Role;
 use crate::verdict::Ends;
 use std::path::Path;
 use std::time::Duration;
@@ -172,4 +173,31 @@ fn the_machines_of_the_project_are_understood() {
         Scenario::of_program(&name, &elf(SECTION, b"kind = \"test\"")).expect("a program")
     });
     with_machines(programs.collect(), &fixtures.join("machines")).expect("fixtures/machines");
+}
+
+#[test]
+fn processes_play_servers_and_manage_each_other() {
+    let text = |more: &str| format!("kind = \"test\"\nprocesses = [\"pm\", \"victim\"]\n{more}");
+    let scenario = program(&text(
+        "roles = { pm = \"pm\", main = \"vm\" }\nmanagers = { victim = \"pm\", pm = \"self\", main = \"pm\" }",
+    ));
+    let guests = scenario.expect("a description").program.expect("a program").guests();
+    let said: Vec<_> = guests
+        .iter()
+        .map(|guest| (guest.name.as_str(), guest.role, guest.signal_manager.as_deref()))
+        .collect();
+    let expected = [
+        ("pm", Some(Role::Pm), Some("self")),
+        ("victim", None, Some("pm")),
+        ("hello", Some(Role::Vm), Some("pm")),
+    ];
+    assert_eq!(said, expected);
+    for wrong in ["roles = { nobody = \"vm\" }", "managers = { nobody = \"pm\" }"] {
+        let message = refusal(program(&text(wrong)));
+        assert!(
+            message.contains("roles or managers names nobody, which is no process of the test"),
+            "{message}"
+        );
+    }
+    assert!(refusal(program(&text("roles = { pm = \"init\" }"))).contains("init"));
 }

@@ -45,6 +45,24 @@ pub enum SystemError {
     },
     /// A service would wait for itself.
     SendsToItself(String),
+    /// Services send each other requests in a circle, in which all could wait for ever.
+    Cycle(Vec<String>),
+    /// A manager is no process.
+    UnknownManager {
+        /// Whose manager.
+        owner: String,
+        /// Which one.
+        key: &'static str,
+        /// What it names.
+        name: String,
+    },
+    /// `traps` names no primitive.
+    UnknownTrap {
+        /// Whose `traps`.
+        service: String,
+        /// What it names.
+        name: String,
+    },
     /// `kernel_calls` names no kernel call.
     UnknownCall {
         /// Whose `kernel_calls`.
@@ -110,6 +128,18 @@ impl fmt::Display for SystemError {
                 write!(f, "send_to of {from} names {name}, which is no service of this file")
             }
             Self::SendsToItself(service) => write!(f, "send_to of {service} names {service} itself"),
+            Self::Cycle(names) => write!(
+                f,
+                "services send requests in a circle, in which all could wait for ever: {}; a reply needs no \
+                 send_to, so let one of them answer, or notify, instead of asking",
+                names.join(" -> ")
+            ),
+            Self::UnknownManager { owner, key, name } => {
+                write!(f, "{key} of {owner} names {name}, which is nobody that can be it")
+            }
+            Self::UnknownTrap { service, name } => {
+                write!(f, "traps of {service} names {name}, which is no IPC primitive")
+            }
             Self::UnknownCall { from, name } => write!(
                 f,
                 "kernel_calls of {from} names {name}, which is none of the calls in \

@@ -20,6 +20,9 @@ pub(super) struct Programs {
     pub(super) quantum_ms: u32,
     pub(super) stack: String,
     pub(super) heap: String,
+    pub(super) signal_manager: Option<String>,
+    pub(super) backup_manager: Option<String>,
+    pub(super) scheduler: Option<String>,
 }
 
 #[derive(serde::Deserialize)]
@@ -37,6 +40,10 @@ pub(super) struct Service {
     pub(super) ports: Vec<String>,
     #[serde(default)]
     pub(super) irqs: Vec<u8>,
+    pub(super) traps: Option<Vec<String>>,
+    pub(super) signal_manager: Option<String>,
+    pub(super) backup_manager: Option<String>,
+    pub(super) scheduler: Option<String>,
 }
 
 /// Keeps the order of the file, which is the order in which services start.

@@ -2,7 +2,7 @@ use super::{Class, Guest, System, SystemError};
 use abi::boot::{Entry, Irq, PROGRAM_TRAPS, Pair, Ports, Process};
 use abi::ipc::Primitive;
 use abi::protocols::kernel;
-use abi::{Callers, Name};
+use abi::{Callers, Endpoint, Name};
 
 const PROGRAMS: &str = r#"
 [programs]
@@ -21,7 +21,7 @@ priority = 1
 quantum_ms = 50
 stack = "32K"
 heap = "4096"
-send_to = ["ds"]
+send_to = []
 kernel_calls = ["devio_read"]
 ports = ["0x3f8-0x3ff", "0x80"]
 irqs = [4]
@@ -53,7 +53,14 @@ fn refusal(from: &str, to: &str) -> String {
 }
 
 fn guest(name: &str, class: Class) -> Guest {
-    Guest { name: name.into(), file: "bin".into(), class, ends_machine: false }
+    Guest {
+        name: name.into(),
+        file: "bin".into(),
+        class,
+        ends_machine: false,
+        role: None,
+        signal_manager: None,
+    }
 }
 
 fn processes(entries: &[Entry]) -> Vec<Process> {
@@ -166,8 +173,7 @@ fn guests_step_aside_for_services_in_high_slots() {
 
 #[test]
 fn a_pair_is_listed_once() {
-    // tty sends to ds and ds to tty: that is one pair.
-    assert_eq!(pairs(&system().entries(&[]).expect("no guests")), [(5, 6)]);
+    assert_eq!(pairs(&system().entries(&[]).expect("no guests")), [(6, 5)]);
 }
 
 #[test]
@@ -175,7 +181,7 @@ fn programs_reach_the_services_of_their_list_and_guest_services_reach_all() {
     let entries = system()
         .entries(&[guest("pong", Class::Service), guest("main", Class::Program)])
         .expect("no conflicts");
-    assert_eq!(pairs(&entries), [(5, 6), (16, 5), (16, 6), (16, 17), (17, 5), (17, 6)]);
+    assert_eq!(pairs(&entries), [(6, 5), (16, 5), (16, 6), (16, 17), (17, 5), (17, 6)]);
 }
 
 #[test]
@@ -289,4 +295,84 @@ fn names_are_those_that_a_message_can_carry() {
         assert!(message.starts_with(&format!("{wrong:?} can't be the name of a process")), "{message}");
     }
     assert!(refusal("package = \"ds\"", "package = \"d s\"").starts_with("\"d s\" can't"));
+}
+
+const PM: &str = r#"
+[service.pm]
+package = "pm"
+slot = 0
+priority = 4
+quantum_ms = 500
+stack = "32K"
+heap = "256K"
+send_to = ["ds"]
+kernel_calls = []
+"#;
+
+#[test]
+fn nobody_waits_in_a_circle_of_requests() {
+    let circle = |send_to: &str| {
+        let text = format!("{}{PM}", text()).replacen("send_to = []", send_to, 1);
+        let error = System::parse(&text).expect_err("a circle");
+        error.to_string().split(": ").nth(1).and_then(|rest| rest.split(';').next()).map(str::to_owned)
+    };
+    let two = circle("send_to = [\"ds\"]");
+    assert_eq!(two.as_deref(), Some("tty -> ds -> tty"));
+    let three = circle("send_to = [\"pm\"]");
+    assert_eq!(three.as_deref(), Some("tty -> pm -> ds -> tty"));
+    assert!(System::parse(&format!("{}{PM}", text())).is_ok(), "a chain is no circle");
+}
+
+#[test]
+fn a_service_may_use_the_primitives_that_it_names() {
+    let with = |traps: &str| format!("{PROGRAMS}{TTY}{DS}{traps}");
+    let entries = |text: &str| System::parse(text).expect("right").entries(&[]).expect("no guests");
+    let traps = processes(&entries(&with("traps = [\"receive\", \"send\"]\n")))[1].traps;
+    assert_eq!(traps, Primitive::Receive.bit() | Primitive::Send.bit());
+    assert_eq!(processes(&entries(&with("traps = []\n")))[1].traps, 0);
+    let error = System::parse(&with("traps = [\"recieve\"]\n")).expect_err("a mistake");
+    assert_eq!(error.to_string(), "traps of ds names recieve, which is no IPC primitive");
+}
+
+fn managers(entries: &[Entry]) -> Vec<(u16, Endpoint, Endpoint, Endpoint)> {
+    let managers = |entry: &Entry| match entry {
+        Entry::Managers(of) => Some((of.slot, of.signal_manager, of.backup_manager, of.scheduler)),
+        _ => None,
+    };
+    entries.iter().filter_map(managers).collect()
+}
+
+#[test]
+fn managers_are_services_by_name() {
+    let keys = "signal_manager = \"tty\"\nbackup_manager = \"ds\"\nscheduler = \"tty\"\n";
+    let file =
+        format!("{}{TTY}{DS}signal_manager = \"self\"\nscheduler = \"kernel\"\n", PROGRAMS.to_owned() + keys);
+    let system = System::parse(&file).expect("right");
+    let entries = system.entries(&[guest("main", Class::Program)]).expect("no conflicts");
+    let (none, at) = (Endpoint::NONE, Endpoint::at_boot);
+    assert_eq!(managers(&entries), [(6, Endpoint::SELF, none, none), (16, at(5), at(6), at(5))]);
+
+    for (key, name) in [
+        ("signal_manager", "nobody"),
+        ("backup_manager", "nobody"),
+        ("backup_manager", "self"),
+        ("scheduler", "nobody"),
+        ("scheduler", "self"),
+    ] {
+        let error = System::parse(&format!("{}{key} = \"{name}\"\n", text())).expect_err("a mistake");
+        assert_eq!(error.to_string(), format!("{key} of ds names {name}, which is nobody that can be it"));
+    }
+}
+
+#[test]
+fn a_guest_can_play_a_server_and_manage_another() {
+    let manager = Guest { role: Some(super::Role::Pm), ..guest("manager", Class::Service) };
+    let main = Guest { signal_manager: Some("manager".into()), ..guest("main", Class::Program) };
+    let entries = system().entries(&[manager, main]).expect("no conflicts");
+    let manager = processes(&entries)[2];
+    assert_eq!(manager.class, Callers::SERVICE.or(Callers::PM));
+    assert_eq!(managers(&entries), [(17, Endpoint::at_boot(16), Endpoint::NONE, Endpoint::NONE)]);
+    let lost = Guest { signal_manager: Some("nobody".into()), ..guest("main", Class::Program) };
+    let error = system().entries(&[lost]).expect_err("nobody is nobody");
+    assert_eq!(error.to_string(), "signal_manager of main names nobody, which is nobody that can be it");
 }
