@@ -44,6 +44,8 @@ pub fn render(end: &End, record: &Record) -> String {
 
 fn console(record: &Record) -> Vec<String> {
     let lines = record.events().iter().filter_map(|event| match &event.what {
+        // The kernel's last words, which are in its log as well.
+        What::Console(line) if line.starts_with("E kernel: ") => Some(vec![redact::redact(line)]),
         What::Console(line) => Some(vec![line.clone()]),
         What::ConsoleRest(rest) => Some(vec![rest.clone(), "[no line end]".into()]),
         What::ConsoleCut(_) => Some(vec!["[cut]".into()]),

@@ -24,6 +24,16 @@ complaints:
 }
 
 #[test]
+fn last_words_of_the_kernel_are_complaints_on_the_console_too() {
+    let mut record = Record::default();
+    record.push(What::Console("E kernel: panic: no at src/main.rs:12:3".into()));
+    record.push(What::Console("at src/main.rs:12:3".into()));
+    let expected =
+        "ends: kernel panic\nconsole:\n  E kernel: panic: no at src/main.rs:[LINE]\n  at src/main.rs:12:3\n";
+    assert_eq!(render(&End::KernelPanic, &record), expected);
+}
+
+#[test]
 fn parts_that_are_empty_are_left_out() {
     assert_eq!(render(&End::Hang(Hang::Limit), &Record::default()), "ends: hang\n");
 }

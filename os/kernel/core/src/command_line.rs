@@ -9,6 +9,8 @@ pub struct Parameters {
     pub processes: u16,
     /// `timer=auto` or `timer=measured`.
     pub timer: Timer,
+    /// `panic=start`: the kernel panics as soon as it can, to show what that looks like.
+    pub panics: bool,
 }
 
 /// How the kernel learns the frequency of its timers.
@@ -22,7 +24,7 @@ pub enum Timer {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { processes: 256, timer: Timer::Auto }
+        Self { processes: 256, timer: Timer::Auto, panics: false }
     }
 }
 
@@ -34,7 +36,7 @@ impl fmt::Display for BadWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "\"{}\" is no parameter; there are processes=1..32512 and timer=auto|measured",
+            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured and panic=start",
             self.0.escape_ascii()
         )
     }
@@ -68,6 +70,7 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
             };
             Some(Parameters { timer, ..parameters })
         }
+        "panic" => (value == "start").then_some(Parameters { panics: true, ..parameters }),
         _ => None,
     }
 }
@@ -80,13 +83,18 @@ mod tests {
     fn words_are_parameters_or_refused() {
         let default = Parameters::default();
         let processes = |processes| Ok(Parameters { processes, ..default });
-        let cases: [(&[u8], _); 14] = [
+        let cases: [(&[u8], _); 16] = [
             (b"", Ok(default)),
             (b"  \t\n ", Ok(default)),
             (b"processes=8", processes(8)),
             (b" processes=8  processes=9 ", processes(9)),
             (b"processes=32512", processes(32512)),
-            (b"timer=measured processes=1", Ok(Parameters { processes: 1, timer: Timer::Measured })),
+            (
+                b"timer=measured processes=1",
+                Ok(Parameters { processes: 1, timer: Timer::Measured, ..default }),
+            ),
+            (b"panic=start", Ok(Parameters { panics: true, ..default })),
+            (b"panic=", Err(BadWord(b"panic="))),
             (b"processes=0", Err(BadWord(b"processes=0"))),
             (b"processes=32513", Err(BadWord(b"processes=32513"))),
             (b"processes=99999999999999999999", Err(BadWord(b"processes=99999999999999999999"))),

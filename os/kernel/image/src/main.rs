@@ -7,6 +7,7 @@ use abi::boot::{Entry, ExitCode};
 use abi::protocols::Level;
 use core::fmt::Write;
 use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
 use heap::Heap;
 use kernel_core::image::{BootImage, ImageError};
 use kernel_core::{Kernel, Next, command_line, load};
@@ -36,6 +37,7 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     };
     let mut kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
     announce(&mut kernel);
+    assert!(!parameters.panics, "the command line asks for a panic");
     if let Err(problem) = start_image(&mut kernel, info.image) {
         let free = kernel.machine.memory.free_bytes() / 1024;
         kernel.say(Level::Info, format_args!("{free} KiB of memory are free"));
@@ -126,6 +128,11 @@ fn refuse(problem: core::fmt::Arguments<'_>) -> ! {
 /// A defect of the kernel: says where, and stops.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    // What panics while it says why would do so for ever.
+    static IS_PANICKING: AtomicBool = AtomicBool::new(false);
+    if IS_PANICKING.swap(true, Ordering::Relaxed) {
+        stop(ExitCode::KernelPanic);
+    }
     let mut console = Console;
     let _ = write!(console, "\nE kernel: panic: {}", info.message());
     if let Some(place) = info.location() {
