@@ -1,4 +1,7 @@
-//! What people and other programs are told about outcomes.
+//! What people and other programs are told about a run.
+//!
+//! Each report is a [`Reader`] of one stream, [`News`]: none of them knows of another, or of
+//! anything that the stream doesn't carry.
 
 pub mod failures;
 pub mod junit;
@@ -12,11 +15,56 @@ pub use style::Style;
 use crate::observe::What;
 use crate::run::{Outcome, Verdict};
 use crate::snapshot::Comparison;
+use crate::suite::News;
 use crate::verdict::{End, Hang};
+use anyhow::Result;
 use std::fmt::Write as _;
 
 /// How many lines of a console or a log a report shows.
 const SHOWN_LINES: usize = 200;
+
+/// Something that is told all that happens in a run.
+pub trait Reader {
+    /// Takes note of something that happened.
+    ///
+    /// # Errors
+    /// If what the reader makes of it can't be written. It is told nothing more then.
+    fn read(&mut self, news: &News<'_>) -> Result<()>;
+}
+
+/// All readers of a run.
+#[derive(Default)]
+pub struct Readers<'a> {
+    readers: Vec<Box<dyn Reader + 'a>>,
+    failure: Option<anyhow::Error>,
+}
+
+impl<'a> Readers<'a> {
+    /// Adds one.
+    pub fn add(&mut self, reader: impl Reader + 'a) {
+        self.readers.push(Box::new(reader));
+    }
+
+    /// Tells all of them what happened. One that fails doesn't keep the others from it.
+    pub fn tell(&mut self, news: &News<'_>) {
+        let failure = &mut self.failure;
+        self.readers.retain_mut(|reader| match reader.read(news) {
+            Ok(()) => true,
+            Err(error) => {
+                failure.get_or_insert(error);
+                false
+            }
+        });
+    }
+
+    /// Ends the run.
+    ///
+    /// # Errors
+    /// The first that a reader met.
+    pub fn end(self) -> Result<()> {
+        self.failure.map_or(Ok(()), Err)
+    }
+}
 
 /// One word for an outcome.
 #[must_use]

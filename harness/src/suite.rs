@@ -1,10 +1,13 @@
-//! Many scenarios, as many at a time as there are jobs.
+//! Many scenarios, as many at a time as there are jobs, and the one stream of what happens in them.
+
+#[cfg(test)]
+mod tests;
 
 use crate::run::{Outcome, Workshop};
 use crate::scenario::Scenario;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
 
 /// How scenarios are run.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +18,30 @@ pub struct Options {
     pub limit: Option<Duration>,
 }
 
-/// Runs scenarios, and shows each outcome to `reader` as soon as it is known.
+/// Something that happens in a run. All reports are made of these, and of nothing else.
+#[derive(Clone, Copy, Debug)]
+pub enum News<'a> {
+    /// The first machines are about to be booted.
+    Started {
+        /// How many tests there are.
+        tests: usize,
+        /// How many machines run at a time.
+        jobs: usize,
+    },
+    /// A test's machine is about to be booted.
+    TestStarted(&'a Scenario),
+    /// A test is over. Its outcome holds the events of its machine.
+    TestEnded(&'a Outcome),
+    /// All tests are over.
+    Ended {
+        /// The outcomes, in the order in which the tests were given.
+        outcomes: &'a [Outcome],
+        /// How long all of it took.
+        took: Duration,
+    },
+}
+
+/// Runs scenarios, and tells `reader` what happens as soon as it does.
 ///
 /// They start in the given order. The outcomes are returned in that order too, so that what is
 /// made of them doesn't depend on which machine was faster.
@@ -23,28 +49,60 @@ pub fn run(
     workshop: &Workshop,
     scenarios: &[Scenario],
     options: Options,
-    mut reader: impl FnMut(&Outcome),
+    reader: impl FnMut(&News<'_>),
 ) -> Vec<Outcome> {
+    schedule(scenarios, options, |scenario| workshop.test(scenario, options.limit), reader)
+}
+
+/// What a job tells: of which scenario, and what.
+type Message = (usize, Progress);
+
+enum Progress {
+    Started,
+    Ended(Box<Outcome>),
+}
+
+fn schedule(
+    scenarios: &[Scenario],
+    options: Options,
+    test: impl Fn(&Scenario) -> Outcome + Sync,
+    mut reader: impl FnMut(&News<'_>),
+) -> Vec<Outcome> {
+    let started = Instant::now();
+    let jobs = options.jobs.clamp(1, scenarios.len().max(1));
+    reader(&News::Started { tests: scenarios.len(), jobs });
     let next = AtomicUsize::new(0);
-    let (sender, outcomes) = channel();
-    let mut finished: Vec<(usize, Outcome)> = std::thread::scope(|scope| {
-        for _ in 0..options.jobs.clamp(1, scenarios.len().max(1)) {
-            let (sender, next) = (sender.clone(), &next);
+    let work = |sender: &Sender<Message>| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(scenario) = scenarios.get(index) else { return };
+            let tell = |progress| sender.send((index, progress)).is_ok();
+            if !tell(Progress::Started) || !tell(Progress::Ended(Box::new(test(scenario)))) {
+                return;
+            }
+        }
+    };
+    let (sender, messages) = channel();
+    let mut finished: Vec<(usize, Outcome)> = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
             // A machine stays on the thread that started it, see `machine::tied`.
-            scope.spawn(move || {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(scenario) = scenarios.get(index) else { return };
-                    let outcome = workshop.test(scenario, options.limit);
-                    if sender.send((index, outcome)).is_err() {
-                        return;
-                    }
-                }
-            });
+            let (sender, work) = (sender.clone(), &work);
+            scope.spawn(move || work(&sender));
         }
         drop(sender);
-        outcomes.iter().inspect(|(_, outcome)| reader(outcome)).collect()
+        for (index, progress) in messages {
+            match progress {
+                Progress::Started => reader(&News::TestStarted(&scenarios[index])),
+                Progress::Ended(outcome) => {
+                    reader(&News::TestEnded(&outcome));
+                    finished.push((index, *outcome));
+                }
+            }
+        }
     });
     finished.sort_by_key(|(index, _)| *index);
-    finished.into_iter().map(|(_, outcome)| outcome).collect()
+    let outcomes: Vec<Outcome> = finished.into_iter().map(|(_, outcome)| outcome).collect();
+    reader(&News::Ended { outcomes: &outcomes, took: started.elapsed() });
+    outcomes
 }

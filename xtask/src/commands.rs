@@ -8,7 +8,7 @@ use harness::doctor::Found;
 use harness::machine::interactive::{Ended, Session};
 use harness::project::Project;
 use harness::report::terminal::Terminal;
-use harness::report::{Style, failures, junit};
+use harness::report::{Readers, Style, failures, junit};
 use harness::run::{Match, Tools, Verdict, Workshop, image_with, scenarios, select};
 use harness::scenario::{Kind, Scenario};
 use harness::suite;
@@ -16,7 +16,6 @@ use harness::tools::{self, Permission};
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 fn project() -> Result<Project> {
     // Where the sources are, wherever the user is.
@@ -87,7 +86,6 @@ fn log_file(project: &Project, arguments: &Run) -> Result<PathBuf> {
 pub(crate) fn test(arguments: &Test) -> Result<Exit> {
     let project = project()?;
     with_insta_settings(&project)?;
-    let started = Instant::now();
     let system = build::system(&project)?;
     let how = if arguments.exact { Match::Exact } else { Match::Part };
     let listed = |scenarios: Result<Vec<Scenario>>| -> Result<Vec<Scenario>> {
@@ -107,21 +105,15 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
         return Ok(no_tests(&arguments.filters));
     }
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
-    let mut terminal = Terminal::new(std::io::stdout(), Style::of_stdout());
-    terminal.start(tests.len(), jobs.min(tests.len()))?;
-    let mut written = Ok(());
-    let options = suite::Options { jobs, limit: arguments.timeout };
-    let outcomes = suite::run(&workshop, &tests, options, |outcome| {
-        if written.is_ok() {
-            written = terminal.outcome(outcome);
-        }
-    });
-    written?;
-    terminal.end(&outcomes, started.elapsed())?;
-    failures::write(&workshop.project.artefacts()?.join("failures"), &outcomes)?;
+    let mut readers = Readers::default();
+    readers.add(Terminal::new(std::io::stdout(), Style::of_stdout()));
+    readers.add(failures::Directory { path: workshop.project.artefacts()?.join("failures") });
     if let Some(path) = &arguments.junit {
-        junit::write(path, &outcomes)?;
+        readers.add(junit::File { path: path.clone() });
     }
+    let options = suite::Options { jobs, limit: arguments.timeout };
+    let outcomes = suite::run(&workshop, &tests, options, |news| readers.tell(news));
+    readers.end()?;
     let all_passed = outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed);
     Ok(if all_passed { Exit::Good } else { Exit::TestsFailed })
 }

@@ -1,7 +1,8 @@
 //! The report for people: a line for each test, then what is to be known of those that failed.
 
-use super::{Style, details, reason, repeat, word};
+use super::{Reader, Style, details, reason, repeat, word};
 use crate::run::{Outcome, Verdict};
+use crate::suite::News;
 use std::io::{Result, Write};
 use std::time::Duration;
 
@@ -11,27 +12,31 @@ pub struct Terminal<W> {
     style: Style,
 }
 
+impl<W: Write> Reader for Terminal<W> {
+    fn read(&mut self, news: &News<'_>) -> anyhow::Result<()> {
+        match *news {
+            News::Started { tests, jobs } => self.start(tests, jobs)?,
+            News::TestStarted(_) => {}
+            News::TestEnded(outcome) => self.outcome(outcome)?,
+            News::Ended { outcomes, took } => self.end(outcomes, took)?,
+        }
+        Ok(())
+    }
+}
+
 impl<W: Write> Terminal<W> {
     /// A report that goes to `out`.
     pub fn new(out: W, style: Style) -> Self {
         Self { out, style }
     }
 
-    /// Says what is going to happen.
-    ///
-    /// # Errors
-    /// If `out` can't be written to, as everywhere here.
-    pub fn start(&mut self, tests: usize, jobs: usize) -> Result<()> {
+    fn start(&mut self, tests: usize, jobs: usize) -> Result<()> {
         let word = self.style.bold(&format!("{:>12}", "Booting"));
         let machines = if tests == 1 { "machine" } else { "machines" };
         writeln!(self.out, "{word} {tests} {machines}, {jobs} at a time")
     }
 
-    /// Tells how a test went.
-    ///
-    /// # Errors
-    /// See [`start`](Self::start).
-    pub fn outcome(&mut self, outcome: &Outcome) -> Result<()> {
+    fn outcome(&mut self, outcome: &Outcome) -> Result<()> {
         let is_good = outcome.verdict() == Verdict::Passed;
         let word = format!("{:>12}", word(outcome));
         let word = if is_good { self.style.good(&word) } else { self.style.bad(&word) };
@@ -43,11 +48,7 @@ impl<W: Write> Terminal<W> {
         self.out.flush()
     }
 
-    /// Tells about the failed ones, and sums up.
-    ///
-    /// # Errors
-    /// See [`start`](Self::start).
-    pub fn end(&mut self, outcomes: &[Outcome], took: Duration) -> Result<()> {
+    fn end(&mut self, outcomes: &[Outcome], took: Duration) -> Result<()> {
         let failed: Vec<&Outcome> = outcomes.iter().filter(|one| one.verdict() != Verdict::Passed).collect();
         for outcome in &failed {
             let title = format!("--- {} {} ---", word(outcome), outcome.name);

@@ -1,8 +1,9 @@
 use super::terminal::Terminal;
-use super::{Style, details, failures, junit, word};
+use super::{Reader, Readers, Style, details, failures, junit, word};
 use crate::observe::{Record, What};
 use crate::run::Outcome;
 use crate::snapshot::Comparison;
+use crate::suite::News;
 use crate::verdict::{End, Ends, Hang};
 use std::time::Duration;
 
@@ -35,12 +36,16 @@ fn panicked() -> Outcome {
     outcome
 }
 
+/// Tells a reader of a whole run.
+fn tell(mut reader: impl Reader, outcomes: &[Outcome]) -> anyhow::Result<()> {
+    reader.read(&News::Started { tests: outcomes.len(), jobs: 2 })?;
+    outcomes.iter().try_for_each(|outcome| reader.read(&News::TestEnded(outcome)))?;
+    reader.read(&News::Ended { outcomes, took: Duration::from_millis(1500) })
+}
+
 fn report(outcomes: &[Outcome]) -> String {
     let mut out = Vec::new();
-    let mut terminal = Terminal::new(&mut out, Style::Plain);
-    terminal.start(outcomes.len(), 2).expect("a vector takes bytes");
-    outcomes.iter().for_each(|outcome| terminal.outcome(outcome).expect("a vector takes bytes"));
-    terminal.end(outcomes, Duration::from_millis(1500)).expect("a vector takes bytes");
+    tell(Terminal::new(&mut out, Style::Plain), outcomes).expect("a vector takes bytes");
     String::from_utf8(out).expect("text")
 }
 
@@ -142,9 +147,24 @@ fn colours_are_only_where_they_are_wanted() {
 fn failed_tests_leave_a_file_each() {
     let parent = tempfile::tempdir().expect("a directory");
     let directory = parent.path().join("failures");
-    failures::write(&directory, &[passed("a"), panicked()]).expect("files");
+    let write = |outcomes: &[Outcome]| tell(failures::Directory { path: directory.clone() }, outcomes);
+    write(&[passed("a"), panicked()]).expect("files");
     let names: Vec<_> = std::fs::read_dir(&directory).expect("a directory").flatten().collect();
     assert_eq!(names.iter().map(|entry| entry.file_name()).collect::<Vec<_>>(), ["panics.txt"]);
-    failures::write(&directory, &[passed("a")]).expect("nothing to write");
+    write(&[passed("a")]).expect("nothing to write");
     assert!(!directory.exists(), "a later run without failures leaves nothing");
+}
+
+#[test]
+fn a_reader_that_fails_keeps_nobody_from_reading() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("new/junit.xml");
+    let mut readers = Readers::default();
+    // A directory can't be written as a file.
+    readers.add(junit::File { path: directory.path().into() });
+    readers.add(junit::File { path: path.clone() });
+    readers.tell(&News::Ended { outcomes: &[passed("a")], took: Duration::ZERO });
+    let error = readers.end().expect_err("the first can't write");
+    assert!(error.to_string().contains("failed to write"), "{error}");
+    assert!(std::fs::read_to_string(path).expect("the second can").contains("testcase"));
 }

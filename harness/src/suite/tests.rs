@@ -1,0 +1,73 @@
+use super::{News, Options, schedule};
+use crate::observe::Record;
+use crate::run::Outcome;
+use crate::scenario::Scenario;
+use crate::snapshot::Comparison;
+use crate::verdict::{End, Ends};
+use std::time::Duration;
+
+fn scenarios(names: &[&str]) -> Vec<Scenario> {
+    let scenario = |name: &&str| Scenario::of_machine(name, "", &[]).expect("a machine without a program");
+    names.iter().map(scenario).collect()
+}
+
+fn outcome(scenario: &Scenario, end: End) -> Outcome {
+    Outcome {
+        name: scenario.name.clone(),
+        declared: Ends::Exited(0),
+        end,
+        record: Record::default(),
+        comparison: Comparison::Same,
+        complaints: vec![],
+        took: Duration::ZERO,
+    }
+}
+
+fn text(news: &News<'_>) -> String {
+    match news {
+        News::Started { tests, jobs } => format!("{tests} tests, {jobs} at a time"),
+        News::TestStarted(scenario) => format!("{} starts", scenario.name),
+        News::TestEnded(outcome) => format!("{} ends", outcome.name),
+        News::Ended { outcomes, .. } => format!("{} outcomes", outcomes.len()),
+    }
+}
+
+const OPTIONS: Options = Options { jobs: 1, limit: None };
+
+#[test]
+fn a_run_is_told_from_its_start_to_its_end() {
+    let mut told = Vec::new();
+    let passes = |scenario: &Scenario| outcome(scenario, End::Exited(0));
+    schedule(&scenarios(&["a", "b"]), OPTIONS, passes, |news| told.push(text(news)));
+    assert_eq!(told, ["2 tests, 1 at a time", "a starts", "a ends", "b starts", "b ends", "2 outcomes"]);
+}
+
+#[test]
+fn outcomes_come_back_in_order_however_long_each_takes() {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let slow_first = |scenario: &Scenario| {
+        if scenario.name == "a" {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        outcome(scenario, End::Exited(0))
+    };
+    let options = Options { jobs: 3, ..OPTIONS };
+    let mut ended = Vec::new();
+    let outcomes = schedule(&scenarios(&names), options, slow_first, |news| {
+        if let News::TestEnded(outcome) = news {
+            ended.push(outcome.name.clone());
+        }
+    });
+    assert_eq!(outcomes.iter().map(|outcome| outcome.name.as_str()).collect::<Vec<_>>(), names);
+    assert_ne!(ended.first().map(String::as_str), Some("a"), "the reader is told as soon as it happens");
+}
+
+#[test]
+fn there_are_no_more_jobs_than_tests() {
+    let mut first = None;
+    let passes = |scenario: &Scenario| outcome(scenario, End::Exited(0));
+    schedule(&scenarios(&["a"]), Options { jobs: 8, ..OPTIONS }, passes, |news| {
+        first.get_or_insert(text(news));
+    });
+    assert_eq!(first.as_deref(), Some("1 tests, 1 at a time"));
+}
