@@ -5,11 +5,13 @@
 
 pub mod failures;
 pub mod junit;
+mod out;
 mod style;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
 
+pub use out::{Out, stdout};
 pub use style::Style;
 
 use crate::observe::What;

@@ -179,6 +179,18 @@ impl Workshop {
     }
 }
 
+/// No guest program is called so.
+#[derive(Debug)]
+pub struct NoSuchProgram(pub String);
+
+impl std::fmt::Display for NoSuchProgram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no guest program called {}: `cargo xtask test --list` lists the tests", self.0)
+    }
+}
+
+impl std::error::Error for NoSuchProgram {}
+
 /// The programs of the host that a [`Workshop`] needs.
 #[derive(Clone, Debug)]
 pub struct Tools {
@@ -224,7 +236,7 @@ pub enum Match {
 /// The boot image of a machine with all services and one guest program.
 ///
 /// # Errors
-/// If there is no such program, or a file can't be read.
+/// [`NoSuchProgram`]; else if a file can't be read.
 pub fn image_with(project: &Project, system: &System, build: &Build, program: &str) -> Result<Vec<u8>> {
     let description = match build.guest_tests.get(program) {
         Some(path) => Scenario::of_program(program, &read(path)?)?.program,
@@ -257,9 +269,7 @@ fn image<'a>(
     }
     for guest in guests {
         if files.iter().all(|(name, _)| *name != guest.file) {
-            let path = build
-                .guest(&guest.file)
-                .with_context(|| format!("there is no guest program called {}", guest.file))?;
+            let path = build.guest(&guest.file).ok_or_else(|| NoSuchProgram(guest.file.clone()))?;
             files.push((guest.file.clone(), Cow::from(read_loadable(path)?)));
         }
     }

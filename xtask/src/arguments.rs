@@ -10,7 +10,7 @@ Exit codes (cargo-nextest's, as far as it has them):
   0    all is well
   1    something unexpected happened; the message says what
   2    the arguments are wrong
-  4    no test has such a name
+  4    no test, or no program to run, has such a name
   100  tests failed, or the program that ran did
   101  the build failed, or a check of `ci` other than its tests
   104  the tests can't be listed

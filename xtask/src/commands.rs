@@ -8,7 +8,7 @@ use harness::doctor::Found;
 use harness::machine::interactive::{Ended, Session};
 use harness::project::Project;
 use harness::report::terminal::Terminal;
-use harness::report::{Readers, Style, failures, junit};
+use harness::report::{Readers, Style, failures, junit, stdout};
 use harness::run::{Match, Tools, Verdict, Workshop, image_with, scenarios, select};
 use harness::scenario::{Kind, Scenario};
 use harness::suite;
@@ -34,7 +34,7 @@ pub(crate) fn build() -> Result<Exit> {
     let services = built.services.iter().map(|(name, path)| (name.as_str(), path.as_path()));
     let files = [("kernel", built.kernel.as_path())].into_iter().chain(services);
     let files = files.chain([(MONITOR, built.monitor.as_path()), ("boot image", &image)]);
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     for (name, path) in files {
         let size = path.metadata().with_context(|| format!("failed to read {}", path.display()))?.len();
         writeln!(out, "{name:>12} {:>7} KiB  {}", size.div_ceil(1024), project.shorten(path).display())?;
@@ -106,7 +106,7 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
     }
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let mut readers = Readers::default();
-    readers.add(Terminal::new(std::io::stdout(), Style::of_stdout()));
+    readers.add(Terminal::new(stdout(), Style::of_stdout()));
     readers.add(failures::Directory { path: workshop.project.artefacts()?.join("failures") });
     if let Some(path) = &arguments.junit {
         readers.add(junit::File { path: path.clone() });
@@ -119,7 +119,7 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
 }
 
 fn list(tests: &[Scenario]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     for test in tests {
         match test.rows.as_slice() {
             [] => writeln!(out, "{}", test.name)?,
@@ -145,12 +145,18 @@ pub(crate) fn bench(arguments: &Bench) -> Result<Exit> {
     let system = build::system(&project)?;
     let built = build::build(&project, &system)?;
     let workshop = Workshop::open(project, system, built, Tools { qemu, launcher: launcher()? })?;
+    let mut out = stdout();
+    let mut written = Ok(());
     if !arguments.json {
-        println!("{}", harness::bench::heading());
+        writeln!(out, "{}", harness::bench::heading())?;
     }
     let results = harness::bench::run(&workshop, &arguments.names, |figure| {
-        println!("{}", if arguments.json { figure.to_json() } else { figure.to_row() });
+        let line = if arguments.json { figure.to_json() } else { figure.to_row() };
+        if written.is_ok() {
+            written = writeln!(out, "{line}");
+        }
     })?;
+    written?;
     for failure in &results.failures {
         eprintln!("error: {failure:#}");
     }
@@ -180,7 +186,7 @@ pub(crate) fn ci() -> Result<Exit> {
 pub(crate) fn doctor() -> Result<Exit> {
     let style = Style::of_stdout();
     let checks = harness::doctor::examine(&project()?);
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     for check in &checks {
         match &check.found {
             Found::Good(text) => writeln!(out, "{} {:<16} {text}", style.good("  ok"), check.subject)?,
