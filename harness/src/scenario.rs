@@ -8,12 +8,13 @@ mod tests;
 
 use crate::image::Spoil;
 use crate::machine::{DEFAULT_MEMORY_MIB, Firmware};
+use crate::project::Project;
 use crate::system::{Class, Guest};
 use crate::verdict::Ends;
 use anyhow::{Context, Result, bail};
 use object::{Object as _, ObjectSection as _};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The section of a guest program that describes it.
@@ -191,6 +192,17 @@ impl Scenario {
         self.program.as_ref().map(Program::main)
     }
 
+    /// The file that makes it.
+    #[must_use]
+    pub fn source(&self, project: &Project) -> PathBuf {
+        match &self.program {
+            Some(program) if program.file == self.name => {
+                project.guest_tests().join(format!("examples/{}.rs", self.name))
+            }
+            _ => project.machines().join(format!("{}.toml", self.name)),
+        }
+    }
+
     /// Tells whether a user who says `filter` means this one: part of its name, or one of its rows.
     #[must_use]
     pub fn matches(&self, filter: &str) -> bool {
@@ -222,7 +234,7 @@ pub fn with_machines(mut scenarios: Vec<Scenario>, directory: &Path) -> Result<V
     Ok(scenarios)
 }
 
-fn toml_files(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
+fn toml_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,6 +1,7 @@
 //! What can be typed behind `cargo xtask`.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use harness::list;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -88,6 +89,7 @@ Examples:
   cargo xtask test ipc tty         those with ipc or tty in their name
   cargo xtask test F1              those that prove row F1 of the mission
   cargo xtask test --exact hello   this one
+  cargo xtask test --list --format json        what there is, for a program
   INSTA_UPDATE=always cargo xtask test hello   accept what it does now
 
 A failed test prints all that is known of it and the line that repeats it. If only its snapshot
@@ -108,6 +110,9 @@ pub(crate) struct Test {
     /// List the tests and run none.
     #[arg(long)]
     pub(crate) list: bool,
+    /// What the list looks like.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t, requires = "list")]
+    pub(crate) format: Format,
     /// How many machines run at a time [default: one for each processor].
     #[arg(short = 'j', long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -120,6 +125,28 @@ pub(crate) struct Test {
     /// Install QEMU and gdb if they are missing.
     #[arg(long)]
     pub(crate) install: bool,
+}
+
+/// What output looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// `NAME: test`, as libtest and cargo-nextest list tests.
+    Terse,
+    /// One object a line, as libtest has it.
+    Json,
+}
+
+impl From<Format> for list::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Human => Self::Human,
+            Format::Terse => Self::Terse,
+            Format::Json => Self::Json,
+        }
+    }
 }
 
 const BENCH_EXAMPLES: &str = "\

@@ -5,6 +5,7 @@ use crate::exit::{Exit, ListingFailed};
 use anyhow::{Context, Result};
 use harness::build::{self, MONITOR};
 use harness::doctor::Found;
+use harness::list;
 use harness::machine::interactive::{Ended, Session};
 use harness::project::Project;
 use harness::report::terminal::Terminal;
@@ -94,7 +95,7 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
     if arguments.list {
         let built = build::build(&project, &system)?;
         let tests = listed(scenarios(&project, &built))?;
-        list(&tests)?;
+        list::write(stdout(), &project, &tests, arguments.format.into())?;
         return Ok(if tests.is_empty() { no_tests(&arguments.filters) } else { Exit::Good });
     }
     let qemu = tools::qemu(permission(arguments.install))?;
@@ -116,17 +117,6 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
     readers.end()?;
     let all_passed = outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed);
     Ok(if all_passed { Exit::Good } else { Exit::TestsFailed })
-}
-
-fn list(tests: &[Scenario]) -> Result<()> {
-    let mut out = stdout();
-    for test in tests {
-        match test.rows.as_slice() {
-            [] => writeln!(out, "{}", test.name)?,
-            rows => writeln!(out, "{:<32} {}", test.name, rows.join(" "))?,
-        }
-    }
-    Ok(())
 }
 
 fn no_tests(filters: &[String]) -> Exit {
