@@ -4,8 +4,8 @@
 //!
 //! * [`project`], [`build`]: where things are; the cargo call that makes the images.
 //! * [`system`], [`image`]: `os/system.toml`, checked and resolved; the archive that the kernel boots.
-//! * [`scenario`], [`list`]: what there is to run, read from the guest programs and from
-//!   `fixtures/machines`.
+//! * [`scenario`], [`list`], [`partition`]: what there is to run, read from the guest programs and
+//!   from `fixtures/machines`; its list, and a share of it.
 //! * [`machine`]: one QEMU process and its channels. It knows nothing of what they carry.
 //! * [`observe`]: the bytes of a run as one stream of typed events.
 //! * [`verdict`], [`snapshot`], [`symbols`]: readers of that stream: how it ended, whether it is
@@ -25,6 +25,7 @@ pub mod image;
 pub mod list;
 pub mod machine;
 pub mod observe;
+pub mod partition;
 pub mod project;
 pub mod report;
 pub mod run;

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use harness::list;
+use harness::partition::Partition;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -113,6 +114,9 @@ pub(crate) struct Test {
     /// What the list looks like.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t, requires = "list")]
     pub(crate) format: Format,
+    /// Only a share of the tests: hash:M/N, count:M/N or slice:M/N, as in cargo-nextest.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) partition: Option<Partition>,
     /// How many machines run at a time [default: one for each processor].
     #[arg(short = 'j', long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,

@@ -90,7 +90,11 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
     let system = build::system(&project)?;
     let how = if arguments.exact { Match::Exact } else { Match::Part };
     let listed = |scenarios: Result<Vec<Scenario>>| -> Result<Vec<Scenario>> {
-        Ok(select(scenarios.context(ListingFailed)?, Kind::Test, &arguments.filters, how))
+        let tests = select(scenarios.context(ListingFailed)?, Kind::Test, &arguments.filters, how);
+        Ok(match arguments.partition {
+            Some(partition) => partition.of(tests),
+            None => tests,
+        })
     };
     if arguments.list {
         let built = build::build(&project, &system)?;
