@@ -3,9 +3,9 @@
 #[cfg(test)]
 mod tests;
 
-use crate::run::{Outcome, Workshop};
+use crate::run::{Outcome, Verdict, Workshop};
 use crate::scenario::Scenario;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,17 @@ pub struct Options {
     pub jobs: usize,
     /// How long each may take, if not what it says itself.
     pub limit: Option<Duration>,
+    /// What a failure means for the tests that have not started yet.
+    pub at_failure: AtFailure,
+}
+
+/// What a failure means for the tests that have not started yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtFailure {
+    /// Nothing: whoever changed something wants to see all that it broke.
+    GoOn,
+    /// They are not run.
+    Stop,
 }
 
 /// Something that happens in a run. All reports are made of these, and of nothing else.
@@ -32,10 +43,12 @@ pub enum News<'a> {
     TestStarted(&'a Scenario),
     /// A test is over. Its outcome holds the events of its machine.
     TestEnded(&'a Outcome),
-    /// All tests are over.
+    /// All tests are over, or will not be run.
     Ended {
         /// The outcomes, in the order in which the tests were given.
         outcomes: &'a [Outcome],
+        /// The tests that were not run, because another had failed.
+        not_run: &'a [&'a Scenario],
         /// How long all of it took.
         took: Duration,
     },
@@ -72,12 +85,20 @@ fn schedule(
     let jobs = options.jobs.clamp(1, scenarios.len().max(1));
     reader(&News::Started { tests: scenarios.len(), jobs });
     let next = AtomicUsize::new(0);
+    let is_over = AtomicBool::new(false);
     let work = |sender: &Sender<Message>| {
-        loop {
+        while !is_over.load(Ordering::Relaxed) {
             let index = next.fetch_add(1, Ordering::Relaxed);
             let Some(scenario) = scenarios.get(index) else { return };
             let tell = |progress| sender.send((index, progress)).is_ok();
-            if !tell(Progress::Started) || !tell(Progress::Ended(Box::new(test(scenario)))) {
+            if !tell(Progress::Started) {
+                return;
+            }
+            let outcome = test(scenario);
+            if options.at_failure == AtFailure::Stop && outcome.verdict() != Verdict::Passed {
+                is_over.store(true, Ordering::Relaxed);
+            }
+            if !tell(Progress::Ended(Box::new(outcome))) {
                 return;
             }
         }
@@ -102,7 +123,10 @@ fn schedule(
         }
     });
     finished.sort_by_key(|(index, _)| *index);
+    let was_run = |index: &usize| finished.binary_search_by_key(index, |(index, _)| *index).is_ok();
+    let not_run: Vec<&Scenario> =
+        (0..).zip(scenarios).filter(|(index, _)| !was_run(index)).map(|(_, scenario)| scenario).collect();
     let outcomes: Vec<Outcome> = finished.into_iter().map(|(_, outcome)| outcome).collect();
-    reader(&News::Ended { outcomes: &outcomes, took: started.elapsed() });
+    reader(&News::Ended { outcomes: &outcomes, not_run: &not_run, took: started.elapsed() });
     outcomes
 }

@@ -123,6 +123,12 @@ pub(crate) struct Test {
     /// How long a test may take [default: 20, or what the test says].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<std::time::Duration>,
+    /// Start no more tests when one has failed.
+    #[arg(long, overrides_with = "no_fail_fast")]
+    pub(crate) fail_fast: bool,
+    /// Run all tests, whatever fails; this is what happens if nothing is said.
+    #[arg(long, overrides_with = "fail_fast")]
+    pub(crate) no_fail_fast: bool,
     /// Also write a report in JUnit's XML.
     #[arg(long, value_name = "PATH")]
     pub(crate) junit: Option<PathBuf>,

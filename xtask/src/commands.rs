@@ -12,7 +12,7 @@ use harness::report::terminal::Terminal;
 use harness::report::{Readers, Style, failures, junit, stdout};
 use harness::run::{Match, Tools, Verdict, Workshop, image_with, scenarios, select};
 use harness::scenario::{Kind, Scenario};
-use harness::suite;
+use harness::suite::{self, AtFailure};
 use harness::tools::{self, Permission};
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -116,7 +116,8 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
     if let Some(path) = &arguments.junit {
         readers.add(junit::File { path: path.clone() });
     }
-    let options = suite::Options { jobs, limit: arguments.timeout };
+    let at_failure = if arguments.fail_fast { AtFailure::Stop } else { AtFailure::GoOn };
+    let options = suite::Options { jobs, limit: arguments.timeout, at_failure };
     let outcomes = suite::run(&workshop, &tests, options, |news| readers.tell(news));
     readers.end()?;
     let all_passed = outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed);

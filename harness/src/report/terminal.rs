@@ -18,7 +18,7 @@ impl<W: Write> Reader for Terminal<W> {
             News::Started { tests, jobs } => self.start(tests, jobs)?,
             News::TestStarted(_) => {}
             News::TestEnded(outcome) => self.outcome(outcome)?,
-            News::Ended { outcomes, took } => self.end(outcomes, took)?,
+            News::Ended { outcomes, not_run, took } => self.end(outcomes, not_run.len(), took)?,
         }
         Ok(())
     }
@@ -48,7 +48,7 @@ impl<W: Write> Terminal<W> {
         self.out.flush()
     }
 
-    fn end(&mut self, outcomes: &[Outcome], took: Duration) -> Result<()> {
+    fn end(&mut self, outcomes: &[Outcome], not_run: usize, took: Duration) -> Result<()> {
         let failed: Vec<&Outcome> = outcomes.iter().filter(|one| one.verdict() != Verdict::Passed).collect();
         for outcome in &failed {
             let title = format!("--- {} {} ---", word(outcome), outcome.name);
@@ -64,9 +64,12 @@ impl<W: Write> Terminal<W> {
             self.out,
             "{summary} [{:>8}] {} run: {passed} passed, {} failed",
             seconds(took),
-            count(outcomes.len()),
+            count(outcomes.len(), not_run),
             failed.len()
         )?;
+        if not_run > 0 {
+            writeln!(self.out, "{:>12} not run, because a test failed: {not_run}", "")?;
+        }
         for outcome in failed {
             writeln!(self.out, "{:>12} {}", word(outcome), repeat(outcome))?;
         }
@@ -74,8 +77,13 @@ impl<W: Write> Terminal<W> {
     }
 }
 
-fn count(tests: usize) -> String {
-    if tests == 1 { "1 test".into() } else { format!("{tests} tests") }
+/// How many tests were run, and of how many if not of all.
+fn count(run: usize, not_run: usize) -> String {
+    match (run, not_run) {
+        (1, 0) => "1 test".into(),
+        (_, 0) => format!("{run} tests"),
+        _ => format!("{run}/{} tests", run + not_run),
+    }
 }
 
 fn seconds(time: Duration) -> String {

@@ -2,6 +2,7 @@ use super::terminal::Terminal;
 use super::{Reader, Readers, Style, details, failures, junit, word};
 use crate::observe::{Record, What};
 use crate::run::Outcome;
+use crate::scenario::Scenario;
 use crate::snapshot::Comparison;
 use crate::suite::News;
 use crate::verdict::{End, Ends, Hang};
@@ -36,11 +37,15 @@ fn panicked() -> Outcome {
     outcome
 }
 
+fn ended(outcomes: &[Outcome]) -> News<'_> {
+    News::Ended { outcomes, not_run: &[], took: Duration::from_millis(1500) }
+}
+
 /// Tells a reader of a whole run.
 fn tell(mut reader: impl Reader, outcomes: &[Outcome]) -> anyhow::Result<()> {
     reader.read(&News::Started { tests: outcomes.len(), jobs: 2 })?;
     outcomes.iter().try_for_each(|outcome| reader.read(&News::TestEnded(outcome)))?;
-    reader.read(&News::Ended { outcomes, took: Duration::from_millis(1500) })
+    reader.read(&ended(outcomes))
 }
 
 fn report(outcomes: &[Outcome]) -> String {
@@ -57,6 +62,22 @@ fn a_report_has_a_line_for_each_test_and_a_summary() {
      Summary [  1.500s] 2 tests run: 2 passed, 0 failed
 ";
     assert_eq!(report(&[passed("a"), passed("b")]), expected);
+}
+
+#[test]
+fn a_run_that_was_ended_early_says_so() {
+    let scenario = Scenario::of_machine("c", "", &[]).expect("a machine");
+    let mut out = Vec::new();
+    let news = News::Ended {
+        outcomes: &[passed("a"), passed("b")],
+        not_run: &[&scenario],
+        took: Duration::from_millis(1500),
+    };
+    Terminal::new(&mut out, Style::Plain).read(&news).expect("a vector takes bytes");
+    let expected = "     Summary [  1.500s] 2/3 tests run: 2 passed, 0 failed
+             not run, because a test failed: 1
+";
+    assert_eq!(String::from_utf8(out).expect("text"), expected);
 }
 
 #[test]
@@ -163,7 +184,7 @@ fn a_reader_that_fails_keeps_nobody_from_reading() {
     // A directory can't be written as a file.
     readers.add(junit::File { path: directory.path().into() });
     readers.add(junit::File { path: path.clone() });
-    readers.tell(&News::Ended { outcomes: &[passed("a")], took: Duration::ZERO });
+    readers.tell(&ended(&[passed("a")]));
     let error = readers.end().expect_err("the first can't write");
     assert!(error.to_string().contains("failed to write"), "{error}");
     assert!(std::fs::read_to_string(path).expect("the second can").contains("testcase"));

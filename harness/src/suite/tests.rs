@@ -1,4 +1,4 @@
-use super::{News, Options, schedule};
+use super::{AtFailure, News, Options, schedule};
 use crate::observe::Record;
 use crate::run::Outcome;
 use crate::scenario::Scenario;
@@ -28,18 +28,23 @@ fn text(news: &News<'_>) -> String {
         News::Started { tests, jobs } => format!("{tests} tests, {jobs} at a time"),
         News::TestStarted(scenario) => format!("{} starts", scenario.name),
         News::TestEnded(outcome) => format!("{} ends", outcome.name),
-        News::Ended { outcomes, .. } => format!("{} outcomes", outcomes.len()),
+        News::Ended { outcomes, not_run, .. } => {
+            format!("{} outcomes, {} not run", outcomes.len(), not_run.len())
+        }
     }
 }
 
-const OPTIONS: Options = Options { jobs: 1, limit: None };
+const OPTIONS: Options = Options { jobs: 1, limit: None, at_failure: AtFailure::GoOn };
 
 #[test]
 fn a_run_is_told_from_its_start_to_its_end() {
     let mut told = Vec::new();
     let passes = |scenario: &Scenario| outcome(scenario, End::Exited(0));
     schedule(&scenarios(&["a", "b"]), OPTIONS, passes, |news| told.push(text(news)));
-    assert_eq!(told, ["2 tests, 1 at a time", "a starts", "a ends", "b starts", "b ends", "2 outcomes"]);
+    assert_eq!(
+        told,
+        ["2 tests, 1 at a time", "a starts", "a ends", "b starts", "b ends", "2 outcomes, 0 not run"]
+    );
 }
 
 #[test]
@@ -70,4 +75,18 @@ fn there_are_no_more_jobs_than_tests() {
         first.get_or_insert(text(news));
     });
     assert_eq!(first.as_deref(), Some("1 tests, 1 at a time"));
+}
+
+#[test]
+fn a_failure_ends_the_run_if_that_is_wanted() {
+    let names = ["a", "b", "c", "d"];
+    let b_fails = |scenario: &Scenario| outcome(scenario, End::Exited(i32::from(scenario.name == "b")));
+    let run = |at_failure| {
+        let mut last = String::new();
+        let options = Options { at_failure, ..OPTIONS };
+        let outcomes = schedule(&scenarios(&names), options, b_fails, |news| last = text(news));
+        (outcomes.len(), last)
+    };
+    assert_eq!(run(AtFailure::Stop), (2, "2 outcomes, 2 not run".into()));
+    assert_eq!(run(AtFailure::GoOn), (4, "4 outcomes, 0 not run".into()));
 }
