@@ -5,6 +5,7 @@
 
 pub mod failures;
 pub mod junit;
+pub mod latest;
 mod out;
 mod style;
 pub mod terminal;

@@ -13,6 +13,7 @@ Exit codes (cargo-nextest's, as far as it has them):
   1    something unexpected happened; the message says what
   2    the arguments are wrong
   4    no test, or no program to run, has such a name
+  5    all tests of `-R latest FILTER` passed, but others are still to pass
   100  tests failed, or the program that ran did
   101  the build failed, or a check of `ci` other than its tests
   104  the tests can't be listed
@@ -90,14 +91,15 @@ Examples:
   cargo xtask test ipc tty         those with ipc or tty in their name
   cargo xtask test F1              those that prove row F1 of the mission
   cargo xtask test --exact hello   this one
+  cargo xtask test -R latest       what failed in the latest run
   cargo xtask test --list --format json        what there is, for a program
   INSTA_UPDATE=always cargo xtask test hello   accept what it does now
 
 A failed test prints all that is known of it and the line that repeats it. If only its snapshot
 differs, `cargo insta review` shows the difference.
 
-Exit codes: 0 passed, 4 no test has such a name, 100 tests failed, 101 the build failed,
-104 the tests can't be listed, 105 QEMU is missing.
+Exit codes: 0 passed, 4 no test has such a name, 5 passed but others that failed before were not
+run, 100 tests failed, 101 the build failed, 104 the tests can't be listed, 105 QEMU is missing.
 ";
 
 #[derive(Args)]
@@ -117,6 +119,9 @@ pub(crate) struct Test {
     /// Only a share of the tests: hash:M/N, count:M/N or slice:M/N, as in cargo-nextest.
     #[arg(long, value_name = "SHARE")]
     pub(crate) partition: Option<Partition>,
+    /// Only tests that failed in the latest run, or that it didn't come to.
+    #[arg(short = 'R', long, value_enum, value_name = "RUN")]
+    pub(crate) rerun: Option<Rerun>,
     /// How many machines run at a time [default: one for each processor].
     #[arg(short = 'j', long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
@@ -135,6 +140,13 @@ pub(crate) struct Test {
     /// Install QEMU and gdb if they are missing.
     #[arg(long)]
     pub(crate) install: bool,
+}
+
+/// A run whose failed tests are run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rerun {
+    /// The one that ended last.
+    Latest,
 }
 
 /// What output looks like.

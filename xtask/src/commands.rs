@@ -1,21 +1,20 @@
 //! The commands.
 
-use crate::arguments::{Bench, Run, Test};
-use crate::exit::{Exit, ListingFailed};
+mod test;
+
+pub(crate) use test::test;
+
+use crate::arguments::{Bench, Run};
+use crate::exit::Exit;
 use anyhow::{Context, Result};
 use harness::build::{self, MONITOR};
 use harness::doctor::Found;
-use harness::list;
 use harness::machine::interactive::{Ended, Session};
 use harness::project::Project;
-use harness::report::terminal::Terminal;
-use harness::report::{Readers, Style, failures, junit, stdout};
-use harness::run::{Match, Tools, Verdict, Workshop, image_with, scenarios, select};
-use harness::scenario::{Kind, Scenario};
-use harness::suite::{self, AtFailure};
+use harness::report::{Style, stdout};
+use harness::run::{Tools, Workshop, image_with};
 use harness::tools::{self, Permission};
 use std::io::{IsTerminal as _, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
 fn project() -> Result<Project> {
@@ -81,56 +80,6 @@ fn log_file(project: &Project, arguments: &Run) -> Result<PathBuf> {
     let path = project.artefacts()?.join("run.log");
     std::fs::write(&path, "").with_context(|| format!("failed to write {}", path.display()))?;
     Ok(path)
-}
-
-/// `cargo xtask test`
-pub(crate) fn test(arguments: &Test) -> Result<Exit> {
-    let project = project()?;
-    with_insta_settings(&project)?;
-    let system = build::system(&project)?;
-    let how = if arguments.exact { Match::Exact } else { Match::Part };
-    let listed = |scenarios: Result<Vec<Scenario>>| -> Result<Vec<Scenario>> {
-        let tests = select(scenarios.context(ListingFailed)?, Kind::Test, &arguments.filters, how);
-        Ok(match arguments.partition {
-            Some(partition) => partition.of(tests),
-            None => tests,
-        })
-    };
-    if arguments.list {
-        let built = build::build(&project, &system)?;
-        let tests = listed(scenarios(&project, &built))?;
-        list::write(stdout(), &project, &tests, arguments.format.into())?;
-        return Ok(if tests.is_empty() { no_tests(&arguments.filters) } else { Exit::Good });
-    }
-    let qemu = tools::qemu(permission(arguments.install))?;
-    let built = build::build(&project, &system)?;
-    let workshop = Workshop::open(project, system, built, Tools { qemu, launcher: launcher()? })?;
-    let tests = listed(workshop.scenarios())?;
-    if tests.is_empty() {
-        return Ok(no_tests(&arguments.filters));
-    }
-    let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
-    let mut readers = Readers::default();
-    readers.add(Terminal::new(stdout(), Style::of_stdout()));
-    readers.add(failures::Directory { path: workshop.project.artefacts()?.join("failures") });
-    if let Some(path) = &arguments.junit {
-        readers.add(junit::File { path: path.clone() });
-    }
-    let at_failure = if arguments.fail_fast { AtFailure::Stop } else { AtFailure::GoOn };
-    let options = suite::Options { jobs, limit: arguments.timeout, at_failure };
-    let outcomes = suite::run(&workshop, &tests, options, |news| readers.tell(news));
-    readers.end()?;
-    let all_passed = outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed);
-    Ok(if all_passed { Exit::Good } else { Exit::TestsFailed })
-}
-
-fn no_tests(filters: &[String]) -> Exit {
-    if filters.is_empty() {
-        eprintln!("there are no tests: add one to fixtures/guest/examples");
-    } else {
-        eprintln!("no test is called {}: `cargo xtask test --list` lists them", filters.join(" or "));
-    }
-    Exit::NoTests
 }
 
 /// `cargo xtask bench`
@@ -203,21 +152,4 @@ fn permission(install: bool) -> Permission {
 /// This very program, which is also what machines are started through.
 fn launcher() -> Result<PathBuf> {
     std::env::current_exe().context("failed to find the path of xtask")
-}
-
-/// Insta reads its settings from the environment, and a process can't safely change its own. So
-/// this one starts over with them: no call of cargo for the workspace's root, and no printing,
-/// because the report does that.
-fn with_insta_settings(project: &Project) -> Result<()> {
-    const SETTING: (&str, &str) = ("INSTA_OUTPUT", "none");
-    if std::env::var_os(SETTING.0).is_some_and(|value| value == SETTING.1) {
-        return Ok(());
-    }
-    let mut command = std::process::Command::new(launcher()?);
-    command.args(std::env::args_os().skip(1)).env(SETTING.0, SETTING.1);
-    command.env("INSTA_WORKSPACE_ROOT", project.root());
-    if tools::is_ci() && std::env::var_os("INSTA_UPDATE").is_none() {
-        command.env("INSTA_UPDATE", "no");
-    }
-    Err(command.exec()).context("failed to start xtask over")
 }

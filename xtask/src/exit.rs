@@ -10,6 +10,8 @@ use std::process::ExitCode;
 pub(crate) enum Exit {
     Good,
     NoTests,
+    /// What was run passed, but tests that failed in the run before were not asked for.
+    Outstanding,
     TestsFailed,
     ChecksFailed,
     SetUp,
@@ -32,6 +34,7 @@ pub(crate) fn report(outcome: anyhow::Result<Exit>) -> ExitCode {
     let code = match outcome {
         Ok(Exit::Good) => 0,
         Ok(Exit::NoTests) => 4,
+        Ok(Exit::Outstanding) => 5,
         Ok(Exit::TestsFailed) => 100,
         Ok(Exit::ChecksFailed) => 101,
         Ok(Exit::SetUp) => 105,

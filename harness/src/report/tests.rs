@@ -1,5 +1,5 @@
 use super::terminal::Terminal;
-use super::{Reader, Readers, Style, details, failures, junit, word};
+use super::{Reader, Readers, Style, details, failures, junit, latest, word};
 use crate::observe::{Record, What};
 use crate::run::Outcome;
 use crate::scenario::Scenario;
@@ -188,4 +188,22 @@ fn a_reader_that_fails_keeps_nobody_from_reading() {
     let error = readers.end().expect_err("the first can't write");
     assert!(error.to_string().contains("failed to write"), "{error}");
     assert!(std::fs::read_to_string(path).expect("the second can").contains("testcase"));
+}
+
+#[test]
+fn what_is_still_to_pass_is_remembered() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("latest-run");
+    assert_eq!(latest::read(&path).expect("no file"), None);
+    let write = |outcomes: &[Outcome], left_out: &[&str]| {
+        let left_out = left_out.iter().map(|name| (*name).to_owned()).collect();
+        tell(latest::File { path: path.clone(), left_out }, outcomes).expect("a file");
+        latest::read(&path).expect("the file").expect("a run")
+    };
+    assert_eq!(write(&[passed("a"), panicked()], &["other"]), ["other", "panics"]);
+    assert_eq!(write(&[passed("a")], &[]), [""; 0]);
+    let scenario = Scenario::of_machine("c", "", &[]).expect("a machine");
+    let news = News::Ended { outcomes: &[panicked()], not_run: &[&scenario], took: Duration::ZERO };
+    latest::File { path: path.clone(), left_out: vec![] }.read(&news).expect("a file");
+    assert_eq!(latest::read(&path).expect("the file").expect("a run"), ["c", "panics"]);
 }
