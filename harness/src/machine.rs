@@ -83,7 +83,8 @@ pub enum Next {
 }
 
 /// How QEMU ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// With this exit code.
     Code(i32),

@@ -25,16 +25,26 @@ const IDLE_WARNING: &str = "icount sleep disabled and no active timers";
 const IDLE_GRACE: Duration = Duration::from_millis(250);
 
 /// Something that happened in a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// As JSON: `{"at":0.0931,"event":"console","value":"hello"}`, in seconds and with the name of a
+/// variant of [`What`].
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Event {
     /// When, counted from QEMU's start.
+    #[serde(serialize_with = "seconds")]
     pub at: Duration,
     /// What.
+    #[serde(flatten)]
     pub what: What,
 }
 
+fn seconds<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(time.as_secs_f64())
+}
+
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "event", content = "value", rename_all = "snake_case")]
 pub enum What {
     /// A line on the console.
     Console(String),

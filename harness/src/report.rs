@@ -4,6 +4,8 @@
 //! anything that the stream doesn't carry.
 
 pub mod failures;
+pub mod github;
+pub mod json;
 pub mod junit;
 pub mod latest;
 mod out;

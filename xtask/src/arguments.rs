@@ -20,9 +20,10 @@ Exit codes (cargo-nextest's, as far as it has them):
   105  this machine lacks something, such as QEMU
 
 Environment:
-  CI            `test` installs QEMU if it may, and writes no snapshots
-  INSTA_UPDATE  what becomes of snapshots that differ: auto, new, always, no
-  NO_COLOR      no colours
+  CI                   `test` installs QEMU if it may, and writes no snapshots
+  GITHUB_STEP_SUMMARY  a file to which `test` adds a report in Markdown
+  INSTA_UPDATE         what becomes of snapshots that differ: auto, new, always, no
+  NO_COLOR             no colours
 ";
 
 const EXAMPLES: &str = "\
@@ -113,8 +114,8 @@ pub(crate) struct Test {
     /// List the tests and run none.
     #[arg(long)]
     pub(crate) list: bool,
-    /// What the list looks like.
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t, requires = "list")]
+    /// What the list or the report on standard output looks like.
+    #[arg(long, visible_alias = "message-format", value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) format: Format,
     /// Only a share of the tests: hash:M/N, count:M/N or slice:M/N, as in cargo-nextest.
     #[arg(long, value_name = "SHARE")]
@@ -134,6 +135,9 @@ pub(crate) struct Test {
     /// Run all tests, whatever fails; this is what happens if nothing is said.
     #[arg(long, overrides_with = "fail_fast")]
     pub(crate) no_fail_fast: bool,
+    /// Also write the report as JSON, one object a line, as `--format json` prints it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) json: Option<PathBuf>,
     /// Also write a report in JUnit's XML.
     #[arg(long, value_name = "PATH")]
     pub(crate) junit: Option<PathBuf>,
@@ -155,9 +159,9 @@ pub(crate) enum Format {
     /// For people.
     #[default]
     Human,
-    /// `NAME: test`, as libtest and cargo-nextest list tests.
+    /// A list has `NAME: test`, as libtest's and cargo-nextest's; a report tells only of failures.
     Terse,
-    /// One object a line, as libtest has it.
+    /// One object a line, as libtest has it. A report also has the events of the machines.
     Json,
 }
 

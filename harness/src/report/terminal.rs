@@ -10,6 +10,16 @@ use std::time::Duration;
 pub struct Terminal<W> {
     out: W,
     style: Style,
+    lines: Shown,
+}
+
+/// The tests that have a line of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// All.
+    All,
+    /// Those that failed.
+    Failed,
 }
 
 impl<W: Write> Reader for Terminal<W> {
@@ -26,8 +36,8 @@ impl<W: Write> Reader for Terminal<W> {
 
 impl<W: Write> Terminal<W> {
     /// A report that goes to `out`.
-    pub fn new(out: W, style: Style) -> Self {
-        Self { out, style }
+    pub fn new(out: W, style: Style, lines: Shown) -> Self {
+        Self { out, style, lines }
     }
 
     fn start(&mut self, tests: usize, jobs: usize) -> Result<()> {
@@ -38,6 +48,9 @@ impl<W: Write> Terminal<W> {
 
     fn outcome(&mut self, outcome: &Outcome) -> Result<()> {
         let is_good = outcome.verdict() == Verdict::Passed;
+        if is_good && self.lines == Shown::Failed {
+            return Ok(());
+        }
         let word = format!("{:>12}", word(outcome));
         let word = if is_good { self.style.good(&word) } else { self.style.bad(&word) };
         write!(self.out, "{word} [{:>8}] {}", seconds(outcome.took), self.style.bold(&outcome.name))?;

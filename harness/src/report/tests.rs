@@ -1,5 +1,5 @@
-use super::terminal::Terminal;
-use super::{Reader, Readers, Style, details, failures, junit, latest, word};
+use super::terminal::{Shown, Terminal};
+use super::{Reader, Readers, Style, details, failures, github, json, junit, latest, word};
 use crate::observe::{Record, What};
 use crate::run::Outcome;
 use crate::scenario::Scenario;
@@ -50,7 +50,7 @@ fn tell(mut reader: impl Reader, outcomes: &[Outcome]) -> anyhow::Result<()> {
 
 fn report(outcomes: &[Outcome]) -> String {
     let mut out = Vec::new();
-    tell(Terminal::new(&mut out, Style::Plain), outcomes).expect("a vector takes bytes");
+    tell(Terminal::new(&mut out, Style::Plain, Shown::All), outcomes).expect("a vector takes bytes");
     String::from_utf8(out).expect("text")
 }
 
@@ -73,7 +73,7 @@ fn a_run_that_was_ended_early_says_so() {
         not_run: &[&scenario],
         took: Duration::from_millis(1500),
     };
-    Terminal::new(&mut out, Style::Plain).read(&news).expect("a vector takes bytes");
+    Terminal::new(&mut out, Style::Plain, Shown::All).read(&news).expect("a vector takes bytes");
     let expected = "     Summary [  1.500s] 2/3 tests run: 2 passed, 0 failed
              not run, because a test failed: 1
 ";
@@ -206,4 +206,100 @@ fn what_is_still_to_pass_is_remembered() {
     let news = News::Ended { outcomes: &[panicked()], not_run: &[&scenario], took: Duration::ZERO };
     latest::File { path: path.clone(), left_out: vec![] }.read(&news).expect("a file");
     assert_eq!(latest::read(&path).expect("the file").expect("a run"), ["c", "panics"]);
+}
+
+#[test]
+fn a_terse_report_has_lines_for_failures_only() {
+    let mut out = Vec::new();
+    tell(Terminal::new(&mut out, Style::Plain, Shown::Failed), &[passed("a"), passed("b")])
+        .expect("a vector");
+    let text = String::from_utf8(out).expect("text");
+    let expected = "     Booting 2 machines, 2 at a time
+     Summary [  1.500s] 2 tests run: 2 passed, 0 failed
+";
+    assert_eq!(text, expected);
+}
+
+fn json(outcomes: &[Outcome]) -> Vec<serde_json::Value> {
+    let mut out = Vec::new();
+    tell(json::Lines::new(&mut out), outcomes).expect("a vector takes bytes");
+    let text = String::from_utf8(out).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn json_lines_are_libtests_with_the_machines_events_between_them() {
+    let lines = json(&[passed("a"), panicked()]);
+    let kinds: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            format!("{} {}", line["type"].as_str().expect("text"), line["event"].as_str().expect("text"))
+        })
+        .collect();
+    let expected = [
+        "suite started",
+        "test ok",
+        "machine console",
+        "machine console_rest",
+        "machine qemu",
+        "machine log",
+        "machine log",
+        "test failed",
+        "suite failed",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(lines[0]["test_count"], 2);
+    let console = serde_json::json!({
+        "type": "machine", "name": "panics", "at": 0.0, "event": "console", "value": "hello",
+    });
+    assert_eq!(lines[2], console);
+    let log = serde_json::json!({ "level": "error", "process": "ds", "text": "panic: stacktrace: 0x400123" });
+    assert_eq!(lines[6]["value"], log);
+    assert_eq!((&lines[7]["verdict"], &lines[7]["end"]), (&"FAULT".into(), &"service fault".into()));
+    assert_eq!(lines[7]["repeat"], "cargo xtask test --exact panics");
+    assert_eq!((&lines[8]["passed"], &lines[8]["failed"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn a_workflow_shows_what_failed_and_how_to_repeat_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("summary.md");
+    std::fs::write(&path, "of another step\n").expect("a file");
+    let mut forging = outcome("forging", End::HostTrouble("<b>".into()), Comparison::NotMade);
+    forging.record.push(What::Console("```` </details>".into()));
+    tell(github::Summary { path: path.clone() }, &[passed("a"), forging]).expect("a file");
+    let expected = "of another step
+### Guest tests: 1 passed, 1 failed, 0 not run, in 1.5 s
+
+<details><summary>TROUBLE <code>forging</code>: it must end with \"exit 0\", but it ended with \"trouble: &lt;b&gt;\"</summary>
+
+`````text
+it must end with \"exit 0\", but it ended with \"trouble: <b>\"
+console:
+     0.000s ```` </details>
+repeat: cargo xtask test --exact forging
+`````
+
+</details>
+
+`cargo xtask test --exact forging`
+
+";
+    assert_eq!(std::fs::read_to_string(&path).expect("text"), expected);
+}
+
+#[test]
+fn a_workflow_is_not_given_more_than_it_takes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("summary.md");
+    let endless = || {
+        let mut outcome = outcome("endless", End::Exited(1), Comparison::NotMade);
+        outcome.record.push(What::Console("ü".repeat(1 << 20)));
+        outcome
+    };
+    let outcomes: Vec<Outcome> = std::iter::repeat_with(endless).take(30).collect();
+    tell(github::Summary { path: path.clone() }, &outcomes).expect("a file");
+    let text = std::fs::read_to_string(&path).expect("text");
+    assert!(text.len() < 1 << 20, "{} bytes", text.len());
+    assert!(text.ends_with("5 more failed.\n"));
 }

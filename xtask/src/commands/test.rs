@@ -1,14 +1,14 @@
 //! `cargo xtask test`
 
 use super::{launcher, permission, project};
-use crate::arguments::Test;
+use crate::arguments::{Format, Test};
 use crate::exit::{Exit, ListingFailed};
 use anyhow::{Context as _, Result};
 use harness::build;
 use harness::list;
 use harness::project::Project;
-use harness::report::terminal::Terminal;
-use harness::report::{Readers, Style, failures, junit, latest, stdout};
+use harness::report::terminal::{Shown, Terminal};
+use harness::report::{Readers, Style, failures, github, json, junit, latest, stdout};
 use harness::run::{Match, Tools, Verdict, Workshop, scenarios, select};
 use harness::scenario::{Kind, Scenario};
 use harness::suite::{self, AtFailure};
@@ -54,9 +54,19 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
 /// All that is told of the run.
 fn readers(project: &Project, arguments: &Test, selection: &Selection) -> Result<Readers<'static>> {
     let mut readers = Readers::default();
-    readers.add(Terminal::new(stdout(), Style::of_stdout()));
+    match arguments.format {
+        Format::Human => readers.add(Terminal::new(stdout(), Style::of_stdout(), Shown::All)),
+        Format::Terse => readers.add(Terminal::new(stdout(), Style::of_stdout(), Shown::Failed)),
+        Format::Json => readers.add(json::Lines::new(stdout())),
+    }
     readers.add(failures::Directory { path: project.artefacts()?.join("failures") });
     readers.add(latest::File { path: project.latest_run()?, left_out: selection.left_out.clone() });
+    if let Some(summary) = github::Summary::wanted() {
+        readers.add(summary);
+    }
+    if let Some(path) = &arguments.json {
+        readers.add(json::file(path)?);
+    }
     if let Some(path) = &arguments.junit {
         readers.add(junit::File { path: path.clone() });
     }
