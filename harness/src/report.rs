@@ -75,6 +75,7 @@ impl<'a> Readers<'a> {
 #[must_use]
 pub fn word(outcome: &Outcome) -> &'static str {
     match (outcome.verdict(), &outcome.end) {
+        (Verdict::Passed, _) if outcome.attempt > 1 => "FLAKY",
         (Verdict::Passed, _) => "PASS",
         (Verdict::WrongSnapshot, _) => "SNAPSHOT",
         (Verdict::WrongEnd, End::HostTrouble(_)) => "TROUBLE",

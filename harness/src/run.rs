@@ -49,6 +49,8 @@ pub struct Outcome {
     pub complaints: Vec<(String, Vec<String>)>,
     /// How long it took.
     pub took: Duration,
+    /// Which try it is, counted from 1.
+    pub attempt: u32,
 }
 
 /// What an outcome means.
@@ -100,7 +102,7 @@ impl Workshop {
     pub fn test(&self, scenario: &Scenario, limit: Option<Duration>) -> Outcome {
         let started = Instant::now();
         let limit = limit.or(scenario.limit).unwrap_or(LIMIT);
-        let record = self.observe(scenario, Timing::Deterministic, limit, |_| Wish::GoOn);
+        let record = self.observe(scenario, scenario.clock, limit, |_| Wish::GoOn);
         let record = record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")));
         let end = judge(&record, scenario.main());
         let comparison = match &end {
@@ -116,6 +118,7 @@ impl Workshop {
             record,
             comparison,
             took: started.elapsed(),
+            attempt: 1,
         }
     }
 

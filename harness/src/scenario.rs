@@ -7,7 +7,7 @@
 mod tests;
 
 use crate::image::Spoil;
-use crate::machine::{DEFAULT_MEMORY_MIB, Firmware};
+use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Timing};
 use crate::project::Project;
 use crate::system::{Class, Guest};
 use crate::verdict::Ends;
@@ -41,6 +41,10 @@ pub struct Scenario {
     pub firmware: Firmware,
     /// The kernel's parameters.
     pub command_line: String,
+    /// What time is for its machine.
+    pub clock: Timing,
+    /// Why two runs of it may differ, if they may. Only such a test is ever tried again.
+    pub nondeterministic: Option<String>,
     /// How long it may take on the host, if that isn't what the user says.
     pub limit: Option<Duration>,
 }
@@ -105,6 +109,9 @@ struct Description {
     firmware: Firmware,
     #[serde(default)]
     command_line: String,
+    #[serde(default)]
+    clock: Timing,
+    nondeterministic: Option<String>,
     limit_ms: Option<u64>,
 }
 
@@ -124,6 +131,9 @@ struct MachineFile {
     firmware: Firmware,
     #[serde(default)]
     command_line: String,
+    #[serde(default)]
+    clock: Timing,
+    nondeterministic: Option<String>,
     limit_ms: Option<u64>,
 }
 
@@ -136,6 +146,7 @@ impl Scenario {
         let read = || -> Result<Self> {
             let description: Description = toml::from_str(section(elf)?)?;
             check_command_line(&description.command_line)?;
+            check_reason(description.clock, description.nondeterministic.as_deref())?;
             Ok(Self {
                 name: name.to_owned(),
                 kind: description.kind,
@@ -150,6 +161,8 @@ impl Scenario {
                 memory_mib: memory(description.memory_mib)?,
                 firmware: description.firmware,
                 command_line: description.command_line,
+                clock: description.clock,
+                nondeterministic: description.nondeterministic,
                 limit: description.limit_ms.map(Duration::from_millis),
             })
         };
@@ -163,6 +176,7 @@ impl Scenario {
     pub fn of_machine(name: &str, text: &str, programs: &[Self]) -> Result<Self> {
         let file: MachineFile = toml::from_str(text)?;
         check_command_line(&file.command_line)?;
+        check_reason(file.clock, file.nondeterministic.as_deref())?;
         let program = match &file.program {
             None => None,
             Some(wanted) => {
@@ -182,6 +196,8 @@ impl Scenario {
             memory_mib: memory(file.memory_mib)?,
             firmware: file.firmware,
             command_line: file.command_line,
+            clock: file.clock,
+            nondeterministic: file.nondeterministic,
             limit: file.limit_ms.map(Duration::from_millis),
         })
     }
@@ -280,4 +296,16 @@ fn check_command_line(text: &str) -> Result<()> {
         bail!("command_line has control characters, which a kernel's command line can't have");
     }
     Ok(())
+}
+
+fn check_reason(clock: Timing, reason: Option<&str>) -> Result<()> {
+    match reason {
+        Some(reason) if reason.trim().is_empty() => {
+            bail!("nondeterministic must say why two runs may differ")
+        }
+        None if clock == Timing::RealTime => {
+            bail!("clock = \"host\" makes runs differ: say in nondeterministic why the test needs that")
+        }
+        _ => Ok(()),
+    }
 }

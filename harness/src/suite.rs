@@ -16,6 +16,8 @@ pub struct Options {
     pub jobs: usize,
     /// How long each may take, if not what it says itself.
     pub limit: Option<Duration>,
+    /// How often a test that fails is tried again, if it says that its runs may differ.
+    pub retries: u32,
     /// What a failure means for the tests that have not started yet.
     pub at_failure: AtFailure,
 }
@@ -41,6 +43,8 @@ pub enum News<'a> {
     },
     /// A test's machine is about to be booted.
     TestStarted(&'a Scenario),
+    /// A test failed and is tried again.
+    TestRetried(&'a Outcome),
     /// A test is over. Its outcome holds the events of its machine.
     TestEnded(&'a Outcome),
     /// All tests are over, or will not be run.
@@ -72,6 +76,7 @@ type Message = (usize, Progress);
 
 enum Progress {
     Started,
+    Retried(Box<Outcome>),
     Ended(Box<Outcome>),
 }
 
@@ -94,7 +99,17 @@ fn schedule(
             if !tell(Progress::Started) {
                 return;
             }
-            let outcome = test(scenario);
+            let retries = if scenario.nondeterministic.is_some() { options.retries } else { 0 };
+            let mut outcome = test(scenario);
+            for attempt in 2..=retries.saturating_add(1) {
+                if outcome.verdict() == Verdict::Passed {
+                    break;
+                }
+                if !tell(Progress::Retried(Box::new(outcome))) {
+                    return;
+                }
+                outcome = Outcome { attempt, ..test(scenario) };
+            }
             if options.at_failure == AtFailure::Stop && outcome.verdict() != Verdict::Passed {
                 is_over.store(true, Ordering::Relaxed);
             }
@@ -115,6 +130,7 @@ fn schedule(
         for (index, progress) in messages {
             match progress {
                 Progress::Started => reader(&News::TestStarted(&scenarios[index])),
+                Progress::Retried(outcome) => reader(&News::TestRetried(&outcome)),
                 Progress::Ended(outcome) => {
                     reader(&News::TestEnded(&outcome));
                     finished.push((index, *outcome));

@@ -129,6 +129,10 @@ pub(crate) struct Test {
     /// How long a test may take [default: 20, or what the test says].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<std::time::Duration>,
+    /// How often a test that fails is tried again, if it says that its runs may differ (the key
+    /// `nondeterministic`). No other test ever is: it would fail again.
+    #[arg(long, value_name = "N", default_value_t)]
+    pub(crate) retries: u32,
     /// Start no more tests when one has failed.
     #[arg(long, overrides_with = "no_fail_fast")]
     pub(crate) fail_fast: bool,

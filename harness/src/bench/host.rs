@@ -42,6 +42,8 @@ fn machine(command_line: &str) -> Scenario {
         memory_mib: DEFAULT_MEMORY_MIB,
         firmware: Firmware::default(),
         command_line: command_line.into(),
+        clock: Timing::default(),
+        nondeterministic: None,
         limit: None,
     }
 }

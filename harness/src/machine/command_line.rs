@@ -42,12 +42,15 @@ pub enum Firmware {
 }
 
 /// What time is for a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 pub enum Timing {
     /// Counted in instructions: one takes a nanosecond, waiting takes none of the host's time, and
     /// equal machines do equal things.
+    #[default]
+    #[serde(rename = "instructions")]
     Deterministic,
     /// The host's.
+    #[serde(rename = "host")]
     RealTime,
 }
 

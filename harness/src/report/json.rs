@@ -2,6 +2,7 @@
 //!
 //! libtest's objects are of the types `suite` and `test`. Between the start and the end of a test
 //! stand those of the type `machine`: the events of its run, see [`Event`](crate::observe::Event).
+//! If it failed and is tried again, an object like that of its end follows, of the type `attempt`.
 
 use super::{Reader, details, reason, repeat, word};
 use crate::observe::Event;
@@ -37,6 +38,16 @@ impl<W: Write> Lines<W> {
         Self { out }
     }
 
+    /// The events of a machine, and what they came to.
+    fn outcome(&mut self, outcome: &Outcome, kind: &str) -> Result<()> {
+        for event in outcome.record.events() {
+            self.write(&machine(&outcome.name, event)?)?;
+        }
+        let mut line = test(outcome);
+        line["type"] = kind.into();
+        self.write(&line)
+    }
+
     fn write(&mut self, line: &Value) -> Result<()> {
         writeln!(self.out, "{line}").context("failed to write a line of JSON")
     }
@@ -52,12 +63,8 @@ impl<W: Write> Reader for Lines<W> {
             News::TestStarted(scenario) => {
                 self.write(&json!({ "type": "test", "event": "started", "name": scenario.name }))?;
             }
-            News::TestEnded(outcome) => {
-                for event in outcome.record.events() {
-                    self.write(&machine(&outcome.name, event)?)?;
-                }
-                self.write(&test(outcome))?;
-            }
+            News::TestRetried(outcome) => self.outcome(outcome, "attempt")?,
+            News::TestEnded(outcome) => self.outcome(outcome, "test")?,
             News::Ended { outcomes, not_run, took } => self.write(&suite(outcomes, not_run.len(), took))?,
         }
         // Whoever follows the run wants to see each line when it is written.
@@ -81,12 +88,12 @@ pub fn machine(test: &str, event: &Event) -> Result<Value> {
 fn test(outcome: &Outcome) -> Value {
     let has_passed = outcome.verdict() == Verdict::Passed;
     let mut line = json!({
-        "type": "test",
         "event": if has_passed { "ok" } else { "failed" },
         "name": outcome.name,
         "exec_time": outcome.took.as_secs_f64(),
         "verdict": word(outcome),
         "end": outcome.end.to_string(),
+        "attempt": outcome.attempt,
     });
     if !has_passed {
         line["reason"] = reason(outcome).into();

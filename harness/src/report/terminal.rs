@@ -27,7 +27,10 @@ impl<W: Write> Reader for Terminal<W> {
         match *news {
             News::Started { tests, jobs } => self.start(tests, jobs)?,
             News::TestStarted(_) => {}
-            News::TestEnded(outcome) => self.outcome(outcome)?,
+            News::TestRetried(outcome) => {
+                self.outcome(outcome, &format!("TRY {} {}", outcome.attempt, word(outcome)))?
+            }
+            News::TestEnded(outcome) => self.outcome(outcome, word(outcome))?,
             News::Ended { outcomes, not_run, took } => self.end(outcomes, not_run.len(), took)?,
         }
         Ok(())
@@ -46,12 +49,12 @@ impl<W: Write> Terminal<W> {
         writeln!(self.out, "{word} {tests} {machines}, {jobs} at a time")
     }
 
-    fn outcome(&mut self, outcome: &Outcome) -> Result<()> {
+    fn outcome(&mut self, outcome: &Outcome, word: &str) -> Result<()> {
         let is_good = outcome.verdict() == Verdict::Passed;
-        if is_good && self.lines == Shown::Failed {
+        if is_good && outcome.attempt == 1 && self.lines == Shown::Failed {
             return Ok(());
         }
-        let word = format!("{:>12}", word(outcome));
+        let word = format!("{word:>12}");
         let word = if is_good { self.style.good(&word) } else { self.style.bad(&word) };
         write!(self.out, "{word} [{:>8}] {}", seconds(outcome.took), self.style.bold(&outcome.name))?;
         if !is_good {
@@ -71,11 +74,13 @@ impl<W: Write> Terminal<W> {
             writeln!(self.out)?;
         }
         let passed = outcomes.len() - failed.len();
+        let flaky = outcomes.iter().filter(|one| one.verdict() == Verdict::Passed && one.attempt > 1).count();
+        let flaky = if flaky > 0 { format!(" ({flaky} flaky)") } else { String::new() };
         let summary = format!("{:>12}", "Summary");
         let summary = if failed.is_empty() { self.style.good(&summary) } else { self.style.bad(&summary) };
         writeln!(
             self.out,
-            "{summary} [{:>8}] {} run: {passed} passed, {} failed",
+            "{summary} [{:>8}] {} run: {passed} passed{flaky}, {} failed",
             seconds(took),
             count(outcomes.len(), not_run),
             failed.len()

@@ -17,6 +17,7 @@ fn outcome(name: &str, end: End, comparison: Comparison) -> Outcome {
         comparison,
         complaints: vec![],
         took: Duration::from_millis(93),
+        attempt: 1,
     }
 }
 
@@ -104,6 +105,22 @@ repeat: cargo xtask test --exact panics
        FAULT cargo xtask test --exact panics
 "#;
     assert_eq!(report(&[panicked()]), expected);
+}
+
+#[test]
+fn a_test_that_passes_at_a_later_try_is_flaky() {
+    let mut out = Vec::new();
+    let mut terminal = Terminal::new(&mut out, Style::Plain, Shown::Failed);
+    let failed = outcome("disk", End::Exited(1), Comparison::NotMade);
+    terminal.read(&News::TestRetried(&failed)).expect("a vector takes bytes");
+    let flaky = Outcome { attempt: 2, ..passed("disk") };
+    terminal.read(&News::TestEnded(&flaky)).expect("a vector takes bytes");
+    terminal.read(&ended(&[flaky])).expect("a vector takes bytes");
+    let expected = r#"  TRY 1 FAIL [  0.093s] disk: it must end with "exit 0", but it ended with "exit 1"
+       FLAKY [  0.093s] disk
+     Summary [  1.500s] 1 test run: 1 passed (1 flaky), 0 failed
+"#;
+    assert_eq!(String::from_utf8(out).expect("text"), expected);
 }
 
 #[test]

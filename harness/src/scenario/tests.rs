@@ -1,6 +1,6 @@
 use super::{Class, Kind, SECTION, Scenario, with_machines};
 use crate::image::{Corruption, Spoil};
-use crate::machine::Firmware;
+use crate::machine::{Firmware, Timing};
 use crate::verdict::Ends;
 use std::path::Path;
 use std::time::Duration;
@@ -172,4 +172,16 @@ fn the_machines_of_the_project_are_understood() {
         Scenario::of_program(&name, &elf(SECTION, b"kind = \"test\"")).expect("a program")
     });
     with_machines(programs.collect(), &fixtures.join("machines")).expect("fixtures/machines");
+}
+
+#[test]
+fn a_test_whose_runs_may_differ_says_why() {
+    let text = "kind = \"test\"\nclock = \"host\"\nnondeterministic = \"a disk answers when it likes\"";
+    let scenario = program(text).expect("a description");
+    assert_eq!(scenario.clock, Timing::RealTime);
+    assert_eq!(scenario.nondeterministic.as_deref(), Some("a disk answers when it likes"));
+    let silent = machine("clock = \"host\"");
+    assert!(refusal(silent).contains("say in nondeterministic why"));
+    assert!(refusal(machine("nondeterministic = \" \"")).contains("must say why"));
+    assert_eq!(machine("").expect("a machine").clock, Timing::Deterministic);
 }

@@ -1,9 +1,10 @@
 use super::{AtFailure, News, Options, schedule};
 use crate::observe::Record;
-use crate::run::Outcome;
+use crate::run::{Outcome, Verdict};
 use crate::scenario::Scenario;
 use crate::snapshot::Comparison;
 use crate::verdict::{End, Ends};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 fn scenarios(names: &[&str]) -> Vec<Scenario> {
@@ -20,6 +21,7 @@ fn outcome(scenario: &Scenario, end: End) -> Outcome {
         comparison: Comparison::Same,
         complaints: vec![],
         took: Duration::ZERO,
+        attempt: 1,
     }
 }
 
@@ -27,6 +29,7 @@ fn text(news: &News<'_>) -> String {
     match news {
         News::Started { tests, jobs } => format!("{tests} tests, {jobs} at a time"),
         News::TestStarted(scenario) => format!("{} starts", scenario.name),
+        News::TestRetried(outcome) => format!("{} failed at try {}", outcome.name, outcome.attempt),
         News::TestEnded(outcome) => format!("{} ends", outcome.name),
         News::Ended { outcomes, not_run, .. } => {
             format!("{} outcomes, {} not run", outcomes.len(), not_run.len())
@@ -34,7 +37,7 @@ fn text(news: &News<'_>) -> String {
     }
 }
 
-const OPTIONS: Options = Options { jobs: 1, limit: None, at_failure: AtFailure::GoOn };
+const OPTIONS: Options = Options { jobs: 1, limit: None, retries: 0, at_failure: AtFailure::GoOn };
 
 #[test]
 fn a_run_is_told_from_its_start_to_its_end() {
@@ -89,4 +92,30 @@ fn a_failure_ends_the_run_if_that_is_wanted() {
     };
     assert_eq!(run(AtFailure::Stop), (2, "2 outcomes, 2 not run".into()));
     assert_eq!(run(AtFailure::GoOn), (4, "4 outcomes, 0 not run".into()));
+}
+
+#[test]
+fn only_a_test_that_says_why_its_runs_may_differ_is_tried_again() {
+    let mut scenarios = scenarios(&["fails", "flaky", "broken"]);
+    scenarios[1].nondeterministic = Some("a disk".into());
+    scenarios[2].nondeterministic = Some("a network".into());
+    let tries = AtomicU32::new(0);
+    let test = |scenario: &Scenario| {
+        let is_third = || tries.fetch_add(1, Ordering::Relaxed) == 2;
+        let passes = scenario.name == "flaky" && is_third();
+        outcome(scenario, End::Exited(i32::from(!passes)))
+    };
+    let mut told = Vec::new();
+    let outcomes =
+        schedule(&scenarios, Options { retries: 2, ..OPTIONS }, test, |news| told.push(text(news)));
+    let told: Vec<&str> = told.iter().map(String::as_str).filter(|text| text.contains("failed")).collect();
+    let expected = [
+        "flaky failed at try 1",
+        "flaky failed at try 2",
+        "broken failed at try 1",
+        "broken failed at try 2",
+    ];
+    assert_eq!(told, expected);
+    let ends: Vec<_> = outcomes.iter().map(|outcome| (outcome.verdict(), outcome.attempt)).collect();
+    assert_eq!(ends, [(Verdict::WrongEnd, 1), (Verdict::Passed, 3), (Verdict::WrongEnd, 3)]);
 }

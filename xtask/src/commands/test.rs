@@ -39,7 +39,7 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
     }
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let at_failure = if arguments.fail_fast { AtFailure::Stop } else { AtFailure::GoOn };
-    let options = suite::Options { jobs, limit: arguments.timeout, at_failure };
+    let options = suite::Options { jobs, limit: arguments.timeout, retries: arguments.retries, at_failure };
     let mut readers = readers(&workshop.project, arguments, &selection)?;
     let outcomes = suite::run(&workshop, &selection.tests, options, |news| readers.tell(news));
     readers.end()?;
