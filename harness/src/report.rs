@@ -75,6 +75,7 @@ impl<'a> Readers<'a> {
 #[must_use]
 pub fn word(outcome: &Outcome) -> &'static str {
     match (outcome.verdict(), &outcome.end) {
+        (Verdict::Passed, _) if matches!(outcome.comparison, Comparison::Accepted(_)) => "BLESSED",
         (Verdict::Passed, _) if outcome.attempt > 1 => "FLAKY",
         (Verdict::Passed, _) => "PASS",
         (Verdict::WrongSnapshot, _) => "SNAPSHOT",
@@ -129,7 +130,7 @@ pub fn details(outcome: &Outcome) -> String {
         section(&mut text, "snapshot", &difference.lines().map(str::to_owned).collect::<Vec<_>>());
     }
     if outcome.verdict() == Verdict::WrongSnapshot {
-        line(&mut text, "review: cargo insta review");
+        line(&mut text, "review: cargo xtask review");
     }
     line(&mut text, &format!("repeat: {}", repeat(outcome)));
     text

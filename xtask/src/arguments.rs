@@ -31,7 +31,7 @@ Examples:
   cargo xtask test                     build, boot and compare everything
   cargo xtask test ipc --list          the tests with ipc in their name
   cargo xtask test --exact hello -j 1  one test
-  cargo insta review                   look at what has changed, accept it or not
+  cargo xtask review                   look at what has changed, accept it or not
   cargo xtask run                      a console
   cargo xtask bench ipc --json         measurements
 ";
@@ -54,6 +54,12 @@ pub(crate) enum Command {
     /// Boots a machine for each guest test, and compares what it does with the reviewed snapshot.
     #[command(after_help = TEST_EXAMPLES)]
     Test(Test),
+    /// Accepts what tests do now: makes it their snapshots, and shows what changed. Takes what
+    /// `test` takes; with `-R latest`, it is what failed in the latest run. Not for CI.
+    Bless(Test),
+    /// Shows the snapshots that differ, one after the other, and accepts or rejects them: with
+    /// `cargo insta review` if it is installed, else by itself.
+    Review,
     /// Measures guests in instructions and in time, and the harness in time.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
@@ -94,10 +100,9 @@ Examples:
   cargo xtask test --exact hello   this one
   cargo xtask test -R latest       what failed in the latest run
   cargo xtask test --list --format json        what there is, for a program
-  INSTA_UPDATE=always cargo xtask test hello   accept what it does now
 
 A failed test prints all that is known of it and the line that repeats it. If only its snapshot
-differs, `cargo insta review` shows the difference.
+differs, `cargo xtask review` shows the difference, and `cargo xtask bless NAME` accepts it.
 
 Exit codes: 0 passed, 4 no test has such a name, 5 passed but others that failed before were not
 run, 100 tests failed, 101 the build failed, 104 the tests can't be listed, 105 QEMU is missing.
@@ -139,6 +144,9 @@ pub(crate) struct Test {
     /// Run all tests, whatever fails; this is what happens if nothing is said.
     #[arg(long, overrides_with = "fail_fast")]
     pub(crate) no_fail_fast: bool,
+    /// What becomes of snapshots that belong to no test.
+    #[arg(long, value_enum, value_name = "ACTION", default_value_t)]
+    pub(crate) unreferenced: Unreferenced,
     /// Also write the report as JSON, one object a line, as `--format json` prints it.
     #[arg(long, value_name = "PATH")]
     pub(crate) json: Option<PathBuf>,
@@ -148,6 +156,18 @@ pub(crate) struct Test {
     /// Install QEMU and gdb if they are missing.
     #[arg(long)]
     pub(crate) install: bool,
+}
+
+/// What becomes of snapshots that belong to no test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unreferenced {
+    /// They are named.
+    #[default]
+    Warn,
+    /// They are named, and the run has failed.
+    Reject,
+    /// They are removed.
+    Delete,
 }
 
 /// A run whose failed tests are run again.

@@ -1,8 +1,10 @@
 //! The commands.
 
+mod review;
 mod test;
 
-pub(crate) use test::test;
+pub(crate) use review::review;
+pub(crate) use test::{bless, test};
 
 use crate::arguments::{Bench, Run};
 use crate::exit::Exit;

@@ -2,6 +2,7 @@
 
 use super::{Reader, Style, details, reason, repeat, word};
 use crate::run::{Outcome, Verdict};
+use crate::snapshot::Comparison;
 use crate::suite::News;
 use std::io::{Result, Write};
 use std::time::Duration;
@@ -66,11 +67,19 @@ impl<W: Write> Terminal<W> {
 
     fn end(&mut self, outcomes: &[Outcome], not_run: usize, took: Duration) -> Result<()> {
         let failed: Vec<&Outcome> = outcomes.iter().filter(|one| one.verdict() != Verdict::Passed).collect();
+        let mut has_details = !failed.is_empty();
         for outcome in &failed {
             let title = format!("--- {} {} ---", word(outcome), outcome.name);
             writeln!(self.out, "\n{}\n{}", self.style.bad(&title), details(outcome).trim_end())?;
         }
-        if !failed.is_empty() {
+        for outcome in outcomes {
+            if let Comparison::Accepted(difference) = &outcome.comparison {
+                let title = format!("--- {} {} ---", word(outcome), outcome.name);
+                writeln!(self.out, "\n{}\n{}", self.style.bold(&title), difference.trim_end())?;
+                has_details = true;
+            }
+        }
+        if has_details {
             writeln!(self.out)?;
         }
         let passed = outcomes.len() - failed.len();

@@ -130,12 +130,27 @@ fn a_changed_snapshot_shows_the_difference_and_how_to_review_it() {
 snapshot:
   -old
   +new
-review: cargo insta review
+review: cargo xtask review
 repeat: cargo xtask test --exact changed
 ";
     assert_eq!((word(&changed), details(&changed).as_str()), ("SNAPSHOT", expected));
     let new = outcome("new", End::Exited(0), Comparison::New);
     assert!(details(&new).starts_with("there is no reviewed snapshot yet\n"));
+}
+
+#[test]
+fn what_becomes_the_snapshot_is_shown() {
+    let blessed = outcome("changed", End::Exited(0), Comparison::Accepted("-old\n+new\n".into()));
+    let expected = "     Booting 1 machine, 2 at a time
+     BLESSED [  0.093s] changed
+
+--- BLESSED changed ---
+-old
++new
+
+     Summary [  1.500s] 1 test run: 1 passed, 0 failed
+";
+    assert_eq!(report(&[blessed]), expected);
 }
 
 #[test]

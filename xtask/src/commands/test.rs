@@ -1,9 +1,9 @@
 //! `cargo xtask test`
 
 use super::{launcher, permission, project};
-use crate::arguments::{Format, Test};
+use crate::arguments::{Format, Test, Unreferenced};
 use crate::exit::{Exit, ListingFailed};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use harness::build;
 use harness::list;
 use harness::project::Project;
@@ -11,13 +11,34 @@ use harness::report::terminal::{Shown, Terminal};
 use harness::report::{Readers, Style, failures, github, json, junit, latest, stdout};
 use harness::run::{Match, Tools, Verdict, Workshop, scenarios, select};
 use harness::scenario::{Kind, Scenario};
+use harness::snapshot::unreferenced;
 use harness::suite::{self, AtFailure};
 use harness::tools;
 use std::os::unix::process::CommandExt as _;
 
 pub(crate) fn test(arguments: &Test) -> Result<Exit> {
+    let asked = std::env::var("INSTA_UPDATE").ok();
+    let update = match asked.as_deref() {
+        // Nothing is accepted where nobody looks, but what differs may be kept for review.
+        Some("new") => Some("new"),
+        _ if tools::is_ci() => Some("no"),
+        _ => None,
+    };
+    run(arguments, update)
+}
+
+/// `cargo xtask bless`
+pub(crate) fn bless(arguments: &Test) -> Result<Exit> {
+    if tools::is_ci() {
+        bail!("nothing is accepted in CI, where nobody looks at it: run `cargo xtask bless` elsewhere");
+    }
+    run(arguments, Some("always"))
+}
+
+/// Runs tests. `update` is what insta does with snapshots that differ, if not what the user says.
+fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
     let project = project()?;
-    with_insta_settings(&project)?;
+    with_insta_settings(&project, update)?;
     let latest = latest(&project, arguments)?;
     if latest == Latest::NoRun {
         eprintln!("there was no run yet: `cargo xtask test` makes one");
@@ -43,12 +64,42 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
     let mut readers = readers(&workshop.project, arguments, &selection)?;
     let outcomes = suite::run(&workshop, &selection.tests, options, |news| readers.tell(news));
     readers.end()?;
-    let all_passed = outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed);
+    let orphans = treat_orphans(&workshop.project, arguments.unreferenced, &selection.known)?;
+    let all_passed =
+        orphans == Orphans::Tolerated && outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed);
     Ok(match all_passed {
         false => Exit::TestsFailed,
         true if selection.left_out.is_empty() => Exit::Good,
         true => Exit::Outstanding,
     })
+}
+
+/// Whether there may be such snapshots as there are.
+#[derive(PartialEq, Eq)]
+enum Orphans {
+    Tolerated,
+    Rejected,
+}
+
+/// Does what is wanted with snapshots that belong to no test.
+fn treat_orphans(project: &Project, wanted: Unreferenced, tests: &[String]) -> Result<Orphans> {
+    let mut orphans = Orphans::Tolerated;
+    for path in unreferenced(&project.snapshots(), tests)? {
+        let shown = project.shorten(&path).display();
+        let remedy = "remove it, or run `cargo xtask test --unreferenced delete`";
+        match wanted {
+            Unreferenced::Warn => eprintln!("warning: {shown} belongs to no test: {remedy}"),
+            Unreferenced::Reject => {
+                eprintln!("error: {shown} belongs to no test: {remedy}");
+                orphans = Orphans::Rejected;
+            }
+            Unreferenced::Delete => {
+                std::fs::remove_file(&path).with_context(|| format!("failed to remove {shown}"))?;
+                eprintln!("removed {shown}, which belonged to no test");
+            }
+        }
+    }
+    Ok(orphans)
 }
 
 /// All that is told of the run.
@@ -93,6 +144,8 @@ struct Selection {
     tests: Vec<Scenario>,
     /// Tests that failed in the latest run, if it is run again, and are not asked for.
     left_out: Vec<String>,
+    /// The names of all tests there are.
+    known: Vec<String>,
 }
 
 impl Selection {
@@ -100,6 +153,7 @@ impl Selection {
         let how = if arguments.exact { Match::Exact } else { Match::Part };
         let scenarios = scenarios.context(ListingFailed)?;
         let mut candidates = select(scenarios, Kind::Test, &[], how);
+        let known = candidates.iter().map(|test| test.name.clone()).collect();
         let mut left_out = Vec::new();
         if let Latest::Left(names) = latest {
             // Those that are gone since then need not pass any more.
@@ -111,7 +165,7 @@ impl Selection {
             tests = partition.of(tests);
         }
         left_out.retain(|name| tests.iter().all(|test| test.name != *name));
-        Ok(Self { tests, left_out })
+        Ok(Self { tests, left_out, known })
     }
 
     /// Says why no test is run.
@@ -135,8 +189,9 @@ impl Selection {
 
 /// Insta reads its settings from the environment, and a process can't safely change its own. So
 /// this one starts over with them: no call of cargo for the workspace's root, and no printing,
-/// because the report does that.
-fn with_insta_settings(project: &Project) -> Result<()> {
+/// because the report does that. `update` is what becomes of snapshots that differ, if the user
+/// doesn't decide that.
+fn with_insta_settings(project: &Project, update: Option<&str>) -> Result<()> {
     const SETTING: (&str, &str) = ("INSTA_OUTPUT", "none");
     if std::env::var_os(SETTING.0).is_some_and(|value| value == SETTING.1) {
         return Ok(());
@@ -144,8 +199,8 @@ fn with_insta_settings(project: &Project) -> Result<()> {
     let mut command = std::process::Command::new(launcher()?);
     command.args(std::env::args_os().skip(1)).env(SETTING.0, SETTING.1);
     command.env("INSTA_WORKSPACE_ROOT", project.root());
-    if tools::is_ci() && std::env::var_os("INSTA_UPDATE").is_none() {
-        command.env("INSTA_UPDATE", "no");
+    if let Some(update) = update {
+        command.env("INSTA_UPDATE", update);
     }
     Err(command.exec()).context("failed to start xtask over")
 }
