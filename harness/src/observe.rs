@@ -14,6 +14,7 @@ pub use text::escape;
 
 use crate::machine::{Exit, Machine, Next, Output};
 use lines::Lines;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Bytes of the console, and of the log, that are kept of a run.
@@ -70,6 +71,62 @@ pub enum What {
     Ended(Exit),
 }
 
+/// Where an event comes from. Only events of one channel have an order that the guest decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// What processes print.
+    Console,
+    /// What the kernel and services report.
+    Log,
+    /// What QEMU says to the user who starts it.
+    Qemu,
+    /// The machine itself.
+    Machine,
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Console => "console",
+            Self::Log => "log",
+            Self::Qemu => "QEMU",
+            Self::Machine => "machine",
+        })
+    }
+}
+
+impl What {
+    /// Where it comes from.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        match self {
+            Self::Console(_) | Self::ConsoleRest(_) | Self::ConsoleCut(_) => Channel::Console,
+            Self::Log(_) | Self::LogCut(_) => Channel::Log,
+            Self::Qemu(_) => Channel::Qemu,
+            Self::Reset | Self::Idle | Self::TimedOut | Self::Trouble(_) | Self::Ended(_) => Channel::Machine,
+        }
+    }
+}
+
+/// The event as a line for people.
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Console(line) | Self::Qemu(line) => f.write_str(line),
+            Self::ConsoleRest(rest) => write!(f, "{rest} [no line end]"),
+            Self::ConsoleCut(bytes) => write!(f, "[{bytes} more bytes were not kept]"),
+            Self::Log(line) => line.fmt(f),
+            Self::LogCut(bytes) => write!(f, "[{bytes} bytes were not kept; the last line is]"),
+            Self::Reset => f.write_str("the machine was reset"),
+            Self::Idle => f.write_str("the machine waited for nothing, and was stopped"),
+            Self::TimedOut => f.write_str("the machine's time was over, and it was stopped"),
+            Self::Trouble(text) => write!(f, "trouble: {text}"),
+            Self::Ended(Exit::Code(code)) => write!(f, "QEMU exited with {code}"),
+            Self::Ended(Exit::Signal(signal)) => write!(f, "QEMU was killed by signal {signal}"),
+        }
+    }
+}
+
 /// All events of a run, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
@@ -90,6 +147,11 @@ impl Record {
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// The events of a channel.
+    pub fn channel(&self, channel: Channel) -> impl Iterator<Item = &Event> {
+        self.events.iter().filter(move |event| event.what.channel() == channel)
     }
 
     /// The lines of the kernel's log.

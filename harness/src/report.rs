@@ -17,7 +17,7 @@ mod tests;
 pub use out::{Out, stdout};
 pub use style::Style;
 
-use crate::observe::What;
+use crate::observe::Channel;
 use crate::run::{Outcome, Verdict};
 use crate::snapshot::Comparison;
 use crate::suite::News;
@@ -114,17 +114,17 @@ pub fn repeat(outcome: &Outcome) -> String {
 #[must_use]
 pub fn details(outcome: &Outcome) -> String {
     let mut text = format!("{}\n", reason(outcome));
-    section(&mut text, "console", &console(outcome));
-    let log: Vec<String> = outcome.record.events().iter().filter_map(log_line).collect();
-    section(&mut text, "log", &log);
+    let shown = |channel| outcome.record.channel(channel);
+    let console =
+        shown(Channel::Console).map(|event| format!("{:8.3}s {}", event.at.as_secs_f64(), event.what));
+    section(&mut text, "console", &console.collect::<Vec<_>>());
+    let log = shown(Channel::Log).map(|event| event.what.to_string());
+    section(&mut text, "log", &log.collect::<Vec<_>>());
     let complaints = outcome.complaints.iter().flat_map(|(line, places)| {
         std::iter::once(line.clone()).chain(places.iter().map(|place| format!("    {place}")))
     });
     section(&mut text, "complaints", &complaints.collect::<Vec<_>>());
-    let qemu = outcome.record.events().iter().filter_map(|event| match &event.what {
-        What::Qemu(line) => Some(line.clone()),
-        _ => None,
-    });
+    let qemu = shown(Channel::Qemu).map(|event| event.what.to_string());
     section(&mut text, "QEMU", &qemu.collect::<Vec<_>>());
     if let Comparison::Different(difference) = &outcome.comparison {
         section(&mut text, "snapshot", &difference.lines().map(str::to_owned).collect::<Vec<_>>());
@@ -134,28 +134,6 @@ pub fn details(outcome: &Outcome) -> String {
     }
     line(&mut text, &format!("repeat: {}", repeat(outcome)));
     text
-}
-
-/// The console, each line with its time.
-fn console(outcome: &Outcome) -> Vec<String> {
-    let shown = outcome.record.events().iter().filter_map(|event| {
-        let text = match &event.what {
-            What::Console(line) => line.clone(),
-            What::ConsoleRest(rest) => format!("{rest} [no line end]"),
-            What::ConsoleCut(bytes) => format!("[{bytes} more bytes were not kept]"),
-            _ => return None,
-        };
-        Some(format!("{:8.3}s {text}", event.at.as_secs_f64()))
-    });
-    shown.collect()
-}
-
-fn log_line(event: &crate::observe::Event) -> Option<String> {
-    match &event.what {
-        What::Log(line) => Some(line.to_string()),
-        What::LogCut(bytes) => Some(format!("[{bytes} bytes were not kept; the last line is]")),
-        _ => None,
-    }
 }
 
 /// A heading and its lines, of which only the last ones are shown if there are many.
