@@ -85,7 +85,7 @@ fn steps(project: &Project, xtask: &Path) -> Result<Vec<Step>> {
     let mut doc = step("documentation", &["doc", "--workspace", "--no-deps"]);
     doc.command.env("RUSTDOCFLAGS", "-D warnings");
     let mut guests = Command::new(xtask);
-    guests.args(["test", "--unreferenced", "reject", "--junit"]).arg(junit(project)?);
+    guests.args(["test", "--check-determinism", "--unreferenced", "reject", "--junit"]).arg(junit(project)?);
     guests.env("INSTA_UPDATE", "no");
     Ok(vec![
         step("format", &["fmt", "--all", "--check"]),
@@ -113,6 +113,10 @@ mod tests {
         let steps = steps(&project, Path::new("/somewhere/xtask")).expect("a target directory");
         let lines: Vec<String> = steps.iter().map(|step| line(&step.command)).collect();
         assert_eq!(lines[0], "cargo fmt --all --check");
-        assert!(lines[4].starts_with("xtask test --unreferenced reject --junit"), "{}", lines[4]);
+        assert!(
+            lines[4].starts_with("xtask test --check-determinism --unreferenced reject --junit"),
+            "{}",
+            lines[4]
+        );
     }
 }

@@ -8,8 +8,8 @@
 //!   from `fixtures/machines`; its list, and a share of it.
 //! * [`machine`]: one QEMU process and its channels. It knows nothing of what they carry.
 //! * [`observe`]: the bytes of a run as one stream of typed events.
-//! * [`verdict`], [`snapshot`], [`symbols`]: readers of that stream: how it ended, whether it is
-//!   what was reviewed, and where in the source a complaint comes from.
+//! * [`verdict`], [`snapshot`], [`determinism`], [`symbols`]: readers of that stream: how it ended,
+//!   whether it is what was reviewed, whether it repeats, where in the source a complaint comes from.
 //! * [`run`], [`suite`], [`report`], [`mod@bench`]: one scenario; many, in parallel; and their reports.
 //! * [`tools`], [`doctor`], [`ci`]: what the host must have, and all checks in a row.
 //!
@@ -20,6 +20,7 @@
 pub mod bench;
 pub mod build;
 pub mod ci;
+pub mod determinism;
 pub mod doctor;
 pub mod image;
 pub mod list;

@@ -17,6 +17,7 @@ mod tests;
 pub use out::{Out, stdout};
 pub use style::Style;
 
+use crate::determinism::Repetition;
 use crate::observe::Channel;
 use crate::run::{Outcome, Verdict};
 use crate::snapshot::Comparison;
@@ -79,6 +80,7 @@ pub fn word(outcome: &Outcome) -> &'static str {
         (Verdict::Passed, _) if outcome.attempt > 1 => "FLAKY",
         (Verdict::Passed, _) => "PASS",
         (Verdict::WrongSnapshot, _) => "SNAPSHOT",
+        (Verdict::WrongRepetition, _) => "DIFFERS",
         (Verdict::WrongEnd, End::HostTrouble(_)) => "TROUBLE",
         (Verdict::WrongEnd, End::Hang(Hang::Limit | Hang::IdleForever)) => "HANG",
         (Verdict::WrongEnd, End::KernelPanic) => "PANIC",
@@ -98,6 +100,14 @@ pub fn reason(outcome: &Outcome) -> String {
         };
         return format!("it must end with \"{}\", but it ended with \"{end}\"", outcome.declared);
     }
+    match &outcome.repetition {
+        Repetition::Different(difference) => return difference.to_string(),
+        Repetition::Blind => {
+            return "two runs are equal, but it is meant to differ: the check of determinism sees nothing"
+                .into();
+        }
+        Repetition::NotTried | Repetition::AsDeclared => {}
+    }
     match outcome.comparison {
         Comparison::New => "there is no reviewed snapshot yet".into(),
         _ => "it doesn't look as reviewed".into(),
@@ -107,7 +117,11 @@ pub fn reason(outcome: &Outcome) -> String {
 /// The line that repeats a test exactly.
 #[must_use]
 pub fn repeat(outcome: &Outcome) -> String {
-    format!("cargo xtask test --exact {}", outcome.name)
+    let check = match outcome.verdict() {
+        Verdict::WrongRepetition => " --check-determinism",
+        _ => "",
+    };
+    format!("cargo xtask test --exact {}{check}", outcome.name)
 }
 
 /// Everything there is to say about a failed test, without colours.
@@ -126,6 +140,9 @@ pub fn details(outcome: &Outcome) -> String {
     section(&mut text, "complaints", &complaints.collect::<Vec<_>>());
     let qemu = shown(Channel::Qemu).map(|event| event.what.to_string());
     section(&mut text, "QEMU", &qemu.collect::<Vec<_>>());
+    if let Repetition::Different(difference) = &outcome.repetition {
+        section(&mut text, &difference.to_string(), &difference.lines());
+    }
     if let Comparison::Different(difference) = &outcome.comparison {
         section(&mut text, "snapshot", &difference.lines().map(str::to_owned).collect::<Vec<_>>());
     }

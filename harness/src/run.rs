@@ -1,6 +1,7 @@
 //! One scenario from its boot image to its outcome.
 
 use crate::build::Build;
+use crate::determinism::{Difference, Repetition, first_difference};
 use crate::image::{Image, loadable};
 use crate::machine::{Config, Machine, PATIENCE, Timing};
 use crate::observe::{Event, Record, Wish, watch};
@@ -48,6 +49,8 @@ pub struct Outcome {
     pub comparison: Comparison,
     /// Complaints, each with where in the source its addresses are.
     pub complaints: Vec<(String, Vec<String>)>,
+    /// How that compares with another run.
+    pub repetition: Repetition,
     /// How long it took.
     pub took: Duration,
     /// Which try it is, counted from 1.
@@ -61,6 +64,8 @@ pub enum Verdict {
     Passed,
     /// It ended in another way.
     WrongEnd,
+    /// It ended as declared, but two runs differ, or are equal where they must differ.
+    WrongRepetition,
     /// It ended as declared, but doesn't look as reviewed.
     WrongSnapshot,
 }
@@ -69,12 +74,35 @@ impl Outcome {
     /// What the outcome means.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
+        if !self.declared.allow(&self.end) {
+            return Verdict::WrongEnd;
+        }
+        if matches!(self.repetition, Repetition::Different(_) | Repetition::Blind) {
+            return Verdict::WrongRepetition;
+        }
         match self.comparison {
-            _ if !self.declared.allow(&self.end) => Verdict::WrongEnd,
             Comparison::Same | Comparison::Accepted(_) => Verdict::Passed,
             Comparison::Different(_) | Comparison::New | Comparison::NotMade => Verdict::WrongSnapshot,
         }
     }
+}
+
+/// How a scenario is tested.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// How long each run may take, if not what the scenario says itself.
+    pub limit: Option<Duration>,
+    /// How often it is run.
+    pub runs: Runs,
+}
+
+/// How often a scenario is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Once.
+    Once,
+    /// Twice, to compare the runs.
+    Twice,
 }
 
 impl Workshop {
@@ -102,11 +130,19 @@ impl Workshop {
 
     /// Runs a scenario and judges it. Whatever goes wrong is in the outcome.
     #[must_use]
-    pub fn test(&self, scenario: &Scenario, limit: Option<Duration>) -> Outcome {
+    pub fn test(&self, scenario: &Scenario, how: How) -> Outcome {
         let started = Instant::now();
-        let limit = limit.or(scenario.limit).unwrap_or(LIMIT);
-        let record = self.observe(scenario, scenario.clock, limit, |_| Wish::GoOn);
-        let record = record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")));
+        let limit = how.limit.or(scenario.limit).unwrap_or(LIMIT);
+        let run = || {
+            let record = self.observe(scenario, scenario.clock, limit, |_| Wish::GoOn);
+            record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")))
+        };
+        let record = run();
+        let may_differ = scenario.nondeterministic.is_some() && !scenario.is_canary;
+        let repetition = match how.runs {
+            Runs::Twice if !may_differ => repetition(scenario, first_difference(&record, &run())),
+            Runs::Once | Runs::Twice => Repetition::NotTried,
+        };
         let end = judge(&record, scenario.main());
         let comparison = match &end {
             end if !scenario.ends.allow(end) => {
@@ -124,6 +160,7 @@ impl Workshop {
             end,
             record,
             comparison,
+            repetition,
             took: started.elapsed(),
             attempt: 1,
         }
@@ -181,6 +218,15 @@ impl Workshop {
         let mut symbols = Symbols::new(&self.project, files);
         let explained = record.complaints().map(|line| (line.to_string(), symbols.explain(&line.text)));
         explained.collect()
+    }
+}
+
+/// What a comparison of two runs means for a scenario.
+fn repetition(scenario: &Scenario, difference: Option<Difference>) -> Repetition {
+    match difference {
+        None if scenario.is_canary => Repetition::Blind,
+        Some(difference) if !scenario.is_canary => Repetition::Different(difference),
+        _ => Repetition::AsDeclared,
     }
 }
 

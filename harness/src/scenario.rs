@@ -45,6 +45,8 @@ pub struct Scenario {
     pub clock: Timing,
     /// Why two runs of it may differ, if they may. Only such a test is ever tried again.
     pub nondeterministic: Option<String>,
+    /// Whether two runs of it must differ, which proves that the check for that sees something.
+    pub is_canary: bool,
     /// How long it may take on the host, if that isn't what the user says.
     pub limit: Option<Duration>,
 }
@@ -112,6 +114,8 @@ struct Description {
     #[serde(default)]
     clock: Timing,
     nondeterministic: Option<String>,
+    #[serde(default)]
+    canary: bool,
     limit_ms: Option<u64>,
 }
 
@@ -134,6 +138,8 @@ struct MachineFile {
     #[serde(default)]
     clock: Timing,
     nondeterministic: Option<String>,
+    #[serde(default)]
+    canary: bool,
     limit_ms: Option<u64>,
 }
 
@@ -146,7 +152,7 @@ impl Scenario {
         let read = || -> Result<Self> {
             let description: Description = toml::from_str(section(elf)?)?;
             check_command_line(&description.command_line)?;
-            check_reason(description.clock, description.nondeterministic.as_deref())?;
+            check_reason(description.clock, description.canary, description.nondeterministic.as_deref())?;
             Ok(Self {
                 name: name.to_owned(),
                 kind: description.kind,
@@ -163,6 +169,7 @@ impl Scenario {
                 command_line: description.command_line,
                 clock: description.clock,
                 nondeterministic: description.nondeterministic,
+                is_canary: description.canary,
                 limit: description.limit_ms.map(Duration::from_millis),
             })
         };
@@ -176,7 +183,7 @@ impl Scenario {
     pub fn of_machine(name: &str, text: &str, programs: &[Self]) -> Result<Self> {
         let file: MachineFile = toml::from_str(text)?;
         check_command_line(&file.command_line)?;
-        check_reason(file.clock, file.nondeterministic.as_deref())?;
+        check_reason(file.clock, file.canary, file.nondeterministic.as_deref())?;
         let program = match &file.program {
             None => None,
             Some(wanted) => {
@@ -198,6 +205,7 @@ impl Scenario {
             command_line: file.command_line,
             clock: file.clock,
             nondeterministic: file.nondeterministic,
+            is_canary: file.canary,
             limit: file.limit_ms.map(Duration::from_millis),
         })
     }
@@ -298,7 +306,7 @@ fn check_command_line(text: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_reason(clock: Timing, reason: Option<&str>) -> Result<()> {
+fn check_reason(clock: Timing, is_canary: bool, reason: Option<&str>) -> Result<()> {
     match reason {
         Some(reason) if reason.trim().is_empty() => {
             bail!("nondeterministic must say why two runs may differ")
@@ -306,6 +314,7 @@ fn check_reason(clock: Timing, reason: Option<&str>) -> Result<()> {
         None if clock == Timing::RealTime => {
             bail!("clock = \"host\" makes runs differ: say in nondeterministic why the test needs that")
         }
+        None if is_canary => bail!("a canary must say in nondeterministic why two runs of it differ"),
         _ => Ok(()),
     }
 }

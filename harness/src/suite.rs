@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::run::{Outcome, Verdict, Workshop};
+use crate::run::{How, Outcome, Verdict, Workshop};
 use crate::scenario::Scenario;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 pub struct Options {
     /// How many machines run at a time.
     pub jobs: usize,
-    /// How long each may take, if not what it says itself.
-    pub limit: Option<Duration>,
+    /// How each is tested.
+    pub how: How,
     /// How often a test that fails is tried again, if it says that its runs may differ.
     pub retries: u32,
     /// What a failure means for the tests that have not started yet.
@@ -68,7 +68,7 @@ pub fn run(
     options: Options,
     reader: impl FnMut(&News<'_>),
 ) -> Vec<Outcome> {
-    schedule(scenarios, options, |scenario| workshop.test(scenario, options.limit), reader)
+    schedule(scenarios, options, |scenario| workshop.test(scenario, options.how), reader)
 }
 
 /// What a job tells: of which scenario, and what.

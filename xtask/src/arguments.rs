@@ -134,6 +134,10 @@ pub(crate) struct Test {
     /// How long a test may take [default: 20, or what the test says].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<std::time::Duration>,
+    /// Run each test twice: both runs must have the same events. A test that says why its runs may
+    /// differ is run once. The canary's runs must differ, or the check would see nothing.
+    #[arg(long)]
+    pub(crate) check_determinism: bool,
     /// How often a test that fails is tried again, if it says that its runs may differ (the key
     /// `nondeterministic`). No other test ever is: it would fail again.
     #[arg(long, value_name = "N", default_value_t)]

@@ -44,6 +44,7 @@ fn machine(command_line: &str) -> Scenario {
         command_line: command_line.into(),
         clock: Timing::default(),
         nondeterministic: None,
+        is_canary: false,
         limit: None,
     }
 }

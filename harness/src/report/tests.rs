@@ -1,6 +1,7 @@
 use super::terminal::{Shown, Terminal};
 use super::{Reader, Readers, Style, details, failures, github, json, junit, latest, word};
-use crate::observe::{Record, What};
+use crate::determinism::{Difference, Repetition};
+use crate::observe::{Channel, Record, What};
 use crate::run::Outcome;
 use crate::scenario::Scenario;
 use crate::snapshot::Comparison;
@@ -16,6 +17,7 @@ fn outcome(name: &str, end: End, comparison: Comparison) -> Outcome {
         record: Record::default(),
         comparison,
         complaints: vec![],
+        repetition: Repetition::NotTried,
         took: Duration::from_millis(93),
         attempt: 1,
     }
@@ -136,6 +138,29 @@ repeat: cargo xtask test --exact changed
     assert_eq!((word(&changed), details(&changed).as_str()), ("SNAPSHOT", expected));
     let new = outcome("new", End::Exited(0), Comparison::New);
     assert!(details(&new).starts_with("there is no reviewed snapshot yet\n"));
+}
+
+#[test]
+fn runs_that_differ_show_the_first_event_that_does() {
+    let mut differing = passed("differing");
+    differing.repetition = Repetition::Different(Difference {
+        channel: Channel::Console,
+        place: 3,
+        first: Some(What::Console("17".into())),
+        second: None,
+    });
+    let expected = "two runs differ at event 3 of the channel \"console\"
+two runs differ at event 3 of the channel \"console\":
+  first run:  17
+  second run: [nothing]
+repeat: cargo xtask test --exact differing --check-determinism
+";
+    assert_eq!((word(&differing), details(&differing).as_str()), ("DIFFERS", expected));
+    let canary = Outcome { repetition: Repetition::Blind, ..passed("canary") };
+    assert_eq!(word(&canary), "DIFFERS");
+    assert!(details(&canary).starts_with("two runs are equal, but it is meant to differ"));
+    let fine = Outcome { repetition: Repetition::AsDeclared, ..passed("fine") };
+    assert_eq!(word(&fine), "PASS");
 }
 
 #[test]

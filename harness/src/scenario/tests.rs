@@ -183,5 +183,6 @@ fn a_test_whose_runs_may_differ_says_why() {
     let silent = machine("clock = \"host\"");
     assert!(refusal(silent).contains("say in nondeterministic why"));
     assert!(refusal(machine("nondeterministic = \" \"")).contains("must say why"));
+    assert!(refusal(machine("canary = true")).contains("a canary must say"));
     assert_eq!(machine("").expect("a machine").clock, Timing::Deterministic);
 }

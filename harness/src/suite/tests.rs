@@ -1,6 +1,7 @@
 use super::{AtFailure, News, Options, schedule};
+use crate::determinism::Repetition;
 use crate::observe::Record;
-use crate::run::{Outcome, Verdict};
+use crate::run::{How, Outcome, Runs, Verdict};
 use crate::scenario::Scenario;
 use crate::snapshot::Comparison;
 use crate::verdict::{End, Ends};
@@ -20,6 +21,7 @@ fn outcome(scenario: &Scenario, end: End) -> Outcome {
         record: Record::default(),
         comparison: Comparison::Same,
         complaints: vec![],
+        repetition: Repetition::NotTried,
         took: Duration::ZERO,
         attempt: 1,
     }
@@ -37,7 +39,8 @@ fn text(news: &News<'_>) -> String {
     }
 }
 
-const OPTIONS: Options = Options { jobs: 1, limit: None, retries: 0, at_failure: AtFailure::GoOn };
+const OPTIONS: Options =
+    Options { jobs: 1, how: How { limit: None, runs: Runs::Once }, retries: 0, at_failure: AtFailure::GoOn };
 
 #[test]
 fn a_run_is_told_from_its_start_to_its_end() {

@@ -9,7 +9,7 @@ use harness::list;
 use harness::project::Project;
 use harness::report::terminal::{Shown, Terminal};
 use harness::report::{Readers, Style, failures, github, json, junit, latest, stdout};
-use harness::run::{Match, Tools, Verdict, Workshop, scenarios, select};
+use harness::run::{How, Match, Runs, Tools, Verdict, Workshop, scenarios, select};
 use harness::scenario::{Kind, Scenario};
 use harness::snapshot::unreferenced;
 use harness::suite::{self, AtFailure};
@@ -60,7 +60,9 @@ fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
     }
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let at_failure = if arguments.fail_fast { AtFailure::Stop } else { AtFailure::GoOn };
-    let options = suite::Options { jobs, limit: arguments.timeout, retries: arguments.retries, at_failure };
+    let runs = if arguments.check_determinism { Runs::Twice } else { Runs::Once };
+    let how = How { limit: arguments.timeout, runs };
+    let options = suite::Options { jobs, how, retries: arguments.retries, at_failure };
     let mut readers = readers(&workshop.project, arguments, &selection)?;
     let outcomes = suite::run(&workshop, &selection.tests, options, |news| readers.tell(news));
     readers.end()?;
