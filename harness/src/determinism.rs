@@ -57,8 +57,7 @@ impl Difference {
 /// either. Of a machine that was stopped when its time was over, only what both had come to does.
 #[must_use]
 pub fn first_difference(first: &Record, second: &Record) -> Option<Difference> {
-    let was_cut =
-        [first, second].iter().any(|run| run.events().iter().any(|event| event.what == What::TimedOut));
+    let was_cut = [first, second].into_iter().any(was_cut);
     let channels = [Channel::Console, Channel::Log, Channel::Machine];
     channels.into_iter().find_map(|channel| {
         let mut first = events(first, channel, was_cut);
@@ -73,6 +72,11 @@ pub fn first_difference(first: &Record, second: &Record) -> Option<Difference> {
         let what = |events: &[&What]| events.get(place).map(|what| (*what).clone());
         Some(Difference { channel, place: place + 1, first: what(&first), second: what(&second) })
     })
+}
+
+/// Tells whether the machine was stopped while it might have gone on.
+fn was_cut(record: &Record) -> bool {
+    record.channel(Channel::Machine).any(|event| matches!(event.what, What::TimedOut | What::Flooded))
 }
 
 /// The events of a channel. Without its end, if that is where the host cut it off.

@@ -17,8 +17,11 @@ use lines::Lines;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Bytes of the console, and of the log, that are kept of a run.
+/// Bytes of the log, and of QEMU's messages, that are kept of a run.
 pub const KEPT_BYTES: usize = 1 << 20;
+/// Bytes of the console that are kept. Nobody reviews more than that, and a machine that prints
+/// more is stopped; a guest needs most of a second for them.
+pub const KEPT_CONSOLE_BYTES: usize = 128 << 10;
 /// What QEMU says when the processor waits for an interrupt and no timer runs.
 const IDLE_WARNING: &str = "icount sleep disabled and no active timers";
 /// For how long the console must stay silent after that warning. QEMU gives it only once, and it
@@ -65,6 +68,8 @@ pub enum What {
     Idle,
     /// Its time was over, so the machine was stopped.
     TimedOut,
+    /// The console had more than is kept, so the machine was stopped.
+    Flooded,
     /// Something went wrong on this side.
     Trouble(String),
     /// QEMU ended.
@@ -103,7 +108,9 @@ impl What {
             Self::Console(_) | Self::ConsoleRest(_) | Self::ConsoleCut(_) => Channel::Console,
             Self::Log(_) | Self::LogCut(_) => Channel::Log,
             Self::Qemu(_) => Channel::Qemu,
-            Self::Reset | Self::Idle | Self::TimedOut | Self::Trouble(_) | Self::Ended(_) => Channel::Machine,
+            Self::Reset | Self::Idle | Self::TimedOut | Self::Flooded | Self::Trouble(_) | Self::Ended(_) => {
+                Channel::Machine
+            }
         }
     }
 }
@@ -120,6 +127,7 @@ impl fmt::Display for What {
             Self::Reset => f.write_str("the machine was reset"),
             Self::Idle => f.write_str("the machine waited for nothing, and was stopped"),
             Self::TimedOut => f.write_str("the machine's time was over, and it was stopped"),
+            Self::Flooded => f.write_str("the machine printed without end, and was stopped"),
             Self::Trouble(text) => write!(f, "trouble: {text}"),
             Self::Ended(Exit::Code(code)) => write!(f, "QEMU exited with {code}"),
             Self::Ended(Exit::Signal(signal)) => write!(f, "QEMU was killed by signal {signal}"),
@@ -215,9 +223,10 @@ pub enum Wish {
 pub fn watch(machine: Machine, limit: Duration, watcher: impl FnMut(&Event) -> Wish) -> Record {
     let observer = Observer {
         record: Record::default(),
-        console: Lines::new(KEPT_BYTES),
+        console: Lines::new(KEPT_CONSOLE_BYTES),
         qemu: Lines::new(KEPT_BYTES),
         idle_since: None,
+        is_flooded: false,
         watcher,
     };
     observer.run(machine, limit)
@@ -229,6 +238,8 @@ struct Observer<W> {
     qemu: Lines,
     /// When QEMU said that the processor is idle, if the console was silent since.
     idle_since: Option<Instant>,
+    /// Whether the console has had more than is kept.
+    is_flooded: bool,
     watcher: W,
 }
 
@@ -274,7 +285,9 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
             Output::Console(bytes) => {
                 self.idle_since = None;
                 let lines = self.console.add(&bytes);
-                self.tell_all(lines, What::Console)
+                let wish = self.tell_all(lines, What::Console);
+                let was_flooded = std::mem::replace(&mut self.is_flooded, self.console.cut() > 0);
+                if self.is_flooded && !was_flooded { self.tell(What::Flooded, Wish::Stop) } else { wish }
             }
             Output::Qemu(bytes) => {
                 let lines = self.qemu.add(&bytes);

@@ -22,7 +22,7 @@ use crate::observe::Channel;
 use crate::run::{Outcome, Verdict};
 use crate::snapshot::Comparison;
 use crate::suite::News;
-use crate::verdict::{End, Hang};
+use crate::verdict::End;
 use anyhow::Result;
 use std::fmt::Write as _;
 
@@ -82,7 +82,7 @@ pub fn word(outcome: &Outcome) -> &'static str {
         (Verdict::WrongSnapshot, _) => "SNAPSHOT",
         (Verdict::WrongRepetition, _) => "DIFFERS",
         (Verdict::WrongEnd, End::HostTrouble(_)) => "TROUBLE",
-        (Verdict::WrongEnd, End::Hang(Hang::Limit | Hang::IdleForever)) => "HANG",
+        (Verdict::WrongEnd, End::Hang(_)) => "HANG",
         (Verdict::WrongEnd, End::KernelPanic) => "PANIC",
         (Verdict::WrongEnd, End::TripleFault) => "TRIPLE",
         (Verdict::WrongEnd, End::ServiceFault) => "FAULT",

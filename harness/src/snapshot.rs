@@ -49,14 +49,21 @@ pub fn render(end: &End, record: &Record) -> String {
     text
 }
 
+/// How much of a console that was cut is worth reviewing.
+const CUT_LINES: usize = 20;
+
 fn console(record: &Record) -> Vec<String> {
     let lines = record.events().iter().filter_map(|event| match &event.what {
         What::Console(line) => Some(vec![line.clone()]),
         What::ConsoleRest(rest) => Some(vec![rest.clone(), "[no line end]".into()]),
-        What::ConsoleCut(_) => Some(vec!["[cut]".into()]),
         _ => None,
     });
-    lines.flatten().collect()
+    let mut lines: Vec<String> = lines.flatten().collect();
+    if record.events().iter().any(|event| matches!(event.what, What::ConsoleCut(_))) {
+        lines.truncate(CUT_LINES);
+        lines.push("[cut]".into());
+    }
+    lines
 }
 
 fn section(text: &mut String, name: &str, lines: Vec<String>) {

@@ -142,10 +142,10 @@ fn a_run_that_goes_well_is_recorded_to_its_last_byte() {
 
 #[test]
 fn what_is_written_just_before_the_end_is_not_lost() {
-    let fake = Fake::new("head -c 300000 /dev/zero | tr '\\0' x >&4; echo >&4; exit 33\n");
+    let fake = Fake::new("head -c 100000 /dev/zero | tr '\\0' x >&4; echo >&4; exit 33\n");
     let record = fake.record();
     let [What::Console(line)] = console(&record)[..] else { panic!("one line") };
-    assert_eq!(line.len(), 300_000);
+    assert_eq!(line.len(), 100_000);
 }
 
 #[test]
@@ -155,11 +155,13 @@ fn output_that_would_break_a_terminal_becomes_text() {
 }
 
 #[test]
-fn endless_output_is_cut_and_ends_with_the_time() {
+fn endless_output_is_cut_and_ends_the_machine() {
     let fake = Fake::new("exec yes 0123456789abcde >&4\n");
-    let record = fake.record_for(Duration::from_secs(1));
-    assert_eq!(judge(&record, Some("main")), End::Hang(Hang::Limit));
-    assert_eq!(console(&record).len(), harness::observe::KEPT_BYTES / 16 + 1);
+    let started = Instant::now();
+    let record = fake.record();
+    assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
+    assert_eq!(judge(&record, Some("main")), End::Hang(Hang::EndlessOutput));
+    assert_eq!(console(&record).len(), harness::observe::KEPT_CONSOLE_BYTES / 16 + 1);
     assert!(matches!(console(&record).last(), Some(What::ConsoleCut(bytes)) if *bytes > 0));
 }
 

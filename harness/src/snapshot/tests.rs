@@ -42,6 +42,15 @@ fn a_console_that_does_not_end_well_shows_it() {
 }
 
 #[test]
+fn a_console_without_end_is_shown_by_its_start() {
+    let mut record = Record::default();
+    (0..1000).for_each(|line| record.push(What::Console(line.to_string())));
+    record.push(What::ConsoleCut(7));
+    let text = render(&End::Hang(Hang::EndlessOutput), &record);
+    assert!(text.starts_with("ends: hang\nconsole:\n  0\n") && text.ends_with("  19\n  [cut]\n"), "{text}");
+}
+
+#[test]
 fn what_a_rebuild_changes_is_taken_out_of_complaints() {
     assert_eq!(
         redact("page fault reading 0x400123 at 0xFFFFffff80001000"),
