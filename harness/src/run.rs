@@ -2,8 +2,8 @@
 
 use crate::build::Build;
 use crate::determinism::{Difference, Repetition, first_difference};
-use crate::image::{Image, loadable};
-use crate::machine::{Config, Machine, PATIENCE, Timing};
+use crate::image::{Image, bare, loadable};
+use crate::machine::{Config, Kernel, Machine, PATIENCE, Timing};
 use crate::observe::{Event, Record, Wish, watch};
 use crate::project::Project;
 use crate::scenario::{Kind, Scenario, with_machines};
@@ -186,11 +186,12 @@ impl Workshop {
     /// If there is something wrong with the scenario, or QEMU doesn't start.
     pub fn boot(&self, scenario: &Scenario, timing: Timing) -> Result<Machine> {
         let image = self.image(scenario)?;
+        let bare = scenario.bare.as_deref().map(bare::kernel);
         Machine::start(&Config {
             qemu: &self.qemu,
             launcher: &self.launcher,
             artefacts: &self.artefacts,
-            kernel: &self.build.kernel,
+            kernel: bare.as_deref().map_or(Kernel::File(&self.build.kernel), Kernel::Bytes),
             image: image.as_deref(),
             command_line: &scenario.command_line,
             memory_mib: scenario.memory_mib,

@@ -33,6 +33,8 @@ pub struct Scenario {
     pub ends: Ends,
     /// The program that the machine runs, if it runs any besides the services.
     pub program: Option<Program>,
+    /// Machine code that it runs in place of the kernel, if it does.
+    pub bare: Option<Vec<u8>>,
     /// What is wrong with its boot image.
     pub spoil: Spoil,
     /// The machine's memory.
@@ -124,6 +126,7 @@ struct Description {
 #[serde(deny_unknown_fields)]
 struct MachineFile {
     program: Option<String>,
+    bare: Option<Vec<u8>>,
     #[serde(default)]
     image: Spoil,
     #[serde(default)]
@@ -163,6 +166,7 @@ impl Scenario {
                     class: description.class,
                     processes: description.processes,
                 }),
+                bare: None,
                 spoil: Spoil::default(),
                 memory_mib: memory(description.memory_mib)?,
                 firmware: description.firmware,
@@ -199,6 +203,7 @@ impl Scenario {
             rows: file.rows,
             ends: file.ends,
             program,
+            bare: file.bare,
             spoil: file.image,
             memory_mib: memory(file.memory_mib)?,
             firmware: file.firmware,

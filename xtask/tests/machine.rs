@@ -3,7 +3,7 @@
 //! Here is what no guest program can do, because it is QEMU or the host that fails. The launcher
 //! is the real one, so these tests need xtask's program and stand beside it.
 
-use harness::machine::{Config, Exit, Firmware, Machine, Timing};
+use harness::machine::{Config, Exit, Firmware, Kernel, Machine, Timing};
 use harness::observe::{Record, What, Wish, watch};
 use harness::verdict::{End, Hang, judge};
 use nix::sys::signal::{Signal, kill};
@@ -60,7 +60,7 @@ impl Fake {
             qemu: &self.qemu,
             launcher: Path::new(env!("CARGO_BIN_EXE_xtask")),
             artefacts: self.directory.path(),
-            kernel: Path::new("/nonexistent/kernel"),
+            kernel: Kernel::File(Path::new("/nonexistent/kernel")),
             image: Some(b"image"),
             command_line: "",
             memory_mib: 64,

@@ -38,6 +38,7 @@ fn machine(command_line: &str) -> Scenario {
         rows: vec![],
         ends: Ends::default(),
         program: Some(Program { file: MONITOR.into(), class: Class::Program, processes: vec![] }),
+        bare: None,
         spoil: Spoil::Nothing,
         memory_mib: DEFAULT_MEMORY_MIB,
         firmware: Firmware::default(),
