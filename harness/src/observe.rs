@@ -27,6 +27,9 @@ const IDLE_WARNING: &str = "icount sleep disabled and no active timers";
 /// For how long the console must stay silent after that warning. QEMU gives it only once, and it
 /// may come while the host still has something to do for the guest.
 const IDLE_GRACE: Duration = Duration::from_millis(250);
+/// Console output that is read so soon after the warning may have been printed before it: the
+/// channels are read by threads of their own, and any of them may come first.
+const IN_FLIGHT: Duration = Duration::from_millis(50);
 
 /// Something that happened in a run.
 ///
@@ -283,7 +286,7 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
     fn see(&mut self, output: Output) -> Wish {
         match output {
             Output::Console(bytes) => {
-                self.idle_since = None;
+                self.idle_since = self.idle_since.filter(|since| since.elapsed() < IN_FLIGHT);
                 let lines = self.console.add(&bytes);
                 let wish = self.tell_all(lines, What::Console);
                 let was_flooded = std::mem::replace(&mut self.is_flooded, self.console.cut() > 0);

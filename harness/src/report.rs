@@ -140,6 +140,8 @@ pub fn details(outcome: &Outcome) -> String {
     section(&mut text, "complaints", &complaints.collect::<Vec<_>>());
     let qemu = shown(Channel::Qemu).map(|event| event.what.to_string());
     section(&mut text, "QEMU", &qemu.collect::<Vec<_>>());
+    let machine = shown(Channel::Machine).map(|event| event.what.to_string());
+    section(&mut text, "machine", &machine.collect::<Vec<_>>());
     if let Repetition::Different(difference) = &outcome.repetition {
         section(&mut text, &difference.to_string(), &difference.lines());
     }
