@@ -2,8 +2,9 @@
 
 use crate::build::cargo;
 use crate::project::Project;
-use crate::report::Style;
+use crate::report::{Style, stdout};
 use anyhow::{Context, Result};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -55,18 +56,19 @@ pub fn junit(project: &Project) -> Result<PathBuf> {
 /// If a command can't be run.
 pub fn run(project: &Project, xtask: &Path) -> Result<Vec<Finished>> {
     let style = Style::of_stdout();
+    let mut out = stdout();
     let mut finished = Vec::new();
     for mut step in steps(project, xtask)? {
-        println!("{} {}", style.bold(&format!("{:>12}", "Running")), line(&step.command));
+        writeln!(out, "{} {}", style.bold(&format!("{:>12}", "Running")), line(&step.command))?;
         let started = Instant::now();
         let status = step.command.current_dir(project.root()).status();
         let status = status.with_context(|| format!("failed to run {}", line(&step.command)))?;
         finished.push(Finished { name: step.name, status, took: started.elapsed() });
     }
-    println!();
+    writeln!(out)?;
     for step in &finished {
         let word = if step.status.success() { style.good("      PASS") } else { style.bad("      FAIL") };
-        println!("  {word} [{:>8.1}s] {}", step.took.as_secs_f64(), step.name);
+        writeln!(out, "  {word} [{:>8.1}s] {}", step.took.as_secs_f64(), step.name)?;
     }
     Ok(finished)
 }
@@ -83,7 +85,8 @@ fn steps(project: &Project, xtask: &Path) -> Result<Vec<Step>> {
     let mut doc = step("documentation", &["doc", "--workspace", "--no-deps"]);
     doc.command.env("RUSTDOCFLAGS", "-D warnings");
     let mut guests = Command::new(xtask);
-    guests.arg("test").arg("--junit").arg(junit(project)?).env("INSTA_UPDATE", "no");
+    guests.args(["test", "--check-determinism", "--unreferenced", "reject", "--junit"]).arg(junit(project)?);
+    guests.env("INSTA_UPDATE", "no");
     Ok(vec![
         step("format", &["fmt", "--all", "--check"]),
         step("lint", &lint),
@@ -110,6 +113,10 @@ mod tests {
         let steps = steps(&project, Path::new("/somewhere/xtask")).expect("a target directory");
         let lines: Vec<String> = steps.iter().map(|step| line(&step.command)).collect();
         assert_eq!(lines[0], "cargo fmt --all --check");
-        assert!(lines[4].starts_with("xtask test --junit"), "{}", lines[4]);
+        assert!(
+            lines[4].starts_with("xtask test --check-determinism --unreferenced reject --junit"),
+            "{}",
+            lines[4]
+        );
     }
 }

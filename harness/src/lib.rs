@@ -4,11 +4,12 @@
 //!
 //! * [`project`], [`build`]: where things are; the cargo call that makes the images.
 //! * [`system`], [`image`]: `os/system.toml`, checked and resolved; the archive that the kernel boots.
-//! * [`scenario`]: what there is to run, read from the guest programs and from `fixtures/machines`.
+//! * [`scenario`], [`list`], [`partition`]: what there is to run, read from the guest programs and
+//!   from `fixtures/machines`; its list, and a share of it.
 //! * [`machine`]: one QEMU process and its channels. It knows nothing of what they carry.
 //! * [`observe`]: the bytes of a run as one stream of typed events.
-//! * [`verdict`], [`snapshot`], [`symbols`]: readers of that stream: how it ended, whether it is
-//!   what was reviewed, and where in the source a complaint comes from.
+//! * [`verdict`], [`snapshot`], [`determinism`], [`symbols`]: readers of that stream: how it ended,
+//!   whether it is what was reviewed, whether it repeats, where in the source a complaint comes from.
 //! * [`run`], [`suite`], [`report`], [`mod@bench`]: one scenario; many, in parallel; and their reports.
 //! * [`tools`], [`doctor`], [`ci`]: what the host must have, and all checks in a row.
 //!
@@ -19,10 +20,13 @@
 pub mod bench;
 pub mod build;
 pub mod ci;
+pub mod determinism;
 pub mod doctor;
 pub mod image;
+pub mod list;
 pub mod machine;
 pub mod observe;
+pub mod partition;
 pub mod project;
 pub mod report;
 pub mod run;

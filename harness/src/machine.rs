@@ -18,7 +18,7 @@ mod qmp;
 pub mod tied;
 
 pub(crate) use command_line::DEFAULT_MEMORY_MIB;
-pub use command_line::{Config, Firmware, Timing};
+pub use command_line::{Config, Firmware, Kernel, Timing};
 pub(crate) use directory::remove_stale;
 
 use anyhow::{Context, Result, bail};
@@ -83,7 +83,8 @@ pub enum Next {
 }
 
 /// How QEMU ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exit {
     /// With this exit code.
     Code(i32),
@@ -128,7 +129,12 @@ impl Machine {
             Some(bytes) => Some(directory.write("boot.img", bytes)?),
             None => None,
         };
+        let kernel = match config.kernel {
+            Kernel::File(path) => path.to_owned(),
+            Kernel::Bytes(bytes) => directory.write("kernel", bytes)?,
+        };
         let channels = command_line::Channels {
+            kernel: &kernel,
             console: console.path(),
             log: &directory.path("log"),
             image: image.as_deref(),

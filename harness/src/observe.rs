@@ -14,27 +14,44 @@ pub use text::escape;
 
 use crate::machine::{Exit, Machine, Next, Output};
 use lines::Lines;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Bytes of the console, and of the log, that are kept of a run.
+/// Bytes of the log, and of QEMU's messages, that are kept of a run.
 pub const KEPT_BYTES: usize = 1 << 20;
+/// Bytes of the console that are kept. Nobody reviews more than that, and a machine that prints
+/// more is stopped; a guest needs most of a second for them.
+pub const KEPT_CONSOLE_BYTES: usize = 128 << 10;
 /// What QEMU says when the processor waits for an interrupt and no timer runs.
 const IDLE_WARNING: &str = "icount sleep disabled and no active timers";
 /// For how long the console must stay silent after that warning. QEMU gives it only once, and it
 /// may come while the host still has something to do for the guest.
 const IDLE_GRACE: Duration = Duration::from_millis(250);
+/// Console output that is read so soon after the warning may have been printed before it: the
+/// channels are read by threads of their own, and any of them may come first.
+const IN_FLIGHT: Duration = Duration::from_millis(50);
 
 /// Something that happened in a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// As JSON: `{"at":0.0931,"event":"console","value":"hello"}`, in seconds and with the name of a
+/// variant of [`What`].
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Event {
     /// When, counted from QEMU's start.
+    #[serde(serialize_with = "seconds")]
     pub at: Duration,
     /// What.
+    #[serde(flatten)]
     pub what: What,
 }
 
+fn seconds<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(time.as_secs_f64())
+}
+
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "event", content = "value", rename_all = "snake_case")]
 pub enum What {
     /// A line on the console.
     Console(String),
@@ -54,10 +71,71 @@ pub enum What {
     Idle,
     /// Its time was over, so the machine was stopped.
     TimedOut,
+    /// The console had more than is kept, so the machine was stopped.
+    Flooded,
     /// Something went wrong on this side.
     Trouble(String),
     /// QEMU ended.
     Ended(Exit),
+}
+
+/// Where an event comes from. Only events of one channel have an order that the guest decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Channel {
+    /// What processes print.
+    Console,
+    /// What the kernel and services report.
+    Log,
+    /// What QEMU says to the user who starts it.
+    Qemu,
+    /// The machine itself.
+    Machine,
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Console => "console",
+            Self::Log => "log",
+            Self::Qemu => "QEMU",
+            Self::Machine => "machine",
+        })
+    }
+}
+
+impl What {
+    /// Where it comes from.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        match self {
+            Self::Console(_) | Self::ConsoleRest(_) | Self::ConsoleCut(_) => Channel::Console,
+            Self::Log(_) | Self::LogCut(_) => Channel::Log,
+            Self::Qemu(_) => Channel::Qemu,
+            Self::Reset | Self::Idle | Self::TimedOut | Self::Flooded | Self::Trouble(_) | Self::Ended(_) => {
+                Channel::Machine
+            }
+        }
+    }
+}
+
+/// The event as a line for people.
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Console(line) | Self::Qemu(line) => f.write_str(line),
+            Self::ConsoleRest(rest) => write!(f, "{rest} [no line end]"),
+            Self::ConsoleCut(bytes) => write!(f, "[{bytes} more bytes were not kept]"),
+            Self::Log(line) => line.fmt(f),
+            Self::LogCut(bytes) => write!(f, "[{bytes} bytes were not kept; the last line is]"),
+            Self::Reset => f.write_str("the machine was reset"),
+            Self::Idle => f.write_str("the machine waited for nothing, and was stopped"),
+            Self::TimedOut => f.write_str("the machine's time was over, and it was stopped"),
+            Self::Flooded => f.write_str("the machine printed without end, and was stopped"),
+            Self::Trouble(text) => write!(f, "trouble: {text}"),
+            Self::Ended(Exit::Code(code)) => write!(f, "QEMU exited with {code}"),
+            Self::Ended(Exit::Signal(signal)) => write!(f, "QEMU was killed by signal {signal}"),
+        }
+    }
 }
 
 /// All events of a run, in order.
@@ -80,6 +158,11 @@ impl Record {
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.events
+    }
+
+    /// The events of a channel.
+    pub fn channel(&self, channel: Channel) -> impl Iterator<Item = &Event> {
+        self.events.iter().filter(move |event| event.what.channel() == channel)
     }
 
     /// The lines of the kernel's log.
@@ -143,9 +226,10 @@ pub enum Wish {
 pub fn watch(machine: Machine, limit: Duration, watcher: impl FnMut(&Event) -> Wish) -> Record {
     let observer = Observer {
         record: Record::default(),
-        console: Lines::new(KEPT_BYTES),
+        console: Lines::new(KEPT_CONSOLE_BYTES),
         qemu: Lines::new(KEPT_BYTES),
         idle_since: None,
+        is_flooded: false,
         watcher,
     };
     observer.run(machine, limit)
@@ -157,6 +241,8 @@ struct Observer<W> {
     qemu: Lines,
     /// When QEMU said that the processor is idle, if the console was silent since.
     idle_since: Option<Instant>,
+    /// Whether the console has had more than is kept.
+    is_flooded: bool,
     watcher: W,
 }
 
@@ -200,9 +286,11 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
     fn see(&mut self, output: Output) -> Wish {
         match output {
             Output::Console(bytes) => {
-                self.idle_since = None;
+                self.idle_since = self.idle_since.filter(|since| since.elapsed() < IN_FLIGHT);
                 let lines = self.console.add(&bytes);
-                self.tell_all(lines, What::Console)
+                let wish = self.tell_all(lines, What::Console);
+                let was_flooded = std::mem::replace(&mut self.is_flooded, self.console.cut() > 0);
+                if self.is_flooded && !was_flooded { self.tell(What::Flooded, Wish::Stop) } else { wish }
             }
             Output::Qemu(bytes) => {
                 let lines = self.qemu.add(&bytes);

@@ -67,6 +67,14 @@ impl Project {
         Ok(directory)
     }
 
+    /// The file that names the tests that are still to pass after the latest run.
+    ///
+    /// # Errors
+    /// If its directory can't be created.
+    pub fn latest_run(&self) -> Result<PathBuf> {
+        Ok(self.artefacts()?.join("latest-run"))
+    }
+
     /// Shortens a path inside the project, for people to read.
     #[must_use]
     pub fn shorten<'a>(&self, path: &'a Path) -> &'a Path {

@@ -1,31 +1,88 @@
-//! What people and other programs are told about outcomes.
+//! What people and other programs are told about a run.
+//!
+//! Each report is a [`Reader`] of one stream, [`News`]: none of them knows of another, or of
+//! anything that the stream doesn't carry.
 
 pub mod failures;
+pub mod github;
+pub mod json;
 pub mod junit;
+pub mod latest;
+mod out;
 mod style;
 pub mod terminal;
 #[cfg(test)]
 mod tests;
 
+pub use out::{Out, stdout};
 pub use style::Style;
 
-use crate::observe::What;
+use crate::determinism::Repetition;
+use crate::observe::Channel;
 use crate::run::{Outcome, Verdict};
 use crate::snapshot::Comparison;
-use crate::verdict::{End, Hang};
+use crate::suite::News;
+use crate::verdict::End;
+use anyhow::Result;
 use std::fmt::Write as _;
 
 /// How many lines of a console or a log a report shows.
 const SHOWN_LINES: usize = 200;
 
+/// Something that is told all that happens in a run.
+pub trait Reader {
+    /// Takes note of something that happened.
+    ///
+    /// # Errors
+    /// If what the reader makes of it can't be written. It is told nothing more then.
+    fn read(&mut self, news: &News<'_>) -> Result<()>;
+}
+
+/// All readers of a run.
+#[derive(Default)]
+pub struct Readers<'a> {
+    readers: Vec<Box<dyn Reader + 'a>>,
+    failure: Option<anyhow::Error>,
+}
+
+impl<'a> Readers<'a> {
+    /// Adds one.
+    pub fn add(&mut self, reader: impl Reader + 'a) {
+        self.readers.push(Box::new(reader));
+    }
+
+    /// Tells all of them what happened. One that fails doesn't keep the others from it.
+    pub fn tell(&mut self, news: &News<'_>) {
+        let failure = &mut self.failure;
+        self.readers.retain_mut(|reader| match reader.read(news) {
+            Ok(()) => true,
+            Err(error) => {
+                failure.get_or_insert(error);
+                false
+            }
+        });
+    }
+
+    /// Ends the run.
+    ///
+    /// # Errors
+    /// The first that a reader met.
+    pub fn end(self) -> Result<()> {
+        self.failure.map_or(Ok(()), Err)
+    }
+}
+
 /// One word for an outcome.
 #[must_use]
 pub fn word(outcome: &Outcome) -> &'static str {
     match (outcome.verdict(), &outcome.end) {
+        (Verdict::Passed, _) if matches!(outcome.comparison, Comparison::Accepted(_)) => "BLESSED",
+        (Verdict::Passed, _) if outcome.attempt > 1 => "FLAKY",
         (Verdict::Passed, _) => "PASS",
         (Verdict::WrongSnapshot, _) => "SNAPSHOT",
+        (Verdict::WrongRepetition, _) => "DIFFERS",
         (Verdict::WrongEnd, End::HostTrouble(_)) => "TROUBLE",
-        (Verdict::WrongEnd, End::Hang(Hang::Limit | Hang::IdleForever)) => "HANG",
+        (Verdict::WrongEnd, End::Hang(_)) => "HANG",
         (Verdict::WrongEnd, End::KernelPanic) => "PANIC",
         (Verdict::WrongEnd, End::TripleFault) => "TRIPLE",
         (Verdict::WrongEnd, End::ServiceFault) => "FAULT",
@@ -43,6 +100,14 @@ pub fn reason(outcome: &Outcome) -> String {
         };
         return format!("it must end with \"{}\", but it ended with \"{end}\"", outcome.declared);
     }
+    match &outcome.repetition {
+        Repetition::Different(difference) => return difference.to_string(),
+        Repetition::Blind => {
+            return "two runs are equal, but it is meant to differ: the check of determinism sees nothing"
+                .into();
+        }
+        Repetition::NotTried | Repetition::AsDeclared => {}
+    }
     match outcome.comparison {
         Comparison::New => "there is no reviewed snapshot yet".into(),
         _ => "it doesn't look as reviewed".into(),
@@ -52,55 +117,42 @@ pub fn reason(outcome: &Outcome) -> String {
 /// The line that repeats a test exactly.
 #[must_use]
 pub fn repeat(outcome: &Outcome) -> String {
-    format!("cargo xtask test --exact {}", outcome.name)
+    let check = match outcome.verdict() {
+        Verdict::WrongRepetition => " --check-determinism",
+        _ => "",
+    };
+    format!("cargo xtask test --exact {}{check}", outcome.name)
 }
 
 /// Everything there is to say about a failed test, without colours.
 #[must_use]
 pub fn details(outcome: &Outcome) -> String {
     let mut text = format!("{}\n", reason(outcome));
-    section(&mut text, "console", &console(outcome));
-    let log: Vec<String> = outcome.record.events().iter().filter_map(log_line).collect();
-    section(&mut text, "log", &log);
+    let shown = |channel| outcome.record.channel(channel);
+    let console =
+        shown(Channel::Console).map(|event| format!("{:8.3}s {}", event.at.as_secs_f64(), event.what));
+    section(&mut text, "console", &console.collect::<Vec<_>>());
+    let log = shown(Channel::Log).map(|event| event.what.to_string());
+    section(&mut text, "log", &log.collect::<Vec<_>>());
     let complaints = outcome.complaints.iter().flat_map(|(line, places)| {
         std::iter::once(line.clone()).chain(places.iter().map(|place| format!("    {place}")))
     });
     section(&mut text, "complaints", &complaints.collect::<Vec<_>>());
-    let qemu = outcome.record.events().iter().filter_map(|event| match &event.what {
-        What::Qemu(line) => Some(line.clone()),
-        _ => None,
-    });
+    let qemu = shown(Channel::Qemu).map(|event| event.what.to_string());
     section(&mut text, "QEMU", &qemu.collect::<Vec<_>>());
+    let machine = shown(Channel::Machine).map(|event| event.what.to_string());
+    section(&mut text, "machine", &machine.collect::<Vec<_>>());
+    if let Repetition::Different(difference) = &outcome.repetition {
+        section(&mut text, &difference.to_string(), &difference.lines());
+    }
     if let Comparison::Different(difference) = &outcome.comparison {
         section(&mut text, "snapshot", &difference.lines().map(str::to_owned).collect::<Vec<_>>());
     }
     if outcome.verdict() == Verdict::WrongSnapshot {
-        line(&mut text, "review: cargo insta review");
+        line(&mut text, "review: cargo xtask review");
     }
     line(&mut text, &format!("repeat: {}", repeat(outcome)));
     text
-}
-
-/// The console, each line with its time.
-fn console(outcome: &Outcome) -> Vec<String> {
-    let shown = outcome.record.events().iter().filter_map(|event| {
-        let text = match &event.what {
-            What::Console(line) => line.clone(),
-            What::ConsoleRest(rest) => format!("{rest} [no line end]"),
-            What::ConsoleCut(bytes) => format!("[{bytes} more bytes were not kept]"),
-            _ => return None,
-        };
-        Some(format!("{:8.3}s {text}", event.at.as_secs_f64()))
-    });
-    shown.collect()
-}
-
-fn log_line(event: &crate::observe::Event) -> Option<String> {
-    match &event.what {
-        What::Log(line) => Some(line.to_string()),
-        What::LogCut(bytes) => Some(format!("[{bytes} bytes were not kept; the last line is]")),
-        _ => None,
-    }
 }
 
 /// A heading and its lines, of which only the last ones are shown if there are many.

@@ -1,8 +1,9 @@
 //! One scenario from its boot image to its outcome.
 
 use crate::build::Build;
-use crate::image::{Image, loadable};
-use crate::machine::{Config, Machine, PATIENCE, Timing};
+use crate::determinism::{Difference, Repetition, first_difference};
+use crate::image::{Image, bare, loadable};
+use crate::machine::{Config, Kernel, Machine, PATIENCE, Timing};
 use crate::observe::{Event, Record, Wish, watch};
 use crate::project::Project;
 use crate::scenario::{Kind, Scenario, with_machines};
@@ -28,6 +29,7 @@ pub struct Workshop {
     /// What of the services' programs is loaded, by file name.
     services: Vec<(String, Vec<u8>)>,
     artefacts: PathBuf,
+    snapshots: PathBuf,
     qemu: PathBuf,
     launcher: PathBuf,
 }
@@ -47,8 +49,12 @@ pub struct Outcome {
     pub comparison: Comparison,
     /// Complaints, each with where in the source its addresses are.
     pub complaints: Vec<(String, Vec<String>)>,
+    /// How that compares with another run.
+    pub repetition: Repetition,
     /// How long it took.
     pub took: Duration,
+    /// Which try it is, counted from 1.
+    pub attempt: u32,
 }
 
 /// What an outcome means.
@@ -58,6 +64,8 @@ pub enum Verdict {
     Passed,
     /// It ended in another way.
     WrongEnd,
+    /// It ended as declared, but two runs differ, or are equal where they must differ.
+    WrongRepetition,
     /// It ended as declared, but doesn't look as reviewed.
     WrongSnapshot,
 }
@@ -66,12 +74,35 @@ impl Outcome {
     /// What the outcome means.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
+        if !self.declared.allow(&self.end) {
+            return Verdict::WrongEnd;
+        }
+        if matches!(self.repetition, Repetition::Different(_) | Repetition::Blind) {
+            return Verdict::WrongRepetition;
+        }
         match self.comparison {
-            _ if !self.declared.allow(&self.end) => Verdict::WrongEnd,
-            Comparison::Same => Verdict::Passed,
+            Comparison::Same | Comparison::Accepted(_) => Verdict::Passed,
             Comparison::Different(_) | Comparison::New | Comparison::NotMade => Verdict::WrongSnapshot,
         }
     }
+}
+
+/// How a scenario is tested.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// How long each run may take, if not what the scenario says itself.
+    pub limit: Option<Duration>,
+    /// How often it is run.
+    pub runs: Runs,
+}
+
+/// How often a scenario is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// Once.
+    Once,
+    /// Twice, to compare the runs.
+    Twice,
 }
 
 impl Workshop {
@@ -84,7 +115,9 @@ impl Workshop {
         crate::machine::remove_stale(&artefacts);
         let read = |(name, path): (&String, &PathBuf)| Ok((name.clone(), read_loadable(path)?));
         let services = build.services.iter().map(read).collect::<Result<_>>()?;
-        Ok(Self { project, build, system, services, artefacts, qemu: tools.qemu, launcher: tools.launcher })
+        let snapshots = project.snapshots();
+        let Tools { qemu, launcher } = tools;
+        Ok(Self { project, build, system, services, artefacts, snapshots, qemu, launcher })
     }
 
     /// Everything that can be run, sorted by name.
@@ -97,16 +130,28 @@ impl Workshop {
 
     /// Runs a scenario and judges it. Whatever goes wrong is in the outcome.
     #[must_use]
-    pub fn test(&self, scenario: &Scenario, limit: Option<Duration>) -> Outcome {
+    pub fn test(&self, scenario: &Scenario, how: How) -> Outcome {
         let started = Instant::now();
-        let limit = limit.or(scenario.limit).unwrap_or(LIMIT);
-        let record = self.observe(scenario, Timing::Deterministic, limit, |_| Wish::GoOn);
-        let record = record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")));
+        let limit = how.limit.or(scenario.limit).unwrap_or(LIMIT);
+        let run = || {
+            let record = self.observe(scenario, scenario.clock, limit, |_| Wish::GoOn);
+            record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")))
+        };
+        let record = run();
+        let may_differ = scenario.nondeterministic.is_some() && !scenario.is_canary;
+        let repetition = match how.runs {
+            Runs::Twice if !may_differ => repetition(scenario, first_difference(&record, &run())),
+            Runs::Once | Runs::Twice => Repetition::NotTried,
+        };
         let end = judge(&record, scenario.main());
         let comparison = match &end {
-            // It would only be reviewed by mistake.
-            end if !scenario.ends.allow(end) => Comparison::NotMade,
-            end => self.compare(scenario, &render(end, &record)),
+            end if !scenario.ends.allow(end) => {
+                // It would only be reviewed by mistake, and so would what an earlier run left. If
+                // that can't be removed, whoever reviews it sees it again.
+                let _ = self.snapshot(scenario, "").discard();
+                Comparison::NotMade
+            }
+            end => self.snapshot(scenario, &scenario.rows.join(", ")).compare(&render(end, &record)),
         };
         Outcome {
             name: scenario.name.clone(),
@@ -115,7 +160,9 @@ impl Workshop {
             end,
             record,
             comparison,
+            repetition,
             took: started.elapsed(),
+            attempt: 1,
         }
     }
 
@@ -139,11 +186,12 @@ impl Workshop {
     /// If there is something wrong with the scenario, or QEMU doesn't start.
     pub fn boot(&self, scenario: &Scenario, timing: Timing) -> Result<Machine> {
         let image = self.image(scenario)?;
+        let bare = scenario.bare.as_deref().map(bare::kernel);
         Machine::start(&Config {
             qemu: &self.qemu,
             launcher: &self.launcher,
             artefacts: &self.artefacts,
-            kernel: &self.build.kernel,
+            kernel: bare.as_deref().map_or(Kernel::File(&self.build.kernel), Kernel::Bytes),
             image: image.as_deref(),
             command_line: &scenario.command_line,
             memory_mib: scenario.memory_mib,
@@ -159,13 +207,8 @@ impl Workshop {
         scenario.spoil.archive(image(&self.system, &self.build, &self.services, &guests)?)
     }
 
-    fn compare(&self, scenario: &Scenario, text: &str) -> Comparison {
-        let snapshot = Snapshot {
-            directory: &self.project.snapshots(),
-            name: &scenario.name,
-            description: &scenario.rows.join(", "),
-        };
-        snapshot.compare(text)
+    fn snapshot<'a>(&'a self, scenario: &'a Scenario, description: &'a str) -> Snapshot<'a> {
+        Snapshot { directory: &self.snapshots, name: &scenario.name, description }
     }
 
     fn explain(&self, scenario: &Scenario, record: &Record) -> Vec<(String, Vec<String>)> {
@@ -178,6 +221,27 @@ impl Workshop {
         explained.collect()
     }
 }
+
+/// What a comparison of two runs means for a scenario.
+fn repetition(scenario: &Scenario, difference: Option<Difference>) -> Repetition {
+    match difference {
+        None if scenario.is_canary => Repetition::Blind,
+        Some(difference) if !scenario.is_canary => Repetition::Different(difference),
+        _ => Repetition::AsDeclared,
+    }
+}
+
+/// No guest program is called so.
+#[derive(Debug)]
+pub struct NoSuchProgram(pub String);
+
+impl std::fmt::Display for NoSuchProgram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "there is no guest program called {}: `cargo xtask test --list` lists the tests", self.0)
+    }
+}
+
+impl std::error::Error for NoSuchProgram {}
 
 /// The programs of the host that a [`Workshop`] needs.
 #[derive(Clone, Debug)]
@@ -224,7 +288,7 @@ pub enum Match {
 /// The boot image of a machine with all services and one guest program.
 ///
 /// # Errors
-/// If there is no such program, or a file can't be read.
+/// [`NoSuchProgram`]; else if a file can't be read.
 pub fn image_with(project: &Project, system: &System, build: &Build, program: &str) -> Result<Vec<u8>> {
     let description = match build.guest_tests.get(program) {
         Some(path) => Scenario::of_program(program, &read(path)?)?.program,
@@ -259,9 +323,7 @@ fn image<'a>(
     }
     for guest in guests {
         if files.iter().all(|(name, _)| *name != guest.file) {
-            let path = build
-                .guest(&guest.file)
-                .with_context(|| format!("there is no guest program called {}", guest.file))?;
+            let path = build.guest(&guest.file).ok_or_else(|| NoSuchProgram(guest.file.clone()))?;
             files.push((guest.file.clone(), Cow::from(read_loadable(path)?)));
         }
     }

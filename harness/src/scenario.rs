@@ -7,13 +7,14 @@
 mod tests;
 
 use crate::image::Spoil;
-use crate::machine::{DEFAULT_MEMORY_MIB, Firmware};
+use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Timing};
+use crate::project::Project;
 use crate::system::{Class, Guest, Role};
 use crate::verdict::Ends;
 use anyhow::{Context, Result, bail};
 use object::{Object as _, ObjectSection as _};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The section of a guest program that describes it.
@@ -32,6 +33,8 @@ pub struct Scenario {
     pub ends: Ends,
     /// The program that the machine runs, if it runs any besides the services.
     pub program: Option<Program>,
+    /// Machine code that it runs in place of the kernel, if it does.
+    pub bare: Option<Vec<u8>>,
     /// What is wrong with its boot image.
     pub spoil: Spoil,
     /// The machine's memory.
@@ -40,6 +43,12 @@ pub struct Scenario {
     pub firmware: Firmware,
     /// The kernel's parameters.
     pub command_line: String,
+    /// What time is for its machine.
+    pub clock: Timing,
+    /// Why two runs of it may differ, if they may. Only such a test is ever tried again.
+    pub nondeterministic: Option<String>,
+    /// Whether two runs of it must differ, which proves that the check for that sees something.
+    pub is_canary: bool,
     /// How long it may take on the host, if that isn't what the user says.
     pub limit: Option<Duration>,
 }
@@ -127,6 +136,11 @@ struct Description {
     firmware: Firmware,
     #[serde(default)]
     command_line: String,
+    #[serde(default)]
+    clock: Timing,
+    nondeterministic: Option<String>,
+    #[serde(default)]
+    canary: bool,
     limit_ms: Option<u64>,
 }
 
@@ -135,6 +149,7 @@ struct Description {
 #[serde(deny_unknown_fields)]
 struct MachineFile {
     program: Option<String>,
+    bare: Option<Vec<u8>>,
     #[serde(default)]
     image: Spoil,
     #[serde(default)]
@@ -146,6 +161,11 @@ struct MachineFile {
     firmware: Firmware,
     #[serde(default)]
     command_line: String,
+    #[serde(default)]
+    clock: Timing,
+    nondeterministic: Option<String>,
+    #[serde(default)]
+    canary: bool,
     limit_ms: Option<u64>,
 }
 
@@ -166,16 +186,21 @@ impl Scenario {
                 managers: description.managers,
             };
             program.check()?;
+            check_reason(description.clock, description.canary, description.nondeterministic.as_deref())?;
             Ok(Self {
                 name: name.to_owned(),
                 kind: description.kind,
                 rows: description.rows,
                 ends: description.ends,
                 program: Some(program),
+                bare: None,
                 spoil: Spoil::default(),
                 memory_mib: memory(description.memory_mib)?,
                 firmware: description.firmware,
                 command_line: description.command_line,
+                clock: description.clock,
+                nondeterministic: description.nondeterministic,
+                is_canary: description.canary,
                 limit: description.limit_ms.map(Duration::from_millis),
             })
         };
@@ -189,6 +214,7 @@ impl Scenario {
     pub fn of_machine(name: &str, text: &str, programs: &[Self]) -> Result<Self> {
         let file: MachineFile = toml::from_str(text)?;
         check_command_line(&file.command_line)?;
+        check_reason(file.clock, file.canary, file.nondeterministic.as_deref())?;
         let program = match &file.program {
             None => None,
             Some(wanted) => {
@@ -204,10 +230,14 @@ impl Scenario {
             rows: file.rows,
             ends: file.ends,
             program,
+            bare: file.bare,
             spoil: file.image,
             memory_mib: memory(file.memory_mib)?,
             firmware: file.firmware,
             command_line: file.command_line,
+            clock: file.clock,
+            nondeterministic: file.nondeterministic,
+            is_canary: file.canary,
             limit: file.limit_ms.map(Duration::from_millis),
         })
     }
@@ -216,6 +246,17 @@ impl Scenario {
     #[must_use]
     pub fn main(&self) -> Option<&str> {
         self.program.as_ref().map(Program::main)
+    }
+
+    /// The file that makes it.
+    #[must_use]
+    pub fn source(&self, project: &Project) -> PathBuf {
+        match &self.program {
+            Some(program) if program.file == self.name => {
+                project.guest_tests().join(format!("examples/{}.rs", self.name))
+            }
+            _ => project.machines().join(format!("{}.toml", self.name)),
+        }
     }
 
     /// Tells whether a user who says `filter` means this one: part of its name, or one of its rows.
@@ -249,7 +290,7 @@ pub fn with_machines(mut scenarios: Vec<Scenario>, directory: &Path) -> Result<V
     Ok(scenarios)
 }
 
-fn toml_files(directory: &Path) -> Result<Vec<std::path::PathBuf>> {
+fn toml_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -295,4 +336,17 @@ fn check_command_line(text: &str) -> Result<()> {
         bail!("command_line has control characters, which a kernel's command line can't have");
     }
     Ok(())
+}
+
+fn check_reason(clock: Timing, is_canary: bool, reason: Option<&str>) -> Result<()> {
+    match reason {
+        Some(reason) if reason.trim().is_empty() => {
+            bail!("nondeterministic must say why two runs may differ")
+        }
+        None if clock == Timing::RealTime => {
+            bail!("clock = \"host\" makes runs differ: say in nondeterministic why the test needs that")
+        }
+        None if is_canary => bail!("a canary must say in nondeterministic why two runs of it differ"),
+        _ => Ok(()),
+    }
 }

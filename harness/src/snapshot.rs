@@ -3,9 +3,14 @@
 //! Snapshots are insta's, in one directory: `cargo insta review` and `INSTA_UPDATE` work as for
 //! any other project, and insta writes nothing where `CI` is set.
 
+mod files;
 mod redact;
+mod review;
 #[cfg(test)]
 mod tests;
+
+pub use files::{Pending, pending, unreferenced};
+pub use review::{Review, review};
 
 use crate::observe::{Record, What};
 use crate::verdict::End;
@@ -24,6 +29,8 @@ pub enum Comparison {
     Same,
     /// It is something else; the difference, line by line.
     Different(String),
+    /// It was something else, and became what was reviewed; the difference, line by line.
+    Accepted(String),
     /// Nothing was reviewed yet.
     New,
     /// There was nothing worth comparing.
@@ -42,16 +49,23 @@ pub fn render(end: &End, record: &Record) -> String {
     text
 }
 
+/// How much of a console that was cut is worth reviewing.
+const CUT_LINES: usize = 20;
+
 fn console(record: &Record) -> Vec<String> {
     let lines = record.events().iter().filter_map(|event| match &event.what {
         // The kernel's last words, which are in its log as well.
         What::Console(line) if line.starts_with("E kernel: ") => Some(vec![redact::redact(line)]),
         What::Console(line) => Some(vec![line.clone()]),
         What::ConsoleRest(rest) => Some(vec![rest.clone(), "[no line end]".into()]),
-        What::ConsoleCut(_) => Some(vec!["[cut]".into()]),
         _ => None,
     });
-    lines.flatten().collect()
+    let mut lines: Vec<String> = lines.flatten().collect();
+    if record.events().iter().any(|event| matches!(event.what, What::ConsoleCut(_))) {
+        lines.truncate(CUT_LINES);
+        lines.push("[cut]".into());
+    }
+    lines
 }
 
 fn section(text: &mut String, name: &str, lines: Vec<String>) {
@@ -91,11 +105,30 @@ impl Snapshot<'_> {
             settings.set_description(self.description);
         }
         let assertion = || settings.bind(|| insta::assert_snapshot!(self.name, text));
-        match (quietly(assertion), reviewed) {
-            (Ok(()), _) => Comparison::Same,
-            (Err(()), None) => Comparison::New,
-            (Err(()), Some(reviewed)) => Comparison::Different(difference(&reviewed, text)),
+        let asserted = quietly(assertion);
+        let changed = difference(reviewed.as_deref().unwrap_or_default(), text);
+        // Insta can also be told to pass whatever it sees.
+        let is_reviewed = |known: Option<&str>| known.is_some_and(|known| difference(known, text).is_empty());
+        match reviewed {
+            _ if asserted.is_ok() && is_reviewed(reviewed.as_deref()) => Comparison::Same,
+            _ if asserted.is_ok() && is_reviewed(self.reviewed().as_deref()) => {
+                // Insta leaves what an earlier run had put there for review.
+                match self.discard() {
+                    Ok(()) => Comparison::Accepted(changed),
+                    Err(_) => Comparison::Different(changed),
+                }
+            }
+            None => Comparison::New,
+            Some(_) => Comparison::Different(changed),
         }
+    }
+
+    /// Removes what an earlier run left for review.
+    ///
+    /// # Errors
+    /// If there is such a file and it can't be removed.
+    pub fn discard(&self) -> anyhow::Result<()> {
+        Pending::of(self.directory, self.name).discard()
     }
 
     /// The text that was reviewed, if there is one.

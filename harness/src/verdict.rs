@@ -36,6 +36,8 @@ pub enum Hang {
     IdleForever,
     /// Its time was over.
     Limit,
+    /// It printed without end.
+    EndlessOutput,
 }
 
 impl fmt::Display for End {
@@ -59,6 +61,7 @@ impl End {
         match self {
             Self::Hang(Hang::IdleForever) => Some("every process waits, and no timer runs"),
             Self::Hang(Hang::Limit) => Some("it was still running when its time was over"),
+            Self::Hang(Hang::EndlessOutput) => Some("it printed without end"),
             Self::HostTrouble(text) => Some(text),
             _ => None,
         }
@@ -159,6 +162,7 @@ pub fn judge(record: &Record, main: Option<&str>) -> End {
         match &event.what {
             What::Trouble(text) => return End::HostTrouble(text.clone()),
             What::TimedOut => return End::Hang(Hang::Limit),
+            What::Flooded => return End::Hang(Hang::EndlessOutput),
             What::Idle => return End::Hang(Hang::IdleForever),
             _ => {}
         }

@@ -1,6 +1,8 @@
 //! What can be typed behind `cargo xtask`.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use harness::list;
+use harness::partition::Partition;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,16 +12,18 @@ Exit codes (cargo-nextest's, as far as it has them):
   0    all is well
   1    something unexpected happened; the message says what
   2    the arguments are wrong
-  4    no test has such a name
+  4    no test, or no program to run, has such a name
+  5    all tests of `-R latest FILTER` passed, but others are still to pass
   100  tests failed, or the program that ran did
   101  the build failed, or a check of `ci` other than its tests
   104  the tests can't be listed
   105  this machine lacks something, such as QEMU
 
 Environment:
-  CI            `test` installs QEMU if it may, and writes no snapshots
-  INSTA_UPDATE  what becomes of snapshots that differ: auto, new, always, no
-  NO_COLOR      no colours
+  CI                   `test` installs QEMU if it may, and writes no snapshots
+  GITHUB_STEP_SUMMARY  a file to which `test` adds a report in Markdown
+  INSTA_UPDATE         what becomes of snapshots that differ: auto, new, always, no
+  NO_COLOR             no colours
 ";
 
 const EXAMPLES: &str = "\
@@ -27,7 +31,7 @@ Examples:
   cargo xtask test                     build, boot and compare everything
   cargo xtask test ipc --list          the tests with ipc in their name
   cargo xtask test --exact hello -j 1  one test
-  cargo insta review                   look at what has changed, accept it or not
+  cargo xtask review                   look at what has changed, accept it or not
   cargo xtask run                      a console
   cargo xtask bench ipc --json         measurements
 ";
@@ -50,6 +54,12 @@ pub(crate) enum Command {
     /// Boots a machine for each guest test, and compares what it does with the reviewed snapshot.
     #[command(after_help = TEST_EXAMPLES)]
     Test(Test),
+    /// Accepts what tests do now: makes it their snapshots, and shows what changed. Takes what
+    /// `test` takes; with `-R latest`, it is what failed in the latest run. Not for CI.
+    Bless(Test),
+    /// Shows the snapshots that differ, one after the other, and accepts or rejects them: with
+    /// `cargo insta review` if it is installed, else by itself.
+    Review,
     /// Measures guests in instructions and in time, and the harness in time.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
@@ -88,13 +98,14 @@ Examples:
   cargo xtask test ipc tty         those with ipc or tty in their name
   cargo xtask test F1              those that prove row F1 of the mission
   cargo xtask test --exact hello   this one
-  INSTA_UPDATE=always cargo xtask test hello   accept what it does now
+  cargo xtask test -R latest       what failed in the latest run
+  cargo xtask test --list --format json        what there is, for a program
 
 A failed test prints all that is known of it and the line that repeats it. If only its snapshot
-differs, `cargo insta review` shows the difference.
+differs, `cargo xtask review` shows the difference, and `cargo xtask bless NAME` accepts it.
 
-Exit codes: 0 passed, 4 no test has such a name, 100 tests failed, 101 the build failed,
-104 the tests can't be listed, 105 QEMU is missing.
+Exit codes: 0 passed, 4 no test has such a name, 5 passed but others that failed before were not
+run, 100 tests failed, 101 the build failed, 104 the tests can't be listed, 105 QEMU is missing.
 ";
 
 #[derive(Args)]
@@ -108,18 +119,88 @@ pub(crate) struct Test {
     /// List the tests and run none.
     #[arg(long)]
     pub(crate) list: bool,
+    /// What the list or the report on standard output looks like.
+    #[arg(long, visible_alias = "message-format", value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) format: Format,
+    /// Only a share of the tests: hash:M/N, count:M/N or slice:M/N, as in cargo-nextest.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) partition: Option<Partition>,
+    /// Only tests that failed in the latest run, or that it didn't come to.
+    #[arg(short = 'R', long, value_enum, value_name = "RUN")]
+    pub(crate) rerun: Option<Rerun>,
     /// How many machines run at a time [default: one for each processor].
     #[arg(short = 'j', long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
     /// How long a test may take [default: 20, or what the test says].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<std::time::Duration>,
+    /// Run each test twice: both runs must have the same events. A test that says why its runs may
+    /// differ is run once. The canary's runs must differ, or the check would see nothing.
+    #[arg(long)]
+    pub(crate) check_determinism: bool,
+    /// How often a test that fails is tried again, if it says that its runs may differ (the key
+    /// `nondeterministic`). No other test ever is: it would fail again.
+    #[arg(long, value_name = "N", default_value_t)]
+    pub(crate) retries: u32,
+    /// Start no more tests when one has failed.
+    #[arg(long, overrides_with = "no_fail_fast")]
+    pub(crate) fail_fast: bool,
+    /// Run all tests, whatever fails; this is what happens if nothing is said.
+    #[arg(long, overrides_with = "fail_fast")]
+    pub(crate) no_fail_fast: bool,
+    /// What becomes of snapshots that belong to no test.
+    #[arg(long, value_enum, value_name = "ACTION", default_value_t)]
+    pub(crate) unreferenced: Unreferenced,
+    /// Also write the report as JSON, one object a line, as `--format json` prints it.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) json: Option<PathBuf>,
     /// Also write a report in JUnit's XML.
     #[arg(long, value_name = "PATH")]
     pub(crate) junit: Option<PathBuf>,
     /// Install QEMU and gdb if they are missing.
     #[arg(long)]
     pub(crate) install: bool,
+}
+
+/// What becomes of snapshots that belong to no test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Unreferenced {
+    /// They are named.
+    #[default]
+    Warn,
+    /// They are named, and the run has failed.
+    Reject,
+    /// They are removed.
+    Delete,
+}
+
+/// A run whose failed tests are run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rerun {
+    /// The one that ended last.
+    Latest,
+}
+
+/// What output looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// A list has `NAME: test`, as libtest's and cargo-nextest's; a report tells only of failures.
+    Terse,
+    /// One object a line, as libtest has it. A report also has the events of the machines.
+    Json,
+}
+
+impl From<Format> for list::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Human => Self::Human,
+            Format::Terse => Self::Terse,
+            Format::Json => Self::Json,
+        }
+    }
 }
 
 const BENCH_EXAMPLES: &str = "\

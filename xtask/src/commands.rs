@@ -1,22 +1,23 @@
 //! The commands.
 
-use crate::arguments::{Bench, Run, Test};
-use crate::exit::{Exit, ListingFailed};
+mod review;
+mod test;
+
+pub(crate) use review::review;
+pub(crate) use test::{bless, test};
+
+use crate::arguments::{Bench, Run};
+use crate::exit::Exit;
 use anyhow::{Context, Result};
 use harness::build::{self, MONITOR};
 use harness::doctor::Found;
 use harness::machine::interactive::{Ended, Session};
 use harness::project::Project;
-use harness::report::terminal::Terminal;
-use harness::report::{Style, failures, junit};
-use harness::run::{Match, Tools, Verdict, Workshop, image_with, scenarios, select};
-use harness::scenario::{Kind, Scenario};
-use harness::suite;
+use harness::report::{Style, stdout};
+use harness::run::{Tools, Workshop, image_with};
 use harness::tools::{self, Permission};
 use std::io::{IsTerminal as _, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 fn project() -> Result<Project> {
     // Where the sources are, wherever the user is.
@@ -35,7 +36,7 @@ pub(crate) fn build() -> Result<Exit> {
     let services = built.services.iter().map(|(name, path)| (name.as_str(), path.as_path()));
     let files = [("kernel", built.kernel.as_path())].into_iter().chain(services);
     let files = files.chain([(MONITOR, built.monitor.as_path()), ("boot image", &image)]);
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     for (name, path) in files {
         let size = path.metadata().with_context(|| format!("failed to read {}", path.display()))?.len();
         writeln!(out, "{name:>12} {:>7} KiB  {}", size.div_ceil(1024), project.shorten(path).display())?;
@@ -83,69 +84,6 @@ fn log_file(project: &Project, arguments: &Run) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// `cargo xtask test`
-pub(crate) fn test(arguments: &Test) -> Result<Exit> {
-    let project = project()?;
-    with_insta_settings(&project)?;
-    let started = Instant::now();
-    let system = build::system(&project)?;
-    let how = if arguments.exact { Match::Exact } else { Match::Part };
-    let listed = |scenarios: Result<Vec<Scenario>>| -> Result<Vec<Scenario>> {
-        Ok(select(scenarios.context(ListingFailed)?, Kind::Test, &arguments.filters, how))
-    };
-    if arguments.list {
-        let built = build::build(&project, &system)?;
-        let tests = listed(scenarios(&project, &built))?;
-        list(&tests)?;
-        return Ok(if tests.is_empty() { no_tests(&arguments.filters) } else { Exit::Good });
-    }
-    let qemu = tools::qemu(permission(arguments.install))?;
-    let built = build::build(&project, &system)?;
-    let workshop = Workshop::open(project, system, built, Tools { qemu, launcher: launcher()? })?;
-    let tests = listed(workshop.scenarios())?;
-    if tests.is_empty() {
-        return Ok(no_tests(&arguments.filters));
-    }
-    let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
-    let mut terminal = Terminal::new(std::io::stdout(), Style::of_stdout());
-    terminal.start(tests.len(), jobs.min(tests.len()))?;
-    let mut written = Ok(());
-    let options = suite::Options { jobs, limit: arguments.timeout };
-    let outcomes = suite::run(&workshop, &tests, options, |outcome| {
-        if written.is_ok() {
-            written = terminal.outcome(outcome);
-        }
-    });
-    written?;
-    terminal.end(&outcomes, started.elapsed())?;
-    failures::write(&workshop.project.artefacts()?.join("failures"), &outcomes)?;
-    if let Some(path) = &arguments.junit {
-        junit::write(path, &outcomes)?;
-    }
-    let all_passed = outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed);
-    Ok(if all_passed { Exit::Good } else { Exit::TestsFailed })
-}
-
-fn list(tests: &[Scenario]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    for test in tests {
-        match test.rows.as_slice() {
-            [] => writeln!(out, "{}", test.name)?,
-            rows => writeln!(out, "{:<32} {}", test.name, rows.join(" "))?,
-        }
-    }
-    Ok(())
-}
-
-fn no_tests(filters: &[String]) -> Exit {
-    if filters.is_empty() {
-        eprintln!("there are no tests: add one to fixtures/guest/examples");
-    } else {
-        eprintln!("no test is called {}: `cargo xtask test --list` lists them", filters.join(" or "));
-    }
-    Exit::NoTests
-}
-
 /// `cargo xtask bench`
 pub(crate) fn bench(arguments: &Bench) -> Result<Exit> {
     let project = project()?;
@@ -153,12 +91,18 @@ pub(crate) fn bench(arguments: &Bench) -> Result<Exit> {
     let system = build::system(&project)?;
     let built = build::build(&project, &system)?;
     let workshop = Workshop::open(project, system, built, Tools { qemu, launcher: launcher()? })?;
+    let mut out = stdout();
+    let mut written = Ok(());
     if !arguments.json {
-        println!("{}", harness::bench::heading());
+        writeln!(out, "{}", harness::bench::heading())?;
     }
     let results = harness::bench::run(&workshop, &arguments.names, |figure| {
-        println!("{}", if arguments.json { figure.to_json() } else { figure.to_row() });
+        let line = if arguments.json { figure.to_json() } else { figure.to_row() };
+        if written.is_ok() {
+            written = writeln!(out, "{line}");
+        }
     })?;
+    written?;
     for failure in &results.failures {
         eprintln!("error: {failure:#}");
     }
@@ -188,7 +132,7 @@ pub(crate) fn ci() -> Result<Exit> {
 pub(crate) fn doctor() -> Result<Exit> {
     let style = Style::of_stdout();
     let checks = harness::doctor::examine(&project()?);
-    let mut out = std::io::stdout().lock();
+    let mut out = stdout();
     for check in &checks {
         match &check.found {
             Found::Good(text) => writeln!(out, "{} {:<16} {text}", style.good("  ok"), check.subject)?,
@@ -210,21 +154,4 @@ fn permission(install: bool) -> Permission {
 /// This very program, which is also what machines are started through.
 fn launcher() -> Result<PathBuf> {
     std::env::current_exe().context("failed to find the path of xtask")
-}
-
-/// Insta reads its settings from the environment, and a process can't safely change its own. So
-/// this one starts over with them: no call of cargo for the workspace's root, and no printing,
-/// because the report does that.
-fn with_insta_settings(project: &Project) -> Result<()> {
-    const SETTING: (&str, &str) = ("INSTA_OUTPUT", "none");
-    if std::env::var_os(SETTING.0).is_some_and(|value| value == SETTING.1) {
-        return Ok(());
-    }
-    let mut command = std::process::Command::new(launcher()?);
-    command.args(std::env::args_os().skip(1)).env(SETTING.0, SETTING.1);
-    command.env("INSTA_WORKSPACE_ROOT", project.root());
-    if tools::is_ci() && std::env::var_os("INSTA_UPDATE").is_none() {
-        command.env("INSTA_UPDATE", "no");
-    }
-    Err(command.exec()).context("failed to start xtask over")
 }

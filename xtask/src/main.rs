@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         Command::Build => commands::build(),
         Command::Run(arguments) => commands::run(&arguments),
         Command::Test(arguments) => commands::test(&arguments),
+        Command::Bless(arguments) => commands::bless(&arguments),
+        Command::Review => commands::review(),
         Command::Bench(arguments) => commands::bench(&arguments),
         Command::Ci => commands::ci(),
         Command::Doctor => commands::doctor(),

@@ -3,91 +3,31 @@
 //! Here is what no guest program can do, because it is QEMU or the host that fails. The launcher
 //! is the real one, so these tests need xtask's program and stand beside it.
 
-use harness::machine::{Config, Exit, Firmware, Machine, Timing};
+mod fake;
+
+use fake::{DONE, Fake};
+use harness::machine::Exit;
 use harness::observe::{Record, What, Wish, watch};
 use harness::verdict::{End, Hang, judge};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
-/// The start of all scripts: finds the channels, shakes hands, and is told to go on.
-const HANDSHAKE: &str = r#"#!/bin/sh
-for argument in "$@"; do
-    case "$argument" in
-    serial,id=console,path=*) console=${argument#*path=} ;;
-    file,id=log,path=*) log=${argument#*path=} ;;
-    esac
-done
-exec 4>"$console" 5>"$log"
-greeting='"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []'
-echo "{\"QMP\": {$greeting}}"
-read -r _; echo '{"return": {}}'
-read -r _; echo '{"return": {}}'
-"#;
-const DONE: &str = "printf 'I kernel: main exited with status 0\\n' >&5\n";
-
-/// A program that plays QEMU.
-struct Fake {
-    directory: TempDir,
-    qemu: PathBuf,
+fn record(fake: &Fake) -> Record {
+    fake.record_for(Duration::from_secs(20))
 }
 
-impl Fake {
-    /// One that runs `script` when it is told to go on.
-    fn new(script: &str) -> Self {
-        Self::without_handshake(&format!("{HANDSHAKE}{script}"))
-    }
-
-    fn without_handshake(script: &str) -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let qemu = directory.path().join("qemu");
-        // A child that another test starts at this moment would keep the file open for writing,
-        // and then it could not be run. Moved into place by another process, it can.
-        let draft = directory.path().join("draft");
-        std::fs::write(&draft, script).expect("a file");
-        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).expect("permissions");
-        let status = Command::new("cp").args([&draft, &qemu]).status().expect("cp");
-        assert!(status.success());
-        Self { directory, qemu }
-    }
-
-    fn start(&self) -> anyhow::Result<Machine> {
-        Machine::start(&Config {
-            qemu: &self.qemu,
-            launcher: Path::new(env!("CARGO_BIN_EXE_xtask")),
-            artefacts: self.directory.path(),
-            kernel: Path::new("/nonexistent/kernel"),
-            image: Some(b"image"),
-            command_line: "",
-            memory_mib: 64,
-            firmware: Firmware::Qboot,
-            timing: Timing::Deterministic,
-            patience: Duration::from_secs(1),
-        })
-    }
-
-    fn record(&self) -> Record {
-        self.record_for(Duration::from_secs(20))
-    }
-
-    fn record_for(&self, limit: Duration) -> Record {
-        watch(self.start().expect("it shakes hands"), limit, |_| Wish::GoOn)
-    }
-
-    fn refusal(&self) -> String {
-        let started = Instant::now();
-        let Err(error) = self.start() else { panic!("it never shook hands") };
-        assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
-        format!("{error:#}")
-    }
+fn refusal(fake: &Fake) -> String {
+    let started = Instant::now();
+    let Err(error) = fake.start() else { panic!("it never shook hands") };
+    assert!(started.elapsed() < Duration::from_secs(4), "took {:?}", started.elapsed());
+    format!("{error:#}")
 }
 
 fn end(script: &str) -> End {
-    judge(&Fake::new(script).record(), Some("main"))
+    judge(&record(&Fake::new(script)), Some("main"))
 }
 
 fn trouble(script: &str) -> String {
@@ -134,7 +74,7 @@ fn pid_in(file: &Path) -> Pid {
 fn a_run_that_goes_well_is_recorded_to_its_last_byte() {
     let fake =
         Fake::new(&format!("printf 'hello\\r\\nwor' >&4; sleep 0.1; printf 'ld' >&4\n{DONE}exit 33\n"));
-    let record = fake.record();
+    let record = record(&fake);
     assert_eq!(console(&record), [&What::Console("hello".into()), &What::ConsoleRest("world".into())]);
     assert_eq!(record.exit(), Some(Exit::Code(33)));
     assert_eq!(judge(&record, Some("main")), End::Exited(0));
@@ -142,31 +82,33 @@ fn a_run_that_goes_well_is_recorded_to_its_last_byte() {
 
 #[test]
 fn what_is_written_just_before_the_end_is_not_lost() {
-    let fake = Fake::new("head -c 300000 /dev/zero | tr '\\0' x >&4; echo >&4; exit 33\n");
-    let record = fake.record();
+    let fake = Fake::new("head -c 100000 /dev/zero | tr '\\0' x >&4; echo >&4; exit 33\n");
+    let record = record(&fake);
     let [What::Console(line)] = console(&record)[..] else { panic!("one line") };
-    assert_eq!(line.len(), 300_000);
+    assert_eq!(line.len(), 100_000);
 }
 
 #[test]
 fn output_that_would_break_a_terminal_becomes_text() {
     let fake = Fake::new("printf '\\377\\033[2J\\0\\n' >&4; exit 39\n");
-    assert_eq!(console(&fake.record()), [&What::Console(r"\xff\u{1b}[2J\0".into())]);
+    assert_eq!(console(&record(&fake)), [&What::Console(r"\xff\u{1b}[2J\0".into())]);
 }
 
 #[test]
-fn endless_output_is_cut_and_ends_with_the_time() {
+fn endless_output_is_cut_and_ends_the_machine() {
     let fake = Fake::new("exec yes 0123456789abcde >&4\n");
-    let record = fake.record_for(Duration::from_secs(1));
-    assert_eq!(judge(&record, Some("main")), End::Hang(Hang::Limit));
-    assert_eq!(console(&record).len(), harness::observe::KEPT_BYTES / 16 + 1);
+    let started = Instant::now();
+    let record = record(&fake);
+    assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
+    assert_eq!(judge(&record, Some("main")), End::Hang(Hang::EndlessOutput));
+    assert_eq!(console(&record).len(), harness::observe::KEPT_CONSOLE_BYTES / 16 + 1);
     assert!(matches!(console(&record).last(), Some(What::ConsoleCut(bytes)) if *bytes > 0));
 }
 
 #[test]
 fn an_endless_log_is_cut_but_its_last_line_counts() {
     let fake = Fake::new(&format!("yes 'I tty: again' | head -c 3000000 >&5; echo >&5\n{DONE}exit 33\n"));
-    let record = fake.record();
+    let record = record(&fake);
     assert_eq!(judge(&record, Some("main")), End::Exited(0));
     assert!(
         record.events().iter().any(|event| matches!(event.what, What::LogCut(bytes) if bytes > 1_900_000))
@@ -188,6 +130,9 @@ fn a_machine_that_waits_for_nothing_is_stopped_soon() {
     let started = Instant::now();
     assert_eq!(end(&format!("{warning}exec sleep 1000\n")), End::Hang(Hang::IdleForever));
     assert!(started.elapsed() < Duration::from_secs(3));
+    // A line that it printed before may be read after the warning.
+    let late = format!("{warning}echo waiting >&4; exec sleep 1000\n");
+    assert_eq!(end(&late), End::Hang(Hang::IdleForever));
     // One that goes on was only waiting for the host.
     assert_eq!(
         end(&format!("{warning}sleep 0.1; echo more >&4\nsleep 0.5\n{DONE}exit 33\n")),
@@ -235,23 +180,20 @@ fn a_qemu_that_closes_its_control_channel_but_stays_is_killed() {
 #[test]
 fn a_qemu_that_does_not_start_says_why() {
     let fake = Fake::without_handshake("#!/bin/sh\necho 'qemu: no such machine' >&2\nexit 1\n");
-    let refusal = fake.refusal();
-    assert!(
-        refusal.contains("qemu: no such machine") && refusal.contains("ended before it ran"),
-        "{refusal}"
-    );
+    let said = refusal(&fake);
+    assert!(said.contains("qemu: no such machine") && said.contains("ended before it ran"), "{said}");
     let silent = Fake::without_handshake("#!/bin/sh\nexec sleep 1000\n");
-    assert!(silent.refusal().contains("doesn't greet"), "{}", silent.refusal());
+    assert!(refusal(&silent).contains("doesn't greet"), "{}", refusal(&silent));
     let rude = Fake::without_handshake("#!/bin/sh\necho hello\nexec sleep 1000\n");
-    assert!(rude.refusal().contains("failed to shake hands"), "{}", rude.refusal());
+    assert!(refusal(&rude).contains("failed to shake hands"), "{}", refusal(&rude));
     let halfway = Fake::without_handshake("#!/bin/sh\nprintf '{\"QMP\": {'\n");
-    assert!(halfway.refusal().contains("failed to shake hands"), "{}", halfway.refusal());
+    assert!(refusal(&halfway).contains("failed to shake hands"), "{}", refusal(&halfway));
 }
 
 #[test]
 fn a_qemu_that_is_not_there_is_named() {
     let fake = Fake { qemu: "/nonexistent/qemu".into(), ..Fake::new("") };
-    assert!(fake.refusal().contains("failed to run /nonexistent/qemu"), "{}", fake.refusal());
+    assert!(refusal(&fake).contains("failed to run /nonexistent/qemu"), "{}", refusal(&fake));
 }
 
 #[test]

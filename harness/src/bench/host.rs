@@ -37,10 +37,14 @@ fn machine(command_line: &str) -> Scenario {
         rows: vec![],
         ends: Ends::default(),
         program: Some(Program { file: MONITOR.into(), ..Program::default() }),
+        bare: None,
         spoil: Spoil::Nothing,
         memory_mib: DEFAULT_MEMORY_MIB,
         firmware: Firmware::default(),
         command_line: command_line.into(),
+        clock: Timing::default(),
+        nondeterministic: None,
+        is_canary: false,
         limit: None,
     }
 }

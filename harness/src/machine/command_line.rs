@@ -15,7 +15,7 @@ pub struct Config<'a> {
     /// Where the machine may keep its files while it runs.
     pub artefacts: &'a Path,
     /// The kernel.
-    pub kernel: &'a Path,
+    pub kernel: Kernel<'a>,
     /// The boot image, if there is one.
     pub image: Option<&'a [u8]>,
     /// The kernel's parameters.
@@ -30,6 +30,15 @@ pub struct Config<'a> {
     pub patience: Duration,
 }
 
+/// The kernel of a machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Kernel<'a> {
+    /// One that was built.
+    File(&'a Path),
+    /// These bytes of an ELF file.
+    Bytes(&'a [u8]),
+}
+
 /// What runs before the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,26 +51,30 @@ pub enum Firmware {
 }
 
 /// What time is for a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 pub enum Timing {
     /// Counted in instructions: one takes a nanosecond, waiting takes none of the host's time, and
     /// equal machines do equal things.
+    #[default]
+    #[serde(rename = "instructions")]
     Deterministic,
     /// The host's.
+    #[serde(rename = "host")]
     RealTime,
 }
 
-/// The host's ends of a machine's channels.
+/// The host's ends of a machine's channels, and the files that it starts from.
 pub(super) struct Channels<'a> {
     pub(super) console: &'a Path,
     pub(super) log: &'a Path,
+    pub(super) kernel: &'a Path,
     pub(super) image: Option<&'a Path>,
 }
 
 impl Config<'_> {
     pub(super) fn arguments(&self, channels: &Channels<'_>) -> Vec<OsString> {
         let mut arguments = Arguments::board(self.memory_mib, self.firmware);
-        arguments.software(self.kernel, channels.image, self.command_line);
+        arguments.software(channels.kernel, channels.image, self.command_line);
         arguments.pair("-chardev", &["serial,id=console,path=".as_ref(), channels.console]);
         arguments.pair("-chardev", &["file,id=log,path=".as_ref(), channels.log]);
         arguments.plain(&["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"]);

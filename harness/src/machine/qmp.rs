@@ -4,7 +4,7 @@ use super::{Channel, Output, Signal};
 use anyhow::{Context, Result, bail};
 use qapi::qmp::{Event, ShutdownCause};
 use qapi::{Qmp, Stream};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
@@ -29,6 +29,10 @@ pub(super) fn start(
     match qmp.inner_mut().fill_buf() {
         Ok([]) => bail!("QEMU ended before it ran anything"),
         Ok(_) => {}
+        // What a socket whose time is over says would help nobody.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            bail!("QEMU doesn't greet over QMP: it was silent for {} s", patience.as_secs_f64())
+        }
         Err(error) => return Err(error).context("QEMU doesn't greet over QMP"),
     }
     qmp.handshake().context("failed to shake hands with QEMU over QMP")?;

@@ -4,7 +4,8 @@ use super::escape;
 use std::fmt;
 
 /// How a line is marked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Ordinary text.
     Info,
@@ -15,7 +16,7 @@ pub enum Level {
 }
 
 /// A line of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LogLine {
     /// How it is marked.
     pub level: Level,

@@ -1,24 +1,30 @@
 //! The report for CI servers, in JUnit's XML.
 
-use super::{details, reason, word};
+use super::{Reader, details, reason, word};
 use crate::run::{Outcome, Verdict};
 use crate::snapshot::render;
+use crate::suite::News;
 use crate::verdict::End;
 use anyhow::{Context, Result};
 use junit_report::{Duration, ReportBuilder, TestCase, TestCaseBuilder, TestSuiteBuilder};
-use std::path::Path;
+use std::path::PathBuf;
 
-/// Writes the outcomes to a file, and creates its directory.
-///
-/// # Errors
-/// If the file can't be written.
-pub fn write(path: &Path, outcomes: &[Outcome]) -> Result<()> {
-    let text = report(outcomes)?;
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("failed to create {}", directory.display()))?;
+/// Writes the report to a file when the run has ended, and creates the file's directory.
+pub struct File {
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl Reader for File {
+    fn read(&mut self, news: &News<'_>) -> Result<()> {
+        let News::Ended { outcomes, .. } = news else { return Ok(()) };
+        if let Some(directory) = self.path.parent() {
+            std::fs::create_dir_all(directory)
+                .with_context(|| format!("failed to create {}", directory.display()))?;
+        }
+        std::fs::write(&self.path, report(outcomes)?)
+            .with_context(|| format!("failed to write {}", self.path.display()))
     }
-    std::fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
 }
 
 /// The report itself. What XML can't hold is left out of texts.

@@ -1,7 +1,9 @@
 //! The report for people: a line for each test, then what is to be known of those that failed.
 
-use super::{Style, details, reason, repeat, word};
+use super::{Reader, Style, details, reason, repeat, word};
 use crate::run::{Outcome, Verdict};
+use crate::snapshot::Comparison;
+use crate::suite::News;
 use std::io::{Result, Write};
 use std::time::Duration;
 
@@ -9,31 +11,51 @@ use std::time::Duration;
 pub struct Terminal<W> {
     out: W,
     style: Style,
+    lines: Shown,
+}
+
+/// The tests that have a line of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// All.
+    All,
+    /// Those that failed.
+    Failed,
+}
+
+impl<W: Write> Reader for Terminal<W> {
+    fn read(&mut self, news: &News<'_>) -> anyhow::Result<()> {
+        match *news {
+            News::Started { tests, jobs } => self.start(tests, jobs)?,
+            News::TestStarted(_) => {}
+            News::TestRetried(outcome) => {
+                self.outcome(outcome, &format!("TRY {} {}", outcome.attempt, word(outcome)))?
+            }
+            News::TestEnded(outcome) => self.outcome(outcome, word(outcome))?,
+            News::Ended { outcomes, not_run, took } => self.end(outcomes, not_run.len(), took)?,
+        }
+        Ok(())
+    }
 }
 
 impl<W: Write> Terminal<W> {
     /// A report that goes to `out`.
-    pub fn new(out: W, style: Style) -> Self {
-        Self { out, style }
+    pub fn new(out: W, style: Style, lines: Shown) -> Self {
+        Self { out, style, lines }
     }
 
-    /// Says what is going to happen.
-    ///
-    /// # Errors
-    /// If `out` can't be written to, as everywhere here.
-    pub fn start(&mut self, tests: usize, jobs: usize) -> Result<()> {
+    fn start(&mut self, tests: usize, jobs: usize) -> Result<()> {
         let word = self.style.bold(&format!("{:>12}", "Booting"));
         let machines = if tests == 1 { "machine" } else { "machines" };
         writeln!(self.out, "{word} {tests} {machines}, {jobs} at a time")
     }
 
-    /// Tells how a test went.
-    ///
-    /// # Errors
-    /// See [`start`](Self::start).
-    pub fn outcome(&mut self, outcome: &Outcome) -> Result<()> {
+    fn outcome(&mut self, outcome: &Outcome, word: &str) -> Result<()> {
         let is_good = outcome.verdict() == Verdict::Passed;
-        let word = format!("{:>12}", word(outcome));
+        if is_good && outcome.attempt == 1 && self.lines == Shown::Failed {
+            return Ok(());
+        }
+        let word = format!("{word:>12}");
         let word = if is_good { self.style.good(&word) } else { self.style.bad(&word) };
         write!(self.out, "{word} [{:>8}] {}", seconds(outcome.took), self.style.bold(&outcome.name))?;
         if !is_good {
@@ -43,29 +65,38 @@ impl<W: Write> Terminal<W> {
         self.out.flush()
     }
 
-    /// Tells about the failed ones, and sums up.
-    ///
-    /// # Errors
-    /// See [`start`](Self::start).
-    pub fn end(&mut self, outcomes: &[Outcome], took: Duration) -> Result<()> {
+    fn end(&mut self, outcomes: &[Outcome], not_run: usize, took: Duration) -> Result<()> {
         let failed: Vec<&Outcome> = outcomes.iter().filter(|one| one.verdict() != Verdict::Passed).collect();
+        let mut has_details = !failed.is_empty();
         for outcome in &failed {
             let title = format!("--- {} {} ---", word(outcome), outcome.name);
             writeln!(self.out, "\n{}\n{}", self.style.bad(&title), details(outcome).trim_end())?;
         }
-        if !failed.is_empty() {
+        for outcome in outcomes {
+            if let Comparison::Accepted(difference) = &outcome.comparison {
+                let title = format!("--- {} {} ---", word(outcome), outcome.name);
+                writeln!(self.out, "\n{}\n{}", self.style.bold(&title), difference.trim_end())?;
+                has_details = true;
+            }
+        }
+        if has_details {
             writeln!(self.out)?;
         }
         let passed = outcomes.len() - failed.len();
+        let flaky = outcomes.iter().filter(|one| one.verdict() == Verdict::Passed && one.attempt > 1).count();
+        let flaky = if flaky > 0 { format!(" ({flaky} flaky)") } else { String::new() };
         let summary = format!("{:>12}", "Summary");
         let summary = if failed.is_empty() { self.style.good(&summary) } else { self.style.bad(&summary) };
         writeln!(
             self.out,
-            "{summary} [{:>8}] {} run: {passed} passed, {} failed",
+            "{summary} [{:>8}] {} run: {passed} passed{flaky}, {} failed",
             seconds(took),
-            count(outcomes.len()),
+            count(outcomes.len(), not_run),
             failed.len()
         )?;
+        if not_run > 0 {
+            writeln!(self.out, "{:>12} not run, because a test failed: {not_run}", "")?;
+        }
         for outcome in failed {
             writeln!(self.out, "{:>12} {}", word(outcome), repeat(outcome))?;
         }
@@ -73,8 +104,13 @@ impl<W: Write> Terminal<W> {
     }
 }
 
-fn count(tests: usize) -> String {
-    if tests == 1 { "1 test".into() } else { format!("{tests} tests") }
+/// How many tests were run, and of how many if not of all.
+fn count(run: usize, not_run: usize) -> String {
+    match (run, not_run) {
+        (1, 0) => "1 test".into(),
+        (_, 0) => format!("{run} tests"),
+        _ => format!("{run}/{} tests", run + not_run),
+    }
 }
 
 fn seconds(time: Duration) -> String {

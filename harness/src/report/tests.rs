@@ -1,8 +1,11 @@
-use super::terminal::Terminal;
-use super::{Style, details, failures, junit, word};
-use crate::observe::{Record, What};
+use super::terminal::{Shown, Terminal};
+use super::{Reader, Readers, Style, details, failures, github, json, junit, latest, word};
+use crate::determinism::{Difference, Repetition};
+use crate::observe::{Channel, Record, What};
 use crate::run::Outcome;
+use crate::scenario::Scenario;
 use crate::snapshot::Comparison;
+use crate::suite::News;
 use crate::verdict::{End, Ends, Hang};
 use std::time::Duration;
 
@@ -14,7 +17,9 @@ fn outcome(name: &str, end: End, comparison: Comparison) -> Outcome {
         record: Record::default(),
         comparison,
         complaints: vec![],
+        repetition: Repetition::NotTried,
         took: Duration::from_millis(93),
+        attempt: 1,
     }
 }
 
@@ -35,12 +40,20 @@ fn panicked() -> Outcome {
     outcome
 }
 
+fn ended(outcomes: &[Outcome]) -> News<'_> {
+    News::Ended { outcomes, not_run: &[], took: Duration::from_millis(1500) }
+}
+
+/// Tells a reader of a whole run.
+fn tell(mut reader: impl Reader, outcomes: &[Outcome]) -> anyhow::Result<()> {
+    reader.read(&News::Started { tests: outcomes.len(), jobs: 2 })?;
+    outcomes.iter().try_for_each(|outcome| reader.read(&News::TestEnded(outcome)))?;
+    reader.read(&ended(outcomes))
+}
+
 fn report(outcomes: &[Outcome]) -> String {
     let mut out = Vec::new();
-    let mut terminal = Terminal::new(&mut out, Style::Plain);
-    terminal.start(outcomes.len(), 2).expect("a vector takes bytes");
-    outcomes.iter().for_each(|outcome| terminal.outcome(outcome).expect("a vector takes bytes"));
-    terminal.end(outcomes, Duration::from_millis(1500)).expect("a vector takes bytes");
+    tell(Terminal::new(&mut out, Style::Plain, Shown::All), outcomes).expect("a vector takes bytes");
     String::from_utf8(out).expect("text")
 }
 
@@ -52,6 +65,22 @@ fn a_report_has_a_line_for_each_test_and_a_summary() {
      Summary [  1.500s] 2 tests run: 2 passed, 0 failed
 ";
     assert_eq!(report(&[passed("a"), passed("b")]), expected);
+}
+
+#[test]
+fn a_run_that_was_ended_early_says_so() {
+    let scenario = Scenario::of_machine("c", "", &[]).expect("a machine");
+    let mut out = Vec::new();
+    let news = News::Ended {
+        outcomes: &[passed("a"), passed("b")],
+        not_run: &[&scenario],
+        took: Duration::from_millis(1500),
+    };
+    Terminal::new(&mut out, Style::Plain, Shown::All).read(&news).expect("a vector takes bytes");
+    let expected = "     Summary [  1.500s] 2/3 tests run: 2 passed, 0 failed
+             not run, because a test failed: 1
+";
+    assert_eq!(String::from_utf8(out).expect("text"), expected);
 }
 
 #[test]
@@ -81,18 +110,72 @@ repeat: cargo xtask test --exact panics
 }
 
 #[test]
+fn a_test_that_passes_at_a_later_try_is_flaky() {
+    let mut out = Vec::new();
+    let mut terminal = Terminal::new(&mut out, Style::Plain, Shown::Failed);
+    let failed = outcome("disk", End::Exited(1), Comparison::NotMade);
+    terminal.read(&News::TestRetried(&failed)).expect("a vector takes bytes");
+    let flaky = Outcome { attempt: 2, ..passed("disk") };
+    terminal.read(&News::TestEnded(&flaky)).expect("a vector takes bytes");
+    terminal.read(&ended(&[flaky])).expect("a vector takes bytes");
+    let expected = r#"  TRY 1 FAIL [  0.093s] disk: it must end with "exit 0", but it ended with "exit 1"
+       FLAKY [  0.093s] disk
+     Summary [  1.500s] 1 test run: 1 passed (1 flaky), 0 failed
+"#;
+    assert_eq!(String::from_utf8(out).expect("text"), expected);
+}
+
+#[test]
 fn a_changed_snapshot_shows_the_difference_and_how_to_review_it() {
     let changed = outcome("changed", End::Exited(0), Comparison::Different("-old\n+new\n".into()));
     let expected = "it doesn't look as reviewed
 snapshot:
   -old
   +new
-review: cargo insta review
+review: cargo xtask review
 repeat: cargo xtask test --exact changed
 ";
     assert_eq!((word(&changed), details(&changed).as_str()), ("SNAPSHOT", expected));
     let new = outcome("new", End::Exited(0), Comparison::New);
     assert!(details(&new).starts_with("there is no reviewed snapshot yet\n"));
+}
+
+#[test]
+fn runs_that_differ_show_the_first_event_that_does() {
+    let mut differing = passed("differing");
+    differing.repetition = Repetition::Different(Difference {
+        channel: Channel::Console,
+        place: 3,
+        first: Some(What::Console("17".into())),
+        second: None,
+    });
+    let expected = "two runs differ at event 3 of the channel \"console\"
+two runs differ at event 3 of the channel \"console\":
+  first run:  17
+  second run: [nothing]
+repeat: cargo xtask test --exact differing --check-determinism
+";
+    assert_eq!((word(&differing), details(&differing).as_str()), ("DIFFERS", expected));
+    let canary = Outcome { repetition: Repetition::Blind, ..passed("canary") };
+    assert_eq!(word(&canary), "DIFFERS");
+    assert!(details(&canary).starts_with("two runs are equal, but it is meant to differ"));
+    let fine = Outcome { repetition: Repetition::AsDeclared, ..passed("fine") };
+    assert_eq!(word(&fine), "PASS");
+}
+
+#[test]
+fn what_becomes_the_snapshot_is_shown() {
+    let blessed = outcome("changed", End::Exited(0), Comparison::Accepted("-old\n+new\n".into()));
+    let expected = "     Booting 1 machine, 2 at a time
+     BLESSED [  0.093s] changed
+
+--- BLESSED changed ---
+-old
++new
+
+     Summary [  1.500s] 1 test run: 1 passed, 0 failed
+";
+    assert_eq!(report(&[blessed]), expected);
 }
 
 #[test]
@@ -142,9 +225,138 @@ fn colours_are_only_where_they_are_wanted() {
 fn failed_tests_leave_a_file_each() {
     let parent = tempfile::tempdir().expect("a directory");
     let directory = parent.path().join("failures");
-    failures::write(&directory, &[passed("a"), panicked()]).expect("files");
+    let write = |outcomes: &[Outcome]| tell(failures::Directory { path: directory.clone() }, outcomes);
+    write(&[passed("a"), panicked()]).expect("files");
     let names: Vec<_> = std::fs::read_dir(&directory).expect("a directory").flatten().collect();
     assert_eq!(names.iter().map(|entry| entry.file_name()).collect::<Vec<_>>(), ["panics.txt"]);
-    failures::write(&directory, &[passed("a")]).expect("nothing to write");
+    write(&[passed("a")]).expect("nothing to write");
     assert!(!directory.exists(), "a later run without failures leaves nothing");
+}
+
+#[test]
+fn a_reader_that_fails_keeps_nobody_from_reading() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("new/junit.xml");
+    let mut readers = Readers::default();
+    // A directory can't be written as a file.
+    readers.add(junit::File { path: directory.path().into() });
+    readers.add(junit::File { path: path.clone() });
+    readers.tell(&ended(&[passed("a")]));
+    let error = readers.end().expect_err("the first can't write");
+    assert!(error.to_string().contains("failed to write"), "{error}");
+    assert!(std::fs::read_to_string(path).expect("the second can").contains("testcase"));
+}
+
+#[test]
+fn what_is_still_to_pass_is_remembered() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("latest-run");
+    assert_eq!(latest::read(&path).expect("no file"), None);
+    let write = |outcomes: &[Outcome], left_out: &[&str]| {
+        let left_out = left_out.iter().map(|name| (*name).to_owned()).collect();
+        tell(latest::File { path: path.clone(), left_out }, outcomes).expect("a file");
+        latest::read(&path).expect("the file").expect("a run")
+    };
+    assert_eq!(write(&[passed("a"), panicked()], &["other"]), ["other", "panics"]);
+    assert_eq!(write(&[passed("a")], &[]), [""; 0]);
+    let scenario = Scenario::of_machine("c", "", &[]).expect("a machine");
+    let news = News::Ended { outcomes: &[panicked()], not_run: &[&scenario], took: Duration::ZERO };
+    latest::File { path: path.clone(), left_out: vec![] }.read(&news).expect("a file");
+    assert_eq!(latest::read(&path).expect("the file").expect("a run"), ["c", "panics"]);
+}
+
+#[test]
+fn a_terse_report_has_lines_for_failures_only() {
+    let mut out = Vec::new();
+    tell(Terminal::new(&mut out, Style::Plain, Shown::Failed), &[passed("a"), passed("b")])
+        .expect("a vector");
+    let text = String::from_utf8(out).expect("text");
+    let expected = "     Booting 2 machines, 2 at a time
+     Summary [  1.500s] 2 tests run: 2 passed, 0 failed
+";
+    assert_eq!(text, expected);
+}
+
+fn json(outcomes: &[Outcome]) -> Vec<serde_json::Value> {
+    let mut out = Vec::new();
+    tell(json::Lines::new(&mut out), outcomes).expect("a vector takes bytes");
+    let text = String::from_utf8(out).expect("text");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn json_lines_are_libtests_with_the_machines_events_between_them() {
+    let lines = json(&[passed("a"), panicked()]);
+    let kinds: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            format!("{} {}", line["type"].as_str().expect("text"), line["event"].as_str().expect("text"))
+        })
+        .collect();
+    let expected = [
+        "suite started",
+        "test ok",
+        "machine console",
+        "machine console_rest",
+        "machine qemu",
+        "machine log",
+        "machine log",
+        "test failed",
+        "suite failed",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(lines[0]["test_count"], 2);
+    let console = serde_json::json!({
+        "type": "machine", "name": "panics", "at": 0.0, "event": "console", "value": "hello",
+    });
+    assert_eq!(lines[2], console);
+    let log = serde_json::json!({ "level": "error", "process": "ds", "text": "panic: stacktrace: 0x400123" });
+    assert_eq!(lines[6]["value"], log);
+    assert_eq!((&lines[7]["verdict"], &lines[7]["end"]), (&"FAULT".into(), &"service fault".into()));
+    assert_eq!(lines[7]["repeat"], "cargo xtask test --exact panics");
+    assert_eq!((&lines[8]["passed"], &lines[8]["failed"]), (&1.into(), &1.into()));
+}
+
+#[test]
+fn a_workflow_shows_what_failed_and_how_to_repeat_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("summary.md");
+    std::fs::write(&path, "of another step\n").expect("a file");
+    let mut forging = outcome("forging", End::HostTrouble("<b>".into()), Comparison::NotMade);
+    forging.record.push(What::Console("```` </details>".into()));
+    tell(github::Summary { path: path.clone() }, &[passed("a"), forging]).expect("a file");
+    let expected = "of another step
+### Guest tests: 1 passed, 1 failed, 0 not run, in 1.5 s
+
+<details><summary>TROUBLE <code>forging</code>: it must end with \"exit 0\", but it ended with \"trouble: &lt;b&gt;\"</summary>
+
+`````text
+it must end with \"exit 0\", but it ended with \"trouble: <b>\"
+console:
+     0.000s ```` </details>
+repeat: cargo xtask test --exact forging
+`````
+
+</details>
+
+`cargo xtask test --exact forging`
+
+";
+    assert_eq!(std::fs::read_to_string(&path).expect("text"), expected);
+}
+
+#[test]
+fn a_workflow_is_not_given_more_than_it_takes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("summary.md");
+    let endless = || {
+        let mut outcome = outcome("endless", End::Exited(1), Comparison::NotMade);
+        outcome.record.push(What::Console("ü".repeat(1 << 20)));
+        outcome
+    };
+    let outcomes: Vec<Outcome> = std::iter::repeat_with(endless).take(30).collect();
+    tell(github::Summary { path: path.clone() }, &outcomes).expect("a file");
+    let text = std::fs::read_to_string(&path).expect("text");
+    assert!(text.len() < 1 << 20, "{} bytes", text.len());
+    assert!(text.ends_with("5 more failed.\n"));
 }

@@ -1,6 +1,6 @@
 use super::{Class, Kind, SECTION, Scenario, with_machines};
 use crate::image::{Corruption, Spoil};
-use crate::machine::Firmware;
+use crate::machine::{Firmware, Timing};
 use crate::system::Role;
 use crate::verdict::Ends;
 use std::path::Path;
@@ -200,4 +200,17 @@ fn processes_play_servers_and_manage_each_other() {
         );
     }
     assert!(refusal(program(&text("roles = { pm = \"init\" }"))).contains("init"));
+}
+
+#[test]
+fn a_test_whose_runs_may_differ_says_why() {
+    let text = "kind = \"test\"\nclock = \"host\"\nnondeterministic = \"a disk answers when it likes\"";
+    let scenario = program(text).expect("a description");
+    assert_eq!(scenario.clock, Timing::RealTime);
+    assert_eq!(scenario.nondeterministic.as_deref(), Some("a disk answers when it likes"));
+    let silent = machine("clock = \"host\"");
+    assert!(refusal(silent).contains("say in nondeterministic why"));
+    assert!(refusal(machine("nondeterministic = \" \"")).contains("must say why"));
+    assert!(refusal(machine("canary = true")).contains("a canary must say"));
+    assert_eq!(machine("").expect("a machine").clock, Timing::Deterministic);
 }

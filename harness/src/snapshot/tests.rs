@@ -1,5 +1,7 @@
 use super::redact::redact;
-use super::{Comparison, Snapshot, difference, quietly, render};
+use super::{
+    Comparison, Pending, Review, Snapshot, difference, pending, quietly, render, review, unreferenced,
+};
 use crate::observe::{Record, What};
 use crate::verdict::{End, Hang};
 
@@ -50,6 +52,15 @@ fn a_console_that_does_not_end_well_shows_it() {
 }
 
 #[test]
+fn a_console_without_end_is_shown_by_its_start() {
+    let mut record = Record::default();
+    (0..1000).for_each(|line| record.push(What::Console(line.to_string())));
+    record.push(What::ConsoleCut(7));
+    let text = render(&End::Hang(Hang::EndlessOutput), &record);
+    assert!(text.starts_with("ends: hang\nconsole:\n  0\n") && text.ends_with("  19\n  [cut]\n"), "{text}");
+}
+
+#[test]
 fn what_a_rebuild_changes_is_taken_out_of_complaints() {
     assert_eq!(
         redact("page fault reading 0x400123 at 0xFFFFffff80001000"),
@@ -88,4 +99,66 @@ fn a_text_is_compared_with_what_was_reviewed() {
 fn a_panic_of_an_assertion_is_a_result() {
     assert_eq!(quietly(|| panic!("not printed")), Err(()));
     assert_eq!(quietly(|| ()), Ok(()));
+}
+
+/// A directory with these files, in insta's format.
+fn snapshots(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, text) in files {
+        let text = format!(
+            "---\nsource: harness/src/snapshot.rs\nassertion_line: 7\ndescription: A1\n---\n{text}\n"
+        );
+        std::fs::write(directory.path().join(name), text).expect("a file");
+    }
+    directory
+}
+
+fn names(pending: &[Pending]) -> Vec<&str> {
+    pending.iter().map(|one| one.name.as_str()).collect()
+}
+
+#[test]
+fn snapshots_of_no_test_are_found() {
+    let directory = snapshots(&[("a.snap", "x"), ("b.snap", "x"), ("c.snap.new", "x"), ("d.snap.new", "x")]);
+    std::fs::write(directory.path().join("README.md"), "").expect("a file");
+    let orphans = unreferenced(directory.path(), &["a".into(), "c".into()]).expect("a directory");
+    assert_eq!(orphans, [directory.path().join("b.snap"), directory.path().join("d.snap.new")]);
+    assert!(unreferenced(&directory.path().join("none"), &[]).expect("nothing").is_empty());
+}
+
+#[test]
+fn a_review_shows_each_and_does_what_it_is_told() {
+    let directory = snapshots(&[
+        ("changed.snap", "old"),
+        ("changed.snap.new", "new"),
+        ("fresh.snap.new", "first"),
+        ("skipped.snap.new", "x"),
+        ("wrong.snap.new", "x"),
+    ]);
+    let found = pending(directory.path()).expect("a directory");
+    assert_eq!(names(&found), ["changed", "fresh", "skipped", "wrong"]);
+    let mut out = Vec::new();
+    let done = review(&found, &b"what?\na\naccept\ns\nr\n"[..], &mut out).expect("a review");
+    assert_eq!(done, Review { accepted: 2, rejected: 1, left: 1 });
+    let shown = String::from_utf8(out).expect("text");
+    assert!(
+        shown.starts_with("[1/4] changed\n-old\n+new\n\n(a)ccept, (r)eject, (s)kip, (q)uit: "),
+        "{shown}"
+    );
+    assert!(shown.contains("[2/4] fresh\n+first\n"), "{shown}");
+    assert_eq!(names(&pending(directory.path()).expect("a directory")), ["skipped"]);
+    let accepted = std::fs::read_to_string(directory.path().join("changed.snap")).expect("a snapshot");
+    assert_eq!(accepted, "---\nsource: harness/src/snapshot.rs\ndescription: A1\n---\nnew\n");
+    assert!(!directory.path().join("wrong.snap").exists());
+}
+
+#[test]
+fn a_review_without_answers_leaves_everything() {
+    let directory = snapshots(&[("a.snap.new", "x"), ("b.snap.new", "x")]);
+    let found = pending(directory.path()).expect("a directory");
+    for answers in ["", "q\n", "nonsense"] {
+        let done = review(&found, answers.as_bytes(), Vec::new()).expect("a review");
+        assert_eq!(done, Review { accepted: 0, rejected: 0, left: 2 }, "{answers:?}");
+    }
+    assert_eq!(pending(directory.path()).expect("a directory"), found);
 }

@@ -85,7 +85,12 @@ fn what_the_kernel_never_asks_for_is_trouble() {
 
 #[test]
 fn a_machine_that_was_stopped_hangs_whatever_it_says() {
-    for (what, hang) in [(What::TimedOut, Hang::Limit), (What::Idle, Hang::IdleForever)] {
+    let stops = [
+        (What::TimedOut, Hang::Limit),
+        (What::Idle, Hang::IdleForever),
+        (What::Flooded, Hang::EndlessOutput),
+    ];
+    for (what, hang) in stops {
         let mut stopped = Record::default();
         stopped.push(what);
         stopped.add_log(b"I kernel: hello exited with status 0\n");

@@ -1,0 +1,138 @@
+//! Machines that are broken on purpose, and what is reported of each: a test that fails must be
+//! told from one that passes, whatever goes wrong, and its report must say what did.
+//!
+//! A script plays QEMU, so that this takes no QEMU and next to no time. The snapshots hold the
+//! whole report. The guests that are broken for real are in `fixtures`.
+
+mod fake;
+
+use fake::{DONE, Fake};
+use harness::determinism::Repetition;
+use harness::observe::Record;
+use harness::report::{details, word};
+use harness::run::{Outcome, Verdict};
+use harness::snapshot::Comparison;
+use harness::verdict::{Ends, judge};
+use std::time::Duration;
+
+/// What is reported of a machine whose test must end with `exit 0`.
+fn report(record: Record) -> String {
+    let outcome = Outcome {
+        name: "broken".into(),
+        declared: Ends::Exited(0),
+        end: judge(&record, Some("main")),
+        complaints: record.complaints().map(|line| (line.to_string(), vec![])).collect(),
+        record,
+        comparison: Comparison::Same,
+        repetition: Repetition::NotTried,
+        took: Duration::ZERO,
+        attempt: 1,
+    };
+    assert_ne!(outcome.verdict(), Verdict::Passed, "a broken machine passes: {outcome:?}");
+    format!("{}: {}", word(&outcome), without_times(&details(&outcome)))
+}
+
+/// Lines of the console begin with when they were seen.
+fn without_times(text: &str) -> String {
+    let line = |line: &str| match line.split_once("s ") {
+        Some((time, rest)) if time.starts_with("  ") && time.trim().parse::<f64>().is_ok() => {
+            format!("  {rest}")
+        }
+        _ => line.to_owned(),
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
+}
+
+fn run(script: &str) -> String {
+    report(Fake::new(script).record_for(Duration::from_secs(20)))
+}
+
+fn check(name: &str, report: &str) {
+    insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+        insta::assert_snapshot!(name, report);
+    });
+}
+
+macro_rules! broken {
+    ($($(#[doc = $doc:literal])+ $name:ident: $script:expr;)+) => {
+        $(
+            $(#[doc = $doc])+
+            #[test]
+            fn $name() {
+                check(stringify!($name), &run($script));
+            }
+        )+
+    };
+}
+
+/// The kernel's end after it has reported a panic.
+const KERNEL_PANICS: &str =
+    "printf 'E kernel: panic: the table is empty\\nE kernel: stacktrace: 0xffffffff80201234\\n' >&5
+exit 37
+";
+const SERVICE_PANICS: &str = "printf 'hello\\r\\n' >&4
+printf 'E main: panic: the divisor is 0 at main.rs:7\\nE kernel: main: stacktrace: 0x60000b93\\n' >&5
+exit 39
+";
+const TRIPLE_FAULT: &str = r#"echo '{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}'
+exit 0
+"#;
+const IDLE: &str = "printf 'waiting\\r\\n' >&4
+echo 'qemu: warning: icount sleep disabled and no active timers' >&2
+exec sleep 1000
+";
+
+broken! {
+    /// It prints half a line, and its process exits with 1.
+    output_without_a_line_end: "printf 'one\\r\\nhalf' >&4; printf 'I kernel: main exited with status 1\\n' >&5; exit 35\n";
+    /// It prints what a terminal would obey, and no UTF-8.
+    output_that_is_no_text: "printf '\\377\\033[2J\\0\\n' >&4; printf 'I kernel: main exited with status 1\\n' >&5; exit 35\n";
+    /// It says that it succeeded, and nothing else.
+    exit_without_a_result: "exit 33\n";
+    /// It says how it ended, and then QEMU is closed.
+    result_without_an_exit: &format!("{DONE}exit 0\n");
+    /// It prints what only the kernel's log may say.
+    forged_result: "printf 'I kernel: main exited with status 0\\n' >&4; printf 'I main: main exited with status 0\\n' >&5; exit 33\n";
+    /// The exit code is another than the log says.
+    contradiction: &format!("{DONE}exit 35\n");
+    /// Somebody, or the kernel of the host, kills QEMU.
+    qemu_killed: &format!("printf 'hello\\r\\n' >&4; {DONE}kill -KILL $$\n");
+    /// QEMU itself fails.
+    qemu_fails: "echo 'qemu: could not allocate memory' >&2; exit 1\n";
+    /// The kernel panics.
+    panic_in_the_kernel: KERNEL_PANICS;
+    /// The main process panics.
+    panic_in_a_service: SERVICE_PANICS;
+    /// The processor gives up.
+    triple_fault: TRIPLE_FAULT;
+    /// Everybody waits.
+    idle_for_ever: IDLE;
+    /// A log line is none.
+    noise_in_the_log: "printf '\\033[31mI kernel\\n' >&5; exit 39\n";
+}
+
+/// It is busy and gets nowhere.
+#[test]
+fn hang() {
+    let fake = Fake::new("printf 'busy\\r\\n' >&4; exec sleep 1000\n");
+    check("hang", &report(fake.record_for(Duration::from_secs(1))));
+}
+
+/// It prints without end. What it had printed by then is shown by its last lines.
+#[test]
+fn endless_output() {
+    let text = run("exec yes 0123456789abcde >&4\n");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("0123456789abcde")).collect();
+    // How much came with the piece that was too much is the host's doing.
+    let lines =
+        lines.into_iter().filter(|line| !line.contains("more bytes were not kept")).collect::<Vec<_>>();
+    check("endless_output", &lines.join("\n"));
+}
+
+/// QEMU doesn't say a word over its control channel.
+#[test]
+fn qmp_silent() {
+    let fake = Fake::without_handshake("#!/bin/sh\nexec sleep 1000\n");
+    let Err(error) = fake.start() else { panic!("it never shook hands") };
+    check("qmp_silent", &report(Record::of_trouble(format!("{error:#}"))));
+}
