@@ -142,13 +142,15 @@ impl Machine for Fake {
         })
     }
     fn read_user(&self, space: &u16, address: u64, into: &mut [u8]) -> Result<(), u64> {
-        for (address, byte) in (address..).zip(into) {
+        for (offset, byte) in (0..).zip(into) {
+            let address = address.wrapping_add(offset);
             *byte = *self.memory.get(&(*space, address)).ok_or(address)?;
         }
         Ok(())
     }
     fn write_user(&mut self, space: &u16, address: u64, from: &[u8]) -> Result<(), u64> {
-        for (address, byte) in (address..).zip(from) {
+        for (offset, byte) in (0..).zip(from) {
+            let address = address.wrapping_add(offset);
             *self.memory.get_mut(&(*space, address)).ok_or(address)? = *byte;
         }
         Ok(())

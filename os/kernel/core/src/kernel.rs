@@ -30,6 +30,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) programs: Option<Id>,
     /// The memory manager, once there is one.
     pub(crate) vm: Option<Endpoint>,
+    /// Some process stops, or has once stopped, at its calls: all others need not be looked at.
+    pub(crate) has_traced_calls: bool,
     pub(crate) ready: Ready,
     pub(crate) interrupts: Interrupts,
     pub(crate) mail: mail::Pool,
@@ -105,6 +107,7 @@ impl<M: Machine> Kernel<M> {
             privileges: Vec::with_capacity(Id::LIMIT),
             programs: None,
             vm: None,
+            has_traced_calls: false,
             ready: Ready::default(),
             ended: None,
         }

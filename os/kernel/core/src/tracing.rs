@@ -21,12 +21,6 @@ pub struct Tracing {
 }
 
 impl Tracing {
-    /// Tells whether a trap may be more than a trap.
-    #[inline]
-    pub(crate) const fn is_on(self) -> bool {
-        self.stops_at_calls
-    }
-
     /// The call at which it stopped will not be made: it goes on somewhere else.
     pub(crate) const fn forget_stop(&mut self) {
         self.has_stopped = false;
@@ -36,6 +30,7 @@ impl Tracing {
 impl<M: Machine> Kernel<M> {
     /// Lets a process go on as its tracer says.
     pub(crate) fn trace(&mut self, slot: Slot, how: protocols::Tracing) {
+        self.has_traced_calls |= how == protocols::Tracing::Calls;
         let process = self.processes.process_mut(slot);
         process.tracing.stops_at_calls = how == protocols::Tracing::Calls;
         if how != protocols::Tracing::Calls {
@@ -51,6 +46,9 @@ impl<M: Machine> Kernel<M> {
             return false;
         }
         let process = self.processes.process_mut(slot);
+        if !process.tracing.stops_at_calls {
+            return false;
+        }
         if process.tracing.has_stopped {
             process.tracing.forget_stop();
             process.context.set_single_step(true);

@@ -515,3 +515,19 @@ fn when_vm_dies_faults_become_signals() {
         assert_eq!(kernel.machine.released, [0, 3]);
     }
 }
+
+#[test]
+fn a_vm_that_came_back_is_told_of_every_page_fault_once_more() {
+    let mut kernel = kernel(&[server(0, Callers::VM), service(1), service(2), server(3, Callers::RS)]);
+    kernel.fault(Slot::new(1), FAULT);
+    kernel.fault(Slot::new(2), FAULT);
+    assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
+    let clear = calls::privilege_clear_ipc_refs::Request { process: at(0) };
+    assert_eq!(kernel.asks(3, &clear), "kernel.privilege_clear_ipc_refs = {}");
+    for slot in [1, 2] {
+        assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
+        assert_eq!(message_of_vm(&kernel), format!("{slot}: vm.page_fault {{ address: 16, access: Read }}"));
+        assert_eq!(kernel.stops(slot), Stops::PAGE_FAULT);
+    }
+    assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::ANY), None);
+}
