@@ -15,6 +15,7 @@ mod endpoint;
 mod errno;
 mod grant;
 pub mod ipc;
+mod memory;
 mod message;
 pub mod notification;
 pub mod protocols;
@@ -24,6 +25,7 @@ mod wire;
 pub use endpoint::{Endpoint, Pid};
 pub use errno::Errno;
 pub use grant::{Grant, GrantId};
+pub use memory::CopyFlags;
 pub use message::{Callers, MESSAGE_SIZE, Message, PAYLOAD_SIZE, REPLY};
 pub use protocol::{
     Answer, Call, CallInfo, Described, Protocol, Ticket, To, describe, describe_with, mask_bit,

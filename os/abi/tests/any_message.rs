@@ -142,7 +142,27 @@ impl ds::Server for Chance {
     }
 }
 
+/// Methods of calls that may keep their caller waiting.
+macro_rules! suspending {
+    ($($call:ident { $($field:ident: $value:expr),* })*) => { $(
+        fn $call(
+            &mut self,
+            ticket: Ticket<kernel::$call::Request>,
+            request: kernel::$call::Request,
+        ) -> Option<Answer> {
+            let reply = kernel::$call::Reply { $($field: $value),* };
+            self.now_or_never(ticket, &request, reply)
+        }
+    )* };
+}
+
 impl kernel::Server for Chance {
+    suspending! {
+        vircopy {}
+        physcopy {}
+        memset {}
+    }
+
     fn whoami(
         &mut self,
         _: Endpoint,
@@ -306,12 +326,20 @@ fn requests() -> Vec<Message> {
         kernel::irq_attach::Request { line: 4, bit: 1, reenable: false }.to_message(9),
         kernel::irq_enable::Request { line: 4 }.to_message(10),
         kernel::abort::Request { status: 0 }.to_message(11),
+        zeros::<kernel::vircopy::Request>(),
+        zeros::<kernel::physcopy::Request>(),
+        zeros::<kernel::memset::Request>(),
         tty::write::Request { bytes: Bytes::first_of(&[b'x'; 96]) }.to_message(12),
         tty::read::Request { limit: 96 }.to_message(13),
         ds::publish::Request { key: NAME, value: 1, overwrite: true }.to_message(14),
         ds::retrieve::Request { key: NAME }.to_message(15),
         ds::delete::Request { key: NAME }.to_message(16),
     ]
+}
+
+/// A request whose fields are all zero.
+fn zeros<C: Call>() -> Message {
+    C::get(&[0; PAYLOAD_SIZE][..C::SIZE]).expect("zeros are a request of this call").to_message(0)
 }
 
 #[test]

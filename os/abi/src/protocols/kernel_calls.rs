@@ -4,7 +4,7 @@
 //! `from PROGRAM` admits. A call that the caller's mask lacks fails with `ECALLDENIED`, an
 //! unknown one with `EBADREQUEST`.
 
-use crate::{Bytes, Callers, Endpoint, Name};
+use crate::{Bytes, Callers, CopyFlags, Endpoint, Name};
 
 crate::choices! {
     /// Bits of a device register.
@@ -134,4 +134,51 @@ crate::protocol! {
         /// What the machine's end means: 0 for success.
         status: i32,
     } suspends {} fails [] from SERVICE;
+
+    /// Copies between two processes. (MINIX `SYS_VIRCOPY`.)
+    ///
+    /// Where both ranges overlap in one memory, what the target holds afterwards is open.
+    37 vircopy {
+        /// Whose memory is read; `SELF` is the caller.
+        from: Endpoint,
+        /// Whose memory is written; `SELF` is the caller.
+        to: Endpoint,
+        flags: CopyFlags,
+        from_address: u64,
+        to_address: u64,
+        len: u64,
+    } suspends {} fails [
+        /// An endpoint is no living process's, or a flag is unknown.
+        EINVAL,
+        /// An address is no memory of the process, or not to be written, or (with `TRY`) not there yet.
+        EFAULT,
+        /// There is nothing to copy.
+        EDOM,
+        /// VM found no memory for it.
+        ENOMEM,
+        /// VM could not read a page in.
+        EIO,
+    ] from SERVICE;
+
+    /// As [`vircopy`], and the endpoint `NONE` stands for physical memory. (MINIX `SYS_PHYSCOPY`.)
+    ///
+    /// Memory of the kernel itself can't be reached; page tables can.
+    38 physcopy {
+        from: Endpoint,
+        to: Endpoint,
+        flags: CopyFlags,
+        from_address: u64,
+        to_address: u64,
+        len: u64,
+    } suspends {} fails [EINVAL, EFAULT, EDOM, ENOMEM, EIO] from SERVICE;
+
+    /// Fills memory with a byte. (MINIX `SYS_MEMSET`.)
+    39 memset {
+        /// Whose memory; `SELF` is the caller, `NONE` physical memory, which takes the right to [`physcopy`].
+        process: Endpoint,
+        flags: CopyFlags,
+        address: u64,
+        len: u64,
+        byte: u8,
+    } suspends {} fails [EINVAL, EFAULT, EDOM, ENOMEM, EIO] from SERVICE;
 }

@@ -3,6 +3,7 @@
 use crate::Kernel;
 use crate::log::Line;
 use crate::machine::{Context, Machine};
+use crate::memory::copy::answer;
 use crate::process::{Ipc, Process, Slot};
 use abi::protocols::{ProcessState, Width, kernel};
 use abi::{Answer, Callers, Endpoint, Errno, Message, Ticket};
@@ -192,6 +193,30 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
     ) -> Option<Answer> {
         self.kernel.abort(self.caller, request.status);
         None
+    }
+
+    fn vircopy(
+        &mut self,
+        ticket: Ticket<kernel::vircopy::Request>,
+        request: kernel::vircopy::Request,
+    ) -> Option<Answer> {
+        answer(ticket, self.kernel.vircopy(self.caller, &request))
+    }
+
+    fn physcopy(
+        &mut self,
+        ticket: Ticket<kernel::physcopy::Request>,
+        request: kernel::physcopy::Request,
+    ) -> Option<Answer> {
+        answer(ticket, self.kernel.physcopy(self.caller, &request))
+    }
+
+    fn memset(
+        &mut self,
+        ticket: Ticket<kernel::memset::Request>,
+        request: kernel::memset::Request,
+    ) -> Option<Answer> {
+        answer(ticket, self.kernel.memset(self.caller, &request))
     }
 }
 

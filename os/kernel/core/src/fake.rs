@@ -1,12 +1,17 @@
 //! A machine of plain data, for tests: what the kernel does to it can be read back.
 
 use crate::machine::{Context, Machine};
+use crate::memory::{CopyFault, Place};
 use crate::{Kernel, Slot};
 use abi::boot::{self, Pair};
 use abi::ipc::{Primitive, Status};
 use abi::protocols::Width;
 use abi::{Callers, Endpoint, Errno, Message, Name};
 use std::collections::{BTreeMap, BTreeSet};
+
+mod memory;
+
+pub(crate) use memory::Memory;
 
 /// The machine.
 #[derive(Debug, Default)]
@@ -15,6 +20,7 @@ pub(crate) struct Fake {
     pub(crate) ports: BTreeMap<u16, Vec<u32>>,
     pub(crate) open_lines: BTreeSet<u8>,
     pub(crate) released: Vec<u16>,
+    pub(crate) memory: Memory,
 }
 
 /// Registers.
@@ -79,6 +85,18 @@ impl Machine for Fake {
     }
     fn trace(&self, _: &Registers, _: &u16, visit: &mut dyn FnMut(u64)) {
         visit(0x1000_0010);
+    }
+    fn copy(&mut self, from: Place<'_, u16>, to: Place<'_, u16>) -> Result<(), CopyFault> {
+        self.memory.copy(&from, &to)
+    }
+    fn fill(&mut self, to: Place<'_, u16>, byte: u8) -> Result<(), CopyFault> {
+        self.memory.fill(&to, byte)
+    }
+    fn read(&mut self, from: Place<'_, u16>, into: &mut [u8]) -> Result<(), CopyFault> {
+        self.memory.read(&from, into)
+    }
+    fn write(&mut self, from: &[u8], to: Place<'_, u16>) -> Result<(), CopyFault> {
+        self.memory.write(from, &to)
     }
 }
 

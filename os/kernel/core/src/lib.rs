@@ -27,6 +27,7 @@ pub mod list;
 pub mod load;
 pub mod log;
 pub mod machine;
+pub mod memory;
 pub mod privilege;
 pub mod process;
 mod scheduler;

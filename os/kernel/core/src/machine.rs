@@ -1,5 +1,6 @@
 //! What the kernel needs of the machine it runs on.
 
+use crate::memory::{CopyFault, Place};
 use abi::Message;
 use abi::protocols::Width;
 
@@ -28,6 +29,27 @@ pub trait Machine {
     fn release(&mut self, space: Self::Space);
     /// Calls `visit` with the return addresses on a process's stack, innermost first.
     fn trace(&self, context: &Self::Context, space: &Self::Space, visit: &mut dyn FnMut(u64));
+
+    /// Copies memory; both places have the same length. The source is looked at first.
+    ///
+    /// # Errors
+    /// If a page is missing or, of the target, may not be written. What lies before is copied.
+    fn copy(&mut self, from: Place<'_, Self::Space>, to: Place<'_, Self::Space>) -> Result<(), CopyFault>;
+    /// Fills memory with a byte.
+    ///
+    /// # Errors
+    /// As [`Machine::copy`]: the place is the target.
+    fn fill(&mut self, to: Place<'_, Self::Space>, byte: u8) -> Result<(), CopyFault>;
+    /// Copies memory into the kernel; both have the same length.
+    ///
+    /// # Errors
+    /// As [`Machine::copy`]: the place is the source.
+    fn read(&mut self, from: Place<'_, Self::Space>, into: &mut [u8]) -> Result<(), CopyFault>;
+    /// Copies bytes of the kernel out; both have the same length.
+    ///
+    /// # Errors
+    /// As [`Machine::copy`]: the place is the target.
+    fn write(&mut self, from: &[u8], to: Place<'_, Self::Space>) -> Result<(), CopyFault>;
 }
 
 /// The saved registers of a process, as far as the kernel gives them a meaning.

@@ -2,6 +2,7 @@
 
 use crate::apic;
 use crate::context::Context;
+use crate::copy;
 use crate::descriptors;
 use crate::memory::PhysicalMemory;
 use crate::paging::AddressSpace;
@@ -13,6 +14,7 @@ use abi::protocols::Width;
 use kernel_core::command_line::Timer;
 use kernel_core::fault::Fault;
 use kernel_core::machine::Machine;
+use kernel_core::memory::{CopyFault, Place};
 
 /// The processor, its interrupt controllers, and all of memory.
 #[derive(Debug)]
@@ -189,5 +191,21 @@ impl Machine for Hardware {
             }
             frame = next;
         }
+    }
+
+    fn copy(&mut self, from: Place<'_, AddressSpace>, to: Place<'_, AddressSpace>) -> Result<(), CopyFault> {
+        copy::copy(&self.memory, &from, &to)
+    }
+
+    fn fill(&mut self, to: Place<'_, AddressSpace>, byte: u8) -> Result<(), CopyFault> {
+        copy::fill(&self.memory, &to, byte)
+    }
+
+    fn read(&mut self, from: Place<'_, AddressSpace>, into: &mut [u8]) -> Result<(), CopyFault> {
+        copy::read(&self.memory, &from, into)
+    }
+
+    fn write(&mut self, from: &[u8], to: Place<'_, AddressSpace>) -> Result<(), CopyFault> {
+        copy::write(&self.memory, from, &to)
     }
 }

@@ -6,6 +6,7 @@ use crate::paging::{self, AddressSpace, to_usize};
 use kernel_core::elf::Access;
 use kernel_core::frames::Frames;
 use kernel_core::load::{Memory, OutOfMemory};
+use kernel_core::memory::PhysicalRange;
 use x86_64::PhysAddr;
 
 /// A page of memory that its holder alone uses.
@@ -43,6 +44,8 @@ impl Frame {
 #[derive(Debug)]
 pub struct PhysicalMemory {
     frames: Frames<'static>,
+    /// What the kernel keeps for itself: its image, the bits above, its heap.
+    kernels: [Range; 3],
     /// Bytes that the machine has.
     pub total_bytes: u64,
 }
@@ -57,7 +60,9 @@ impl PhysicalMemory {
         paging::init(info, &mut memory)?;
         let pages = heap_bytes.div_ceil(4096);
         let start = memory.frames.take_run(pages).ok_or(OutOfMemory)?;
-        let address = direct(PhysAddr::new(start as u64 * 4096)).as_u64();
+        let first = start as u64 * 4096;
+        memory.kernels[2] = Range { start: first, end: first + pages as u64 * 4096 };
+        let address = direct(PhysAddr::new(first)).as_u64();
         // SAFETY: the run was taken for good, is mapped, and this is the heap's only memory.
         unsafe { heap.init(core::ptr::with_exposed_provenance_mut(to_usize(address)), pages * 4096) };
         Ok(memory)
@@ -86,7 +91,8 @@ impl PhysicalMemory {
         for range in taken.into_iter().chain([bits]) {
             frames.reserve(to_usize(range.start / 4096)..to_usize(range.end.div_ceil(4096)));
         }
-        Ok(Self { frames, total_bytes })
+        let kernels = [taken[1], bits, Range { start: 0, end: 0 }];
+        Ok(Self { frames, kernels, total_bytes })
     }
 
     /// Takes a page, zeroed.
@@ -99,6 +105,12 @@ impl PhysicalMemory {
     /// Takes a page back.
     pub(crate) fn give(&mut self, frame: Frame) {
         self.frames.give(frame.0..frame.0 + 1);
+    }
+
+    /// Tells whether a part of a range is what the kernel keeps for itself, page tables apart.
+    pub(crate) fn is_kernels(&self, range: PhysicalRange) -> bool {
+        let (start, end) = (range.start(), range.start() + range.len());
+        self.kernels.iter().any(|kernels| kernels.start < end && start < kernels.end.next_multiple_of(4096))
     }
 
     /// Bytes that nobody uses.

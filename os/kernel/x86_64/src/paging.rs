@@ -48,6 +48,106 @@ unsafe fn table<'a>(address: PhysAddr) -> &'a mut PageTable {
     unsafe { &mut *pointer }
 }
 
+/// What a page must permit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Permissions(u64);
+
+impl Permissions {
+    /// To be used for a process.
+    pub(crate) fn user(is_written: bool) -> Self {
+        Self(Self::kernel(is_written).0 | Flags::USER_ACCESSIBLE.bits())
+    }
+
+    /// To be used at all.
+    pub(crate) fn kernel(is_written: bool) -> Self {
+        let writable = if is_written { Flags::WRITABLE.bits() } else { 0 };
+        Self(Flags::PRESENT.bits() | writable)
+    }
+
+    const fn are_in(self, entry: u64) -> bool {
+        entry & self.0 == self.0
+    }
+}
+
+/// The rest of a page, from some address on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    /// Where the address is in physical memory.
+    pub(crate) address: PhysAddr,
+    /// How many bytes follow in the page.
+    pub(crate) bytes: u64,
+}
+
+/// A way through page tables that remembers the last table it came to, for the pages that follow.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    root: PhysAddr,
+    /// The last table, and the 2 MiB that it is for.
+    last: Option<(u64, PhysAddr)>,
+}
+
+impl Walk {
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+    /// The page of an address, if it is there and permits what it must.
+    #[inline]
+    pub(crate) fn page(&mut self, address: u64, needs: Permissions) -> Option<Page> {
+        let table = match self.last {
+            Some((part, table)) if part == address / LARGE_PAGE => table,
+            _ => match self.descend(address, needs)? {
+                Found::Table(table) => table,
+                Found::Large(page) => return Some(page),
+            },
+        };
+        let entry = read_entry(table, index(address, LAST));
+        needs.are_in(entry).then(|| part_of(entry, address, PAGE))
+    }
+
+    #[inline(never)]
+    fn descend(&mut self, address: u64, needs: Permissions) -> Option<Found> {
+        let mut table = self.root;
+        for level in (LAST + 1..=ROOT).rev() {
+            let entry = read_entry(table, index(address, level));
+            if !needs.are_in(entry) {
+                return None;
+            }
+            if entry & Flags::HUGE_PAGE.bits() != 0 {
+                return Some(Found::Large(part_of(entry, address, PAGE << (9 * level))));
+            }
+            table = PhysAddr::new(entry & Self::ADDRESS);
+        }
+        self.last = Some((address / LARGE_PAGE, table));
+        Some(Found::Table(table))
+    }
+}
+
+enum Found {
+    /// A table of the last level.
+    Table(PhysAddr),
+    /// A page that is larger than usual.
+    Large(Page),
+}
+
+#[inline]
+fn part_of(entry: u64, address: u64, size: u64) -> Page {
+    let offset = address & (size - 1);
+    let frame = entry & Walk::ADDRESS & !(size - 1);
+    Page { address: PhysAddr::new(frame + offset), bytes: size - offset }
+}
+
+/// An entry of a table that [`Walk`] came to. Every address that it leads to is a table's.
+#[inline]
+fn read_entry(table: PhysAddr, index: usize) -> u64 {
+    let pointer = direct(table).as_ptr::<u64>().wrapping_add(index & 511);
+    // SAFETY: roots are tables, and a present entry above the last level leads to one; the direct map holds it.
+    unsafe { pointer.read_volatile() }
+}
+
+/// A walk through what the kernel itself has mapped.
+pub(crate) fn kernel_walk() -> Walk {
+    Walk { root: PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)), last: None }
+}
+
 /// Finds the entry of an address at `level`, making tables on the way.
 fn entry<'a>(
     root: &'a mut PageTable,
@@ -250,6 +350,11 @@ impl AddressSpace {
         let pointer = core::ptr::with_exposed_provenance_mut(to_usize(direct(frame).as_u64()));
         // SAFETY: the frame is fresh, and `memory` stays borrowed for as long as the bytes are.
         Ok(unsafe { core::slice::from_raw_parts_mut(pointer, to_usize(PAGE)) })
+    }
+
+    /// A walk through the process's pages. Tables must not change meanwhile.
+    pub(crate) const fn walk(&self) -> Walk {
+        Walk { root: self.root, last: None }
     }
 
     /// Reads 8 bytes of the process's memory, if they are mapped and aligned.
