@@ -235,6 +235,7 @@ pub fn image_with(project: &Project, system: &System, build: &Build, program: &s
         file: program.to_owned(),
         class: crate::system::Class::Program,
         ends_machine: true,
+        heap_bytes: None,
     };
     let guests = description.map_or_else(|| vec![main()], |program| program.guests());
     let read = |(name, path): (&String, &PathBuf)| Ok((name.clone(), read_loadable(path)?));

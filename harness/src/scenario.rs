@@ -63,6 +63,10 @@ pub struct Program {
     pub class: Class,
     /// Processes that start before the main one, from the same file. They may do everything.
     pub processes: Vec<String>,
+    /// The one among them that is VM.
+    pub vm: Option<String>,
+    /// Bytes of heap of each, if not as many as a program's.
+    pub heap_bytes: Option<u32>,
 }
 
 impl Program {
@@ -80,8 +84,11 @@ impl Program {
             file: self.file.clone(),
             class,
             ends_machine,
+            heap_bytes: self.heap_bytes,
         };
-        let helpers = self.processes.iter().map(|name| guest(name, Class::Service, false));
+        let class_of =
+            |name: &String| if self.vm.as_ref() == Some(name) { Class::Vm } else { Class::Service };
+        let helpers = self.processes.iter().map(|name| guest(name, class_of(name), false));
         helpers.chain([guest(self.main(), self.class, true)]).collect()
     }
 }
@@ -97,6 +104,8 @@ struct Description {
     class: Class,
     #[serde(default)]
     processes: Vec<String>,
+    vm: Option<String>,
+    heap_mib: Option<u8>,
     #[serde(default)]
     ends: Ends,
     memory_mib: Option<u32>,
@@ -135,6 +144,7 @@ impl Scenario {
         let read = || -> Result<Self> {
             let description: Description = toml::from_str(section(elf)?)?;
             check_command_line(&description.command_line)?;
+            check_vm(description.vm.as_ref(), &description.processes)?;
             Ok(Self {
                 name: name.to_owned(),
                 kind: description.kind,
@@ -144,6 +154,8 @@ impl Scenario {
                     file: name.to_owned(),
                     class: description.class,
                     processes: description.processes,
+                    vm: description.vm,
+                    heap_bytes: description.heap_mib.map(|mib| u32::from(mib) << 20),
                 }),
                 spoil: Spoil::default(),
                 memory_mib: memory(description.memory_mib)?,
@@ -260,6 +272,13 @@ fn memory(mib: Option<u32>) -> Result<u32> {
             )
         }
         _ => Ok(mib.unwrap_or(DEFAULT_MEMORY_MIB)),
+    }
+}
+
+fn check_vm(vm: Option<&String>, processes: &[String]) -> Result<()> {
+    match vm {
+        Some(name) if !processes.contains(name) => bail!("vm = {name:?} is none of processes"),
+        _ => Ok(()),
     }
 }
 

@@ -18,7 +18,17 @@ use abi::{CallInfo, Callers, Endpoint, Name};
 use std::collections::BTreeSet;
 
 /// The kernel calls that every service may make, whatever the file says.
-const BASIC_CALLS: [&str; 4] = ["whoami", "exit", "diag", "times"];
+const BASIC_CALLS: [&str; 9] = [
+    "whoami",
+    "exit",
+    "diag",
+    "times",
+    "setgrant",
+    "safecopy_from",
+    "safecopy_to",
+    "vsafecopy",
+    "safe_memset",
+];
 /// The first slot that is not for services of the file.
 const FIRST_GUEST_SLOT: u16 = 16;
 /// Pins of the machine's I/O APIC.
@@ -55,6 +65,7 @@ pub struct Service {
     send_to: Vec<u16>,
     ports: Vec<(u16, u16)>,
     irqs: Vec<u8>,
+    grants_magic: bool,
 }
 
 impl Service {
@@ -82,6 +93,8 @@ pub struct Guest {
     pub class: Class,
     /// The machine stops when it ends.
     pub ends_machine: bool,
+    /// Bytes of heap, if not as many as a program's.
+    pub heap_bytes: Option<u32>,
 }
 
 /// What a guest process may do.
@@ -93,6 +106,9 @@ pub enum Class {
     Program,
     /// Use every primitive, make every kernel call, and send to every process of the machine.
     Service,
+    /// The same, and it is VM, which answers the kernel's memory requests.
+    #[serde(skip)]
+    Vm,
 }
 
 impl System {
@@ -164,11 +180,14 @@ impl System {
         let (class, traps, kernel_calls) = match guest.class {
             Class::Program => (Callers::PROGRAM, PROGRAM_TRAPS, self.programs.kernel_calls),
             Class::Service => (Callers::SERVICE, every_primitive(), every_call()),
+            Class::Vm => (Callers::SERVICE.or(Callers::VM), every_primitive(), every_call()),
         };
-        let share = Share { kernel_calls, ..self.programs };
+        let heap_bytes = guest.heap_bytes.unwrap_or(self.programs.heap_bytes);
+        let share = Share { kernel_calls, heap_bytes, ..self.programs };
         let process =
             share.process(check_name(&guest.name)?, check_name(&guest.file)?, slot, Rights { class, traps });
-        Ok(Process { ends_machine: guest.ends_machine, ..process })
+        let grants_magic = guest.class != Class::Program;
+        Ok(Process { ends_machine: guest.ends_machine, grants_magic, ..process })
     }
 
     /// Who may send to whom, each pair once.
@@ -189,7 +208,7 @@ impl System {
         for (guest, class) in guests {
             match class {
                 Class::Program => self.programs_send_to.iter().for_each(|&to| add(guest.slot, to)),
-                Class::Service => all().for_each(|to| add(guest.slot, to)),
+                Class::Service | Class::Vm => all().for_each(|to| add(guest.slot, to)),
             }
         }
         pairs
@@ -199,7 +218,8 @@ impl System {
 impl Service {
     fn process(&self) -> Process {
         let rights = Rights { class: Callers::SERVICE, traps: every_primitive() };
-        self.share.process(self.name, self.file, self.slot, rights)
+        let process = self.share.process(self.name, self.file, self.slot, rights);
+        Process { grants_magic: self.grants_magic, ..process }
     }
 }
 
@@ -222,6 +242,7 @@ impl Share {
             heap_bytes: self.heap_bytes,
             traps: rights.traps,
             kernel_calls: self.kernel_calls,
+            grants_magic: false,
             ends_machine: false,
         }
     }
@@ -287,6 +308,7 @@ fn check_service(name: &str, service: &file::Service, slots: &Slots<'_>) -> Resu
         send_to,
         ports: service.ports.iter().map(|range| port_range(name, range)).collect::<Result<_, _>>()?,
         irqs: service.irqs.clone(),
+        grants_magic: service.grants_magic,
     })
 }
 

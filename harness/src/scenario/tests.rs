@@ -173,3 +173,16 @@ fn the_machines_of_the_project_are_understood() {
     });
     with_machines(programs.collect(), &fixtures.join("machines")).expect("fixtures/machines");
 }
+
+#[test]
+fn one_of_the_processes_may_be_vm() {
+    let scenario = program("kind = \"test\"\nprocesses = [\"a\", \"b\"]\nvm = \"b\"\nheap_mib = 4")
+        .expect("a description");
+    let guests = scenario.program.expect("a program").guests();
+    let classes: Vec<_> = guests.iter().map(|guest| (guest.class, guest.heap_bytes)).collect();
+    let heap = Some(4 << 20);
+    assert_eq!(classes, [(Class::Service, heap), (Class::Vm, heap), (Class::Program, heap)]);
+    let refused = refusal(program("kind = \"test\"\nprocesses = [\"a\"]\nvm = \"b\""));
+    assert!(refused.contains("vm = \"b\" is none of processes"), "{refused}");
+    assert!(refusal(program("kind = \"test\"\nvm = \"hello\"")).contains("is none of processes"));
+}

@@ -37,6 +37,8 @@ pub(super) struct Service {
     pub(super) ports: Vec<String>,
     #[serde(default)]
     pub(super) irqs: Vec<u8>,
+    #[serde(default)]
+    pub(super) grants_magic: bool,
 }
 
 /// Keeps the order of the file, which is the order in which services start.

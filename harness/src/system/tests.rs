@@ -53,7 +53,7 @@ fn refusal(from: &str, to: &str) -> String {
 }
 
 fn guest(name: &str, class: Class) -> Guest {
-    Guest { name: name.into(), file: "bin".into(), class, ends_machine: false }
+    Guest { name: name.into(), file: "bin".into(), class, ends_machine: false, heap_bytes: None }
 }
 
 fn processes(entries: &[Entry]) -> Vec<Process> {
@@ -100,7 +100,18 @@ fn the_file_of_the_project_is_right() {
 #[test]
 fn a_service_becomes_a_process_with_what_the_file_gives_it() {
     let entries = system().entries(&[]).expect("no guests, no conflicts");
-    let basic = bit("whoami") | bit("exit") | bit("diag") | bit("times");
+    let names = [
+        "whoami",
+        "exit",
+        "diag",
+        "times",
+        "setgrant",
+        "safecopy_from",
+        "safecopy_to",
+        "vsafecopy",
+        "safe_memset",
+    ];
+    let basic = names.into_iter().fold(0, |mask, name| mask | bit(name));
     let tty = Process {
         name: Name::new("tty").expect("a name"),
         file: Name::new("tty-driver").expect("a name"),
@@ -112,6 +123,7 @@ fn a_service_becomes_a_process_with_what_the_file_gives_it() {
         heap_bytes: 4096,
         traps: EVERY_PRIMITIVE,
         kernel_calls: basic | bit("devio_read"),
+        grants_magic: false,
         ends_machine: false,
     };
     assert_eq!(processes(&entries)[0], tty);
@@ -289,4 +301,19 @@ fn names_are_those_that_a_message_can_carry() {
         assert!(message.starts_with(&format!("{wrong:?} can't be the name of a process")), "{message}");
     }
     assert!(refusal("package = \"ds\"", "package = \"d s\"").starts_with("\"d s\" can't"));
+}
+
+#[test]
+fn a_guest_that_is_vm_is_a_service_with_a_class_of_its_own() {
+    let guests = [guest("vm", Class::Vm), guest("service", Class::Service), guest("program", Class::Program)];
+    let entries = system().entries(&guests).expect("no conflicts");
+    let all = processes(&entries);
+    let placed: Vec<_> =
+        all.iter().filter(|process| process.slot >= 16).map(|p| (p.class, p.grants_magic)).collect();
+    let expected =
+        [(Callers::SERVICE.or(Callers::VM), true), (Callers::SERVICE, true), (Callers::PROGRAM, false)];
+    assert_eq!(placed, expected);
+    let with_more = Guest { heap_bytes: Some(8 << 20), ..guest("large", Class::Program) };
+    let entries = system().entries(&[with_more]).expect("no conflicts");
+    assert_eq!(processes(&entries).last().expect("a process").heap_bytes, 8 << 20);
 }

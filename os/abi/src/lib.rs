@@ -24,8 +24,10 @@ mod wire;
 
 pub use endpoint::{Endpoint, Pid};
 pub use errno::Errno;
-pub use grant::{Grant, GrantId};
-pub use memory::CopyFlags;
+pub use grant::{Grant, GrantAccess, GrantEntry, GrantId};
+pub use memory::{
+    CopyElement, CopyFlags, DeviceAccess, PageAccess, PhysicalPiece, RequestOutcome, VECTOR_LIMIT, VumapInput,
+};
 pub use message::{Callers, MESSAGE_SIZE, Message, PAYLOAD_SIZE, REPLY};
 pub use protocol::{
     Answer, Call, CallInfo, Described, Protocol, Ticket, To, describe, describe_with, mask_bit,

@@ -5,13 +5,18 @@ use crate::{Endpoint, Message, Wire};
 /// The number of a notification's message, which no call of a protocol has.
 pub const NUMBER: u16 = 0x1000;
 
+/// A bit of [`Notification::pending`] from [`Endpoint::SYSTEM`]: to VM, that memory requests wait.
+/// Above those of kernel signals.
+pub const MEMORY_REQUESTS: u64 = 1 << 63;
+
 crate::fields! {
     /// A notification: who it is from stands in [`Message::source`].
     Notification {
         /// Nanoseconds since the system started.
         uptime_ns: u64,
         /// From [`Endpoint::HARDWARE`]: a bit for each interrupt hook that fired.
-        /// From [`Endpoint::SYSTEM`]: the set of pending kernel signals. Else zero.
+        /// From [`Endpoint::SYSTEM`]: the set of pending kernel signals, and [`MEMORY_REQUESTS`].
+        /// Else zero.
         pending: u64,
     }
 }

@@ -142,25 +142,61 @@ impl ds::Server for Chance {
     }
 }
 
+/// Methods of calls that are answered at once.
+macro_rules! returning {
+    ($(|$server:ident| $call:ident { $($field:ident: $value:expr),* })*) => { $(
+        fn $call(
+            &mut self,
+            _: Endpoint,
+            request: kernel::$call::Request,
+        ) -> Result<kernel::$call::Reply, Errno> {
+            let $server = self;
+            let reply = kernel::$call::Reply { $($field: $value),* };
+            $server.outcome(&request, reply)
+        }
+    )* };
+}
+
 /// Methods of calls that may keep their caller waiting.
 macro_rules! suspending {
-    ($($call:ident { $($field:ident: $value:expr),* })*) => { $(
+    ($(|$server:ident| $call:ident { $($field:ident: $value:expr),* })*) => { $(
         fn $call(
             &mut self,
             ticket: Ticket<kernel::$call::Request>,
             request: kernel::$call::Request,
         ) -> Option<Answer> {
+            let $server = self;
             let reply = kernel::$call::Reply { $($field: $value),* };
-            self.now_or_never(ticket, &request, reply)
+            $server.now_or_never(ticket, &request, reply)
         }
     )* };
 }
 
 impl kernel::Server for Chance {
     suspending! {
-        vircopy {}
-        physcopy {}
-        memset {}
+        |server| safecopy_from {}
+        |server| safecopy_to {}
+        |server| vsafecopy {}
+        |server| safe_memset {}
+        |server| vircopy {}
+        |server| physcopy {}
+        |server| memset {}
+        |server| umap { address: server.any(), len: server.any() }
+        |server| vumap { count: server.any() }
+    }
+
+    returning! {
+        |server| setgrant {}
+        |server| vm_memory_request_get {
+            requestor: server.any(), request: server.any(), target: server.any(),
+            start: server.any(), len: server.any(), is_written: server.random.below(2) == 0
+        }
+        |server| vm_memory_request_reply {}
+        |server| vm_take_frames { address: server.any() }
+        |server| vm_give_frames {}
+        |server| vm_map_page {}
+        |server| vm_unmap_page { frame: server.any() }
+        |server| vm_protect_page {}
     }
 
     fn whoami(
@@ -326,9 +362,23 @@ fn requests() -> Vec<Message> {
         kernel::irq_attach::Request { line: 4, bit: 1, reenable: false }.to_message(9),
         kernel::irq_enable::Request { line: 4 }.to_message(10),
         kernel::abort::Request { status: 0 }.to_message(11),
+        zeros::<kernel::setgrant::Request>(),
+        zeros::<kernel::safecopy_from::Request>(),
+        zeros::<kernel::safecopy_to::Request>(),
+        zeros::<kernel::vsafecopy::Request>(),
+        zeros::<kernel::safe_memset::Request>(),
         zeros::<kernel::vircopy::Request>(),
         zeros::<kernel::physcopy::Request>(),
         zeros::<kernel::memset::Request>(),
+        zeros::<kernel::umap::Request>(),
+        zeros::<kernel::vumap::Request>(),
+        zeros::<kernel::vm_memory_request_get::Request>(),
+        zeros::<kernel::vm_memory_request_reply::Request>(),
+        zeros::<kernel::vm_take_frames::Request>(),
+        zeros::<kernel::vm_give_frames::Request>(),
+        zeros::<kernel::vm_map_page::Request>(),
+        zeros::<kernel::vm_unmap_page::Request>(),
+        zeros::<kernel::vm_protect_page::Request>(),
         tty::write::Request { bytes: Bytes::first_of(&[b'x'; 96]) }.to_message(12),
         tty::read::Request { limit: 96 }.to_message(13),
         ds::publish::Request { key: NAME, value: 1, overwrite: true }.to_message(14),

@@ -100,6 +100,7 @@ impl<M: Machine> Kernel<M> {
             Ipc::Idle | Ipc::Receiving { .. } => {}
         }
         self.interrupts.detach(&mut self.machine, slot);
+        self.forget_requests(slot);
         self.release_waiting(slot, endpoint);
         if self.privileges[privileges.index()].owner == endpoint {
             self.privileges[privileges.index()].owner = Endpoint::NONE;

@@ -1,12 +1,12 @@
 //! A machine of plain data, for tests: what the kernel does to it can be read back.
 
 use crate::machine::{Context, Machine};
-use crate::memory::{CopyFault, Place};
+use crate::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
 use crate::{Kernel, Slot};
 use abi::boot::{self, Pair};
 use abi::ipc::{Primitive, Status};
 use abi::protocols::Width;
-use abi::{Callers, Endpoint, Errno, Message, Name};
+use abi::{Callers, Endpoint, Errno, Message, Name, PageAccess};
 use std::collections::{BTreeMap, BTreeSet};
 
 mod memory;
@@ -98,6 +98,32 @@ impl Machine for Fake {
     fn write(&mut self, from: &[u8], to: Place<'_, u16>) -> Result<(), CopyFault> {
         self.memory.write(from, &to)
     }
+    fn translate(&mut self, place: &Place<'_, u16>, side: Side) -> Result<PhysicalRange, CopyFault> {
+        self.memory.translate(place, side)
+    }
+    fn take_frames(&mut self, count: u32) -> Option<u64> {
+        Some(self.memory.take_frames(count))
+    }
+    fn give_frames(&mut self, frames: PhysicalRange) -> Result<(), Errno> {
+        self.memory.give_frames(frames)
+    }
+    fn map_page(
+        &mut self,
+        space: &mut u16,
+        page: UserPage,
+        frame: PhysicalRange,
+        access: PageAccess,
+    ) -> Result<(), Errno> {
+        self.memory.map_page(*space, page, frame, access)
+    }
+    fn unmap_page(&mut self, space: &mut u16, page: UserPage) -> Option<u64> {
+        self.memory.unmap_page(*space, page)
+    }
+    fn protect_page(&mut self, space: &mut u16, page: UserPage, access: PageAccess) -> Option<()> {
+        let page = self.memory.pages.get_mut(&(*space, page.address()))?;
+        page.is_writable = access == PageAccess::Write;
+        Some(())
+    }
 }
 
 /// What a test service may do unless it says otherwise: everything.
@@ -113,6 +139,7 @@ pub(crate) fn service(slot: u16) -> boot::Process {
         heap_bytes: 0,
         traps: u32::MAX,
         kernel_calls: u128::MAX,
+        grants_magic: true,
         ends_machine: false,
     }
 }

@@ -210,7 +210,8 @@ impl<M: Machine> Kernel<M> {
         let receiver = self.processes.process_mut(to);
         let pending = match notifier {
             Notifier::Hardware => core::mem::take(&mut receiver.irqs_pending),
-            Notifier::Clock | Notifier::System | Notifier::Service(_) => 0,
+            Notifier::System => self.requests.pending(to),
+            Notifier::Clock | Notifier::Service(_) => 0,
         };
         *receiver.context.message_mut() = Notification { uptime_ns, pending }.to_message(source);
         receiver.context.message_mut().class = class;

@@ -5,11 +5,13 @@ use crate::interrupts::Interrupts;
 use crate::list::{Links, List};
 use crate::log::Log;
 use crate::machine::Machine;
+use crate::memory;
+use crate::memory::requests::Requests;
 use crate::privilege::{Id, IdSet, Notifier, Privileges};
 use crate::process::{Ipc, Process, Slot, Stops, Table};
 use crate::scheduler::{self, Ready};
-use abi::Endpoint;
 use abi::boot::{self, ExitCode};
+use abi::{Callers, Endpoint};
 use alloc::vec::Vec;
 
 /// Everything that the kernel knows.
@@ -24,6 +26,7 @@ pub struct Kernel<M: Machine> {
     programs: Option<Id>,
     pub(crate) ready: Ready,
     pub(crate) interrupts: Interrupts,
+    pub(crate) requests: Requests,
     pub(crate) ended: Option<ExitCode>,
 }
 
@@ -32,6 +35,8 @@ pub struct Kernel<M: Machine> {
 pub enum Next {
     /// Runs a process until it traps.
     Run(Slot),
+    /// Goes on with a process's kernel call, by [`Kernel::go_on`], and looks for interrupts.
+    Continue(Slot),
     /// Waits for an interrupt.
     Idle,
     /// Stops.
@@ -55,6 +60,8 @@ pub enum AddError {
     NoSuchLine,
     /// It would have more ranges of ports than a service can have.
     TooManyPorts,
+    /// Another process manages memory.
+    SecondVm,
 }
 
 impl core::fmt::Display for AddError {
@@ -67,6 +74,7 @@ impl core::fmt::Display for AddError {
             Self::NoSuchSlot => "the manifest names a slot that no process has",
             Self::NoSuchLine => "the machine has no such interrupt line",
             Self::TooManyPorts => "a service has more than 64 ranges of ports",
+            Self::SecondVm => "another process manages memory (class vm) already",
         })
     }
 }
@@ -85,6 +93,7 @@ impl<M: Machine> Kernel<M> {
             machine,
             log: Log::default(),
             links: Links::new(processes.len()),
+            requests: Requests::new(processes.len()),
             processes,
             privileges: Vec::with_capacity(Id::LIMIT),
             programs: None,
@@ -105,6 +114,9 @@ impl<M: Machine> Kernel<M> {
         }
         if usize::from(wanted.slot) >= self.processes.len() {
             return Err(AddError::SlotOutOfRange);
+        }
+        if wanted.class.admits(Callers::VM) && self.requests.vm().is_some() {
+            return Err(AddError::SecondVm);
         }
         self.processes.free_endpoint(slot).map(|_| ()).ok_or(AddError::SlotTaken)
     }
@@ -141,12 +153,16 @@ impl<M: Machine> Kernel<M> {
                 quantum_ticks,
                 quantum_left: quantum_ticks,
                 user_ticks: 0,
+                memory: memory::State::default(),
                 ends_machine: wanted.ends_machine,
                 context,
                 space,
             },
         );
         self.ready.enter(&mut self.links, slot, priority);
+        if wanted.class.admits(Callers::VM) {
+            self.requests.set_vm(slot);
+        }
         Ok(slot)
     }
 
@@ -162,6 +178,7 @@ impl<M: Machine> Kernel<M> {
             send_to: IdSet::default(),
             ports: Vec::new(),
             irqs: 0,
+            grants_magic: wanted.grants_magic && !wanted.is_program(),
         });
         if wanted.is_program() {
             self.programs = Some(id);
@@ -221,6 +238,7 @@ impl<M: Machine> Kernel<M> {
     pub fn next(&self) -> Next {
         match (self.ended, self.ready.first()) {
             (Some(code), _) => Next::End(code),
+            (None, Some(slot)) if self.processes.process(slot).memory.goes_on => Next::Continue(slot),
             (None, Some(slot)) => Next::Run(slot),
             (None, None) => Next::Idle,
         }

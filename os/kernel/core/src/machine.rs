@@ -1,8 +1,8 @@
 //! What the kernel needs of the machine it runs on.
 
-use crate::memory::{CopyFault, Place};
-use abi::Message;
+use crate::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
 use abi::protocols::Width;
+use abi::{Errno, Message, PageAccess};
 
 /// The processor and the devices that the kernel itself uses.
 pub trait Machine {
@@ -50,6 +50,35 @@ pub trait Machine {
     /// # Errors
     /// As [`Machine::copy`]: the place is the target.
     fn write(&mut self, from: &[u8], to: Place<'_, Self::Space>) -> Result<(), CopyFault>;
+    /// The physical memory that a place starts with, as far as it follows each other.
+    ///
+    /// # Errors
+    /// If its first page is missing or, for the target of something, may not be written.
+    fn translate(&mut self, place: &Place<'_, Self::Space>, side: Side) -> Result<PhysicalRange, CopyFault>;
+
+    /// Takes frames for VM that follow each other, zeroed; the address of the first.
+    fn take_frames(&mut self, count: u32) -> Option<u64>;
+    /// Takes frames back from VM.
+    ///
+    /// # Errors
+    /// `EPERM` if one is not VM's.
+    fn give_frames(&mut self, frames: PhysicalRange) -> Result<(), Errno>;
+    /// Maps a frame of VM's into a process.
+    ///
+    /// # Errors
+    /// `EPERM` if the frame is not VM's, `EEXIST` if there is a page, `ENOMEM` if there is no memory
+    /// for a table.
+    fn map_page(
+        &mut self,
+        space: &mut Self::Space,
+        page: UserPage,
+        frame: PhysicalRange,
+        access: PageAccess,
+    ) -> Result<(), Errno>;
+    /// Takes a page away from a process. The address of its frame, which is VM's from now on.
+    fn unmap_page(&mut self, space: &mut Self::Space, page: UserPage) -> Option<u64>;
+    /// Changes what a process may do to a page, if there is one.
+    fn protect_page(&mut self, space: &mut Self::Space, page: UserPage, access: PageAccess) -> Option<()>;
 }
 
 /// The saved registers of a process, as far as the kernel gives them a meaning.

@@ -6,9 +6,37 @@
 //! is a value, [`CopyFault`], never a trap.
 
 pub(crate) mod copy;
+pub(crate) mod grants;
+pub(crate) mod requests;
+mod translate;
+mod vm;
+
+pub use vm::UserPage;
 
 use crate::elf::{PAGE_SIZE, USER_END};
 use core::fmt;
+
+/// What the kernel keeps of a process for calls that reach memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    /// Where its grants are.
+    pub(crate) grants: Option<grants::Table>,
+    /// How far its kernel call came, if it is not over.
+    pub(crate) progress: Progress,
+    /// What its kernel call waits for.
+    pub(crate) request: Option<requests::Request>,
+    /// Its kernel call goes on when it is its turn.
+    pub(crate) goes_on: bool,
+}
+
+/// How far a kernel call came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Elements of its vector that are copied.
+    element: u32,
+    /// Bytes of the next one that are copied.
+    done: u64,
+}
 
 /// Addresses that a process may use, if there is memory behind them.
 #[derive(Clone, Copy, PartialEq, Eq)]

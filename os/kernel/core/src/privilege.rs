@@ -128,6 +128,8 @@ pub struct Privileges {
     pub ports: Vec<(u16, u16)>,
     /// A bit for each interrupt line that may be attached to.
     pub irqs: u32,
+    /// Other processes' memory may be granted.
+    pub grants_magic: bool,
 }
 
 impl Privileges {
@@ -171,6 +173,7 @@ mod tests {
             send_to: IdSet::default(),
             ports: alloc::vec![(0x3f8, 0x3ff), (0xffff, 0xffff)],
             irqs: 1 << 4 | 1 << 31,
+            grants_magic: false,
         }
     }
 

@@ -4,6 +4,7 @@
 
 use crate::list::List;
 use crate::machine::Machine;
+use crate::memory;
 use crate::privilege::{Id, IdSet};
 use abi::{Callers, Endpoint, Name};
 use alloc::vec::Vec;
@@ -133,6 +134,8 @@ pub struct Process<M: Machine> {
     pub quantum_left: u32,
     /// Ticks that found it running.
     pub user_ticks: u64,
+    /// Its kernel calls that reach memory.
+    pub memory: memory::State,
     /// The machine stops when it ends.
     pub ends_machine: bool,
     /// Its registers.

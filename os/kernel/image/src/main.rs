@@ -98,6 +98,10 @@ fn run(kernel: &mut Kernel<Hardware>) -> ! {
                 let (machine, context, space) = kernel.to_run(slot);
                 (Some(slot), machine.run(context, space))
             }
+            Next::Continue(slot) => {
+                kernel.go_on(slot);
+                (Some(slot), kernel.machine.poll())
+            }
             Next::Idle => (None, kernel.machine.wait()),
             Next::End(code) => stop(code),
         };

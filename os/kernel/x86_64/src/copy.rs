@@ -6,7 +6,7 @@
 use crate::layout::{DIRECT_MAP, DIRECT_MAP_LIMIT, direct};
 use crate::memory::PhysicalMemory;
 use crate::paging::{self, AddressSpace, Permissions, Walk, to_usize};
-use kernel_core::memory::{CopyFault, Place, Side};
+use kernel_core::memory::{CopyFault, PhysicalRange, Place, Side};
 use x86_64::PhysAddr;
 
 /// Bytes that follow each other in the direct map.
@@ -85,13 +85,8 @@ impl Cursor {
     fn find(&mut self) -> Option<Run> {
         let page = self.walk.page(self.next, self.needs)?;
         let mut run = Run { at: page.address, bytes: page.bytes.min(self.left) };
-        while run.bytes < self.left {
-            let Some(page) = self.walk.page(self.next + run.bytes, self.needs) else { break };
-            if page.address != run.at + run.bytes {
-                break;
-            }
-            run.bytes += page.bytes.min(self.left - run.bytes);
-        }
+        let rest = self.left - run.bytes;
+        run.bytes += self.walk.following(self.next + run.bytes, run.at + run.bytes, self.needs, rest);
         self.next += run.bytes;
         self.left -= run.bytes;
         Some(run)
@@ -141,6 +136,18 @@ fn pieces(
         done += run.bytes;
     }
     Ok(())
+}
+
+/// The physical memory that a place starts with, as far as it follows each other.
+pub(crate) fn translate(
+    memory: &PhysicalMemory,
+    place: &Place<'_, AddressSpace>,
+    side: Side,
+) -> Result<PhysicalRange, CopyFault> {
+    let mut cursor = Cursor::new(place, side, memory)?;
+    let fault = CopyFault { side, address: cursor.next - cursor.base, done: 0 };
+    let run = cursor.run(0)?;
+    PhysicalRange::new(run.at.as_u64(), run.bytes).ok_or(fault)
 }
 
 /// Fills a place with a byte.

@@ -9,12 +9,15 @@ use crate::paging::AddressSpace;
 use crate::port;
 use crate::timer::{self, Frequencies};
 use crate::trap::{self, Exit, SYSTEM_CALL};
-use abi::Endpoint;
 use abi::protocols::Width;
+use abi::{Endpoint, Errno, PageAccess};
 use kernel_core::command_line::Timer;
+use kernel_core::elf::Access;
 use kernel_core::fault::Fault;
+use kernel_core::load::OutOfMemory;
 use kernel_core::machine::Machine;
-use kernel_core::memory::{CopyFault, Place};
+use kernel_core::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
+use x86_64::PhysAddr;
 
 /// The processor, its interrupt controllers, and all of memory.
 #[derive(Debug)]
@@ -86,6 +89,19 @@ impl Hardware {
             apic::stop_timer();
         }
         interrupt(trap::wait_for_interrupt())
+    }
+
+    /// Lets a device interrupt in the middle of a long kernel call.
+    pub fn poll(&mut self) -> Event {
+        interrupt(trap::poll_interrupt())
+    }
+}
+
+const fn access_of(access: PageAccess) -> Access {
+    match access {
+        PageAccess::Read => Access::Read,
+        PageAccess::Write => Access::Write,
+        PageAccess::Execute => Access::Execute,
     }
 }
 
@@ -207,5 +223,40 @@ impl Machine for Hardware {
 
     fn write(&mut self, from: &[u8], to: Place<'_, AddressSpace>) -> Result<(), CopyFault> {
         copy::write(&self.memory, from, &to)
+    }
+
+    fn translate(&mut self, place: &Place<'_, AddressSpace>, side: Side) -> Result<PhysicalRange, CopyFault> {
+        copy::translate(&self.memory, place, side)
+    }
+
+    fn take_frames(&mut self, count: u32) -> Option<u64> {
+        self.memory.lend(usize::try_from(count).ok()?)
+    }
+
+    fn give_frames(&mut self, frames: PhysicalRange) -> Result<(), Errno> {
+        if self.memory.take_back(frames) { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    fn map_page(
+        &mut self,
+        space: &mut AddressSpace,
+        page: UserPage,
+        frame: PhysicalRange,
+        access: PageAccess,
+    ) -> Result<(), Errno> {
+        if !self.memory.are_lent(frame) {
+            return Err(Errno::EPERM);
+        }
+        let frame = PhysAddr::new(frame.start());
+        let mapped = space.map_lent(&mut self.memory, page, frame, access_of(access));
+        mapped.map_err(|OutOfMemory| Errno::ENOMEM)?.ok_or(Errno::EEXIST)
+    }
+
+    fn unmap_page(&mut self, space: &mut AddressSpace, page: UserPage) -> Option<u64> {
+        space.unmap(&mut self.memory, page)
+    }
+
+    fn protect_page(&mut self, space: &mut AddressSpace, page: UserPage, access: PageAccess) -> Option<()> {
+        space.protect(page, access_of(access))
     }
 }

@@ -10,6 +10,7 @@ use crate::trap;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel_core::elf::Access;
 use kernel_core::load::OutOfMemory;
+use kernel_core::memory::UserPage;
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr3, Cr3Flags, Cr4, Cr4Flags};
 use x86_64::structures::paging::page_table::PageTableEntry;
@@ -101,6 +102,29 @@ impl Walk {
         };
         let entry = read_entry(table, index(address, LAST));
         needs.are_in(entry).then(|| part_of(entry, address, PAGE))
+    }
+
+    /// How many bytes from `address` on, the start of a page, lie from `physical` on without a gap
+    /// in pages that permit what they must. At most `limit`, and as far as the last table reaches.
+    #[inline]
+    pub(crate) fn following(&self, address: u64, physical: PhysAddr, needs: Permissions, limit: u64) -> u64 {
+        let Some((part, table)) = self.last else { return 0 };
+        if address / LARGE_PAGE != part {
+            return 0;
+        }
+        let end = limit.min(LARGE_PAGE - address % LARGE_PAGE);
+        let mut expected = physical.as_u64() | needs.0;
+        let mut bytes = 0;
+        while bytes < end {
+            let entry = read_entry(table, index(address + bytes, LAST));
+            // Right place, and all that is needed, by one comparison.
+            if entry & (Self::ADDRESS | needs.0) != expected {
+                break;
+            }
+            bytes += PAGE;
+            expected += PAGE;
+        }
+        bytes.min(limit)
     }
 
     #[inline(never)]
@@ -297,6 +321,19 @@ unsafe fn load(root: PhysAddr) {
     }
 }
 
+/// Marks an entry whose frame is VM's: it is not given back with the space, and others may map it, too.
+const LENT: Flags = Flags::BIT_9;
+
+/// What an entry of a process's page says.
+fn flags_of(access: Access) -> Flags {
+    let access = match access {
+        Access::Read => Flags::NO_EXECUTE,
+        Access::Write => Flags::NO_EXECUTE | Flags::WRITABLE,
+        Access::Execute => Flags::empty(),
+    };
+    Flags::PRESENT | Flags::USER_ACCESSIBLE | access
+}
+
 /// The memory of one process: the lower half of a page table.
 #[derive(Debug)]
 pub struct AddressSpace {
@@ -331,13 +368,7 @@ impl AddressSpace {
         address: u64,
         access: Access,
     ) -> Result<&'a mut [u8], OutOfMemory> {
-        let flags = Flags::PRESENT
-            | Flags::USER_ACCESSIBLE
-            | match access {
-                Access::Read => Flags::NO_EXECUTE,
-                Access::Write => Flags::NO_EXECUTE | Flags::WRITABLE,
-                Access::Execute => Flags::empty(),
-            };
+        let flags = flags_of(access);
         // SAFETY: the lower half of this table belongs to this value alone.
         let root = unsafe { table(self.root) };
         let entry = entry(root, address, LAST, memory)?;
@@ -350,6 +381,69 @@ impl AddressSpace {
         let pointer = core::ptr::with_exposed_provenance_mut(to_usize(direct(frame).as_u64()));
         // SAFETY: the frame is fresh, and `memory` stays borrowed for as long as the bytes are.
         Ok(unsafe { core::slice::from_raw_parts_mut(pointer, to_usize(PAGE)) })
+    }
+
+    /// Maps a frame of VM's. `None` if there is a page already.
+    pub(crate) fn map_lent(
+        &mut self,
+        memory: &mut PhysicalMemory,
+        page: UserPage,
+        frame: PhysAddr,
+        access: Access,
+    ) -> Result<Option<()>, OutOfMemory> {
+        // SAFETY: the lower half of this table belongs to this value alone.
+        let root = unsafe { table(self.root) };
+        let entry = entry(root, page.address(), LAST, memory)?;
+        if !entry.is_unused() {
+            return Ok(None);
+        }
+        entry.set_addr(frame, flags_of(access) | LENT);
+        Ok(Some(()))
+    }
+
+    /// Takes a page out, and gives its frame to VM; its address.
+    pub(crate) fn unmap(&mut self, memory: &mut PhysicalMemory, page: UserPage) -> Option<u64> {
+        let entry = self.find(page)?;
+        let (address, is_lent) = (entry.addr(), entry.flags().contains(LENT));
+        entry.set_unused();
+        self.flush(page);
+        if is_lent {
+            return Some(address.as_u64());
+        }
+        // SAFETY: `map` took the frame for this space alone, which has just lost it.
+        Some(memory.hand_over(unsafe { Frame::from_address(address) }))
+    }
+
+    /// Changes what the process may do to a page.
+    pub(crate) fn protect(&mut self, page: UserPage, access: Access) -> Option<()> {
+        let entry = self.find(page)?;
+        let lent = entry.flags() & LENT;
+        entry.set_flags(flags_of(access) | lent);
+        self.flush(page);
+        Some(())
+    }
+
+    /// The entry of a page that is there.
+    fn find(&mut self, page: UserPage) -> Option<&mut PageTableEntry> {
+        // SAFETY: the lower half of this table belongs to this value alone.
+        let mut current = unsafe { table(self.root) };
+        for level in (LAST + 1..=ROOT).rev() {
+            let entry = &current[index(page.address(), level)];
+            if entry.is_unused() {
+                return None;
+            }
+            // SAFETY: the entry of a table that we hold exclusively leads to one that only it leads to.
+            current = unsafe { table(entry.addr()) };
+        }
+        Some(&mut current[index(page.address(), LAST)]).filter(|entry| !entry.is_unused())
+    }
+
+    /// Lets the processor forget a page, if it may know it: another space's are gone from its TLB
+    /// when that space is loaded, as there are no global pages in the lower half.
+    fn flush(&self, page: UserPage) {
+        if Cr3::read().0.start_address() == self.root {
+            x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(page.address()));
+        }
     }
 
     /// A walk through the process's pages. Tables must not change meanwhile.
@@ -400,7 +494,7 @@ fn release_below(address: PhysAddr, level: u32, memory: &mut PhysicalMemory) {
     for entry in table.iter().filter(|entry| !entry.is_unused()) {
         if level > LAST {
             release_below(entry.addr(), level - 1, memory);
-        } else {
+        } else if !entry.flags().contains(LENT) {
             // SAFETY: a page that `map` took for this space alone.
             memory.give(unsafe { Frame::from_address(entry.addr()) });
         }

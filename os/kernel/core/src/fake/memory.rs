@@ -1,7 +1,8 @@
 //! Memory of plain data: physical bytes, and which page of which process is where.
 
-use crate::memory::{CopyFault, Place, Side};
-use std::collections::BTreeMap;
+use crate::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
+use abi::{Errno, PageAccess};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of a page.
 pub(crate) const PAGE: u64 = 4096;
@@ -21,6 +22,8 @@ pub(crate) struct Memory {
     pub(crate) pages: BTreeMap<(u16, u64), Page>,
     /// Physical memory, from address 0 on.
     pub(crate) bytes: Vec<u8>,
+    /// Addresses of frames that are VM's.
+    pub(crate) lent: BTreeSet<u64>,
 }
 
 impl Memory {
@@ -66,6 +69,55 @@ impl Memory {
             }
         };
         found.ok_or(CopyFault { side, address, done })
+    }
+
+    pub(crate) fn translate(&self, place: &Place<'_, u16>, side: Side) -> Result<PhysicalRange, CopyFault> {
+        let start = self.locate(place, side, 0)?;
+        let follows =
+            |done: &u64| self.locate(place, side, *done).is_ok_and(|at| at as u64 == start as u64 + done);
+        let len = (0..place.len()).take_while(follows).count();
+        Ok(PhysicalRange::new(start as u64, len as u64).unwrap())
+    }
+
+    pub(crate) fn take_frames(&mut self, count: u32) -> u64 {
+        let first = self.bytes.len() as u64;
+        let end = first + u64::from(count) * PAGE;
+        self.bytes.resize(usize::try_from(end).unwrap(), 0);
+        self.lent.extend((0..u64::from(count)).map(|index| first + index * PAGE));
+        first
+    }
+
+    pub(crate) fn give_frames(&mut self, frames: PhysicalRange) -> Result<(), Errno> {
+        let frames = || (0..frames.len() / PAGE).map(|index| frames.start() + index * PAGE);
+        if !frames().all(|frame| self.lent.contains(&frame)) {
+            return Err(Errno::EPERM);
+        }
+        self.lent.retain(|lent| !frames().any(|frame| frame == *lent));
+        Ok(())
+    }
+
+    pub(crate) fn map_page(
+        &mut self,
+        space: u16,
+        page: UserPage,
+        frame: PhysicalRange,
+        access: PageAccess,
+    ) -> Result<(), Errno> {
+        if !self.lent.contains(&frame.start()) {
+            return Err(Errno::EPERM);
+        }
+        if self.pages.contains_key(&(space, page.address())) {
+            return Err(Errno::EEXIST);
+        }
+        let page_there = Page { frame: frame.start(), is_writable: access == PageAccess::Write };
+        self.pages.insert((space, page.address()), page_there);
+        Ok(())
+    }
+
+    pub(crate) fn unmap_page(&mut self, space: u16, page: UserPage) -> Option<u64> {
+        let frame = self.pages.remove(&(space, page.address()))?.frame;
+        self.lent.insert(frame);
+        Some(frame)
     }
 
     pub(crate) fn copy(&mut self, from: &Place<'_, u16>, to: &Place<'_, u16>) -> Result<(), CopyFault> {

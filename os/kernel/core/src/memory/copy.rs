@@ -4,7 +4,9 @@
 //! came in [`State::progress`](super::State). When the wait is over it is dispatched once more from
 //! there, so all checks are made again and nothing is copied twice.
 
-use super::{CopyFault, PhysicalRange, Place, Side, UserRange};
+use super::grants::Mark;
+use super::requests::Need;
+use super::{CopyFault, PhysicalRange, Place, Progress, Side, UserRange};
 use crate::Kernel;
 use crate::machine::Machine;
 use crate::process::{Slot, Table};
@@ -16,6 +18,8 @@ use abi::{Answer, Call, CopyFlags, Endpoint, Errno, Ticket};
 pub(crate) enum Stop {
     /// It failed.
     Fails(Errno),
+    /// It goes on later.
+    Waits,
 }
 
 impl From<Errno> for Stop {
@@ -32,6 +36,7 @@ pub(crate) fn answer<C: Call>(ticket: Ticket<C>, outcome: Outcome<C::Reply>) -> 
     match outcome {
         Ok(reply) => Some(ticket.answer(Ok(reply))),
         Err(Stop::Fails(error)) => Some(ticket.answer(Err(error))),
+        Err(Stop::Waits) => None,
     }
 }
 
@@ -50,8 +55,8 @@ pub(crate) struct Span {
 }
 
 impl Span {
-    /// The part of it that a copy uses next.
-    fn place<'a, M: Machine>(
+    /// The part of it from `done` on.
+    pub(crate) fn place<'a, M: Machine>(
         self,
         processes: &'a Table<M>,
         done: u64,
@@ -73,6 +78,8 @@ impl Span {
 pub(crate) enum Misses {
     /// Fails with `EFAULT` at once.
     Fail,
+    /// The same, and marks a grant.
+    Mark(Mark),
     /// Waits for VM, if there is one.
     Ask,
 }
@@ -101,14 +108,15 @@ pub(crate) struct Transfer {
     pub(crate) to: Span,
     pub(crate) len: u64,
     pub(crate) misses: Misses,
+    /// Who granted the memory.
+    pub(crate) granter: Option<Slot>,
 }
 
+/// Bytes that are copied before interrupts and others have their turn: 0.2 ms under QEMU's TCG.
+pub(crate) const SLICE: u64 = 512 * 1024;
+
 impl<M: Machine> Kernel<M> {
-    pub(crate) fn vircopy(
-        &mut self,
-        caller: Slot,
-        request: &kernel::vircopy::Request,
-    ) -> Outcome<kernel::vircopy::Reply> {
+    pub(crate) fn vircopy(&mut self, caller: Slot, request: &kernel::vircopy::Request) -> Outcome {
         let &kernel::vircopy::Request { from, to, flags, from_address, to_address, len } = request;
         if from == Endpoint::NONE || to == Endpoint::NONE {
             // Physical memory takes a right of its own, that of `physcopy`.
@@ -116,27 +124,19 @@ impl<M: Machine> Kernel<M> {
         }
         let from = Span { party: self.party(caller, from)?, start: from_address };
         let to = Span { party: self.party(caller, to)?, start: to_address };
-        self.transfer(&Transfer { from: Source::Memory(from), to, len, misses: Misses::of(flags)? })?;
-        Ok(kernel::vircopy::Reply {})
+        let misses = Misses::of(flags)?;
+        self.transfer(caller, &Transfer { from: Source::Memory(from), to, len, misses, granter: None })
     }
 
-    pub(crate) fn physcopy(
-        &mut self,
-        caller: Slot,
-        request: &kernel::physcopy::Request,
-    ) -> Outcome<kernel::physcopy::Reply> {
+    pub(crate) fn physcopy(&mut self, caller: Slot, request: &kernel::physcopy::Request) -> Outcome {
         let &kernel::physcopy::Request { from, to, flags, from_address, to_address, len } = request;
         let from = Span { party: self.party(caller, from)?, start: from_address };
         let to = Span { party: self.party(caller, to)?, start: to_address };
-        self.transfer(&Transfer { from: Source::Memory(from), to, len, misses: Misses::of(flags)? })?;
-        Ok(kernel::physcopy::Reply {})
+        let misses = Misses::of(flags)?;
+        self.transfer(caller, &Transfer { from: Source::Memory(from), to, len, misses, granter: None })
     }
 
-    pub(crate) fn memset(
-        &mut self,
-        caller: Slot,
-        request: &kernel::memset::Request,
-    ) -> Outcome<kernel::memset::Reply> {
+    pub(crate) fn memset(&mut self, caller: Slot, request: &kernel::memset::Request) -> Outcome {
         let &kernel::memset::Request { process, flags, address, len, byte } = request;
         let may_reach_physical =
             self.privileges_of(caller).may_call(<kernel::physcopy::Request as Call>::INFO.number);
@@ -144,8 +144,8 @@ impl<M: Machine> Kernel<M> {
             return Err(Errno::EPERM.into());
         }
         let to = Span { party: self.party(caller, process)?, start: address };
-        self.transfer(&Transfer { from: Source::Byte(byte), to, len, misses: Misses::of(flags)? })?;
-        Ok(kernel::memset::Reply {})
+        let misses = Misses::of(flags)?;
+        self.transfer(caller, &Transfer { from: Source::Byte(byte), to, len, misses, granter: None })
     }
 
     /// Whose memory an endpoint stands for.
@@ -157,24 +157,82 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Carries out a copy.
-    pub(crate) fn transfer(&mut self, transfer: &Transfer) -> Outcome {
-        let &Transfer { from, to, len, misses } = transfer;
+    /// Carries out a copy, or as much of it as can be done now.
+    pub(crate) fn transfer(&mut self, caller: Slot, transfer: &Transfer) -> Outcome {
+        let &Transfer { from, to, len, .. } = transfer;
+        let done = self.progress(caller).done;
         let Self { machine, processes, .. } = self;
-        let target = to.place(processes, 0, len)?;
-        let copied = match from {
-            Source::Byte(byte) => machine.fill(target, byte),
-            Source::Memory(from) => machine.copy(from.place(processes, 0, len)?, target),
-        };
+        // All of both sides is checked before anything is copied.
+        to.place(processes, 0, len)?;
+        if let Source::Memory(from) = from {
+            from.place(processes, 0, len)?;
+        }
         if len == 0 {
             return Err(Errno::EDOM.into());
         }
-        match (copied, misses) {
-            (Ok(()), _) => Ok(()),
-            // Nobody manages memory yet, so what is missing stays missing.
-            (Err(CopyFault { side: Side::Source | Side::Target, .. }), Misses::Fail | Misses::Ask) => {
-                Err(Errno::EFAULT.into())
+        let slice = len.saturating_sub(done).min(SLICE);
+        let target = to.place(processes, done, slice)?;
+        let copied = match from {
+            Source::Byte(byte) => machine.fill(target, byte),
+            Source::Memory(from) => machine.copy(from.place(processes, done, slice)?, target),
+        };
+        match copied {
+            Ok(()) if done + slice < len => {
+                let memory = &mut self.processes.process_mut(caller).memory;
+                memory.progress.done = done + slice;
+                memory.goes_on = true;
+                Err(Stop::Waits)
+            }
+            Ok(()) => Ok(()),
+            Err(fault) => {
+                self.transfer_fault(caller, transfer, CopyFault { done: done + fault.done, ..fault })
             }
         }
+    }
+
+    /// A page of a copy is missing.
+    fn transfer_fault(&mut self, caller: Slot, transfer: &Transfer, fault: CopyFault) -> Outcome {
+        let &Transfer { from, to, len, misses, granter } = transfer;
+        let CopyFault { side, address: start, done } = fault;
+        let party = |span: Span| match span.party {
+            Party::Process(slot) => Some(slot),
+            Party::Physical => None,
+        };
+        let source = match from {
+            Source::Memory(from) => party(from),
+            Source::Byte(_) => None,
+        };
+        let (target, other) = match side {
+            Side::Source => (source, party(to)),
+            Side::Target => (party(to), source),
+        };
+        // Physical memory is there or it isn't.
+        let target = target.ok_or(Errno::EFAULT)?;
+        self.processes.process_mut(caller).memory.progress.done = done;
+        self.miss(caller, misses, Need { target, start, len: len - done, side, others: [other, granter] })
+    }
+
+    /// A page that a call needs is missing: it waits, or fails.
+    pub(crate) fn miss<T>(&mut self, caller: Slot, misses: Misses, need: Need) -> Outcome<T> {
+        match misses {
+            Misses::Fail => {}
+            Misses::Mark(mark) => self.mark(mark),
+            Misses::Ask => {
+                self.ask_vm(caller, need)?;
+                return Err(Stop::Waits);
+            }
+        }
+        Err(Errno::EFAULT.into())
+    }
+
+    /// How far a call came before it had to wait.
+    pub(crate) fn progress(&self, caller: Slot) -> Progress {
+        self.processes.process(caller).memory.progress
+    }
+
+    /// A copy of a vector is over.
+    pub(crate) fn next_element(&mut self, caller: Slot) {
+        let progress = &mut self.processes.process_mut(caller).memory.progress;
+        *progress = Progress { element: progress.element + 1, done: 0 };
     }
 }
