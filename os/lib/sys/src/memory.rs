@@ -2,7 +2,7 @@
 
 use crate::kernel_call;
 use abi::protocols::kernel;
-use abi::{CopyFlags, Endpoint, Errno};
+use abi::{CopyFlags, Endpoint, Errno, GrantId};
 
 /// Where bytes are that the kernel reads.
 fn address(bytes: &[u8]) -> u64 {
@@ -37,4 +37,22 @@ pub fn copy_to(bytes: &[u8], to: Endpoint, to_address: u64, flags: CopyFlags) ->
     let (len, from_address) = (bytes.len() as u64, address(bytes));
     let call = kernel::vircopy::Request { from: Endpoint::SELF, to, flags, from_address, to_address, len };
     unless_empty(len, &call)
+}
+
+/// Copies from granted memory.
+///
+/// # Errors
+/// Those of [`kernel::safecopy_from`].
+pub fn safecopy_from(granter: Endpoint, grant: GrantId, offset: u64, into: &mut [u8]) -> Result<(), Errno> {
+    let (len, address) = (into.len() as u64, address_mut(into));
+    unless_empty(len, &kernel::safecopy_from::Request { granter, grant, offset, address, len })
+}
+
+/// Copies to granted memory.
+///
+/// # Errors
+/// Those of [`kernel::safecopy_to`].
+pub fn safecopy_to(bytes: &[u8], granter: Endpoint, grant: GrantId, offset: u64) -> Result<(), Errno> {
+    let (len, address) = (bytes.len() as u64, address(bytes));
+    unless_empty(len, &kernel::safecopy_to::Request { granter, grant, offset, address, len })
 }
