@@ -3,24 +3,24 @@
 //! Page tables are walked in software, so a page that is missing is found before it is touched.
 //! Pages that follow each other in physical memory are copied as one.
 
-use crate::layout::{DIRECT_MAP, DIRECT_MAP_LIMIT, direct};
+use crate::layout::{DIRECT_MAP, DIRECT_MAP_LIMIT, direct_pointer};
 use crate::memory::PhysicalMemory;
 use crate::paging::{self, AddressSpace, Permissions, Walk, to_usize};
 use kernel_core::memory::{CopyFault, PhysicalRange, Place, Side};
-use x86_64::PhysAddr;
 
 /// Bytes that follow each other in the direct map.
 #[derive(Clone, Copy)]
 struct Run {
-    at: PhysAddr,
+    /// Physical.
+    at: u64,
     bytes: u64,
 }
 
 impl Run {
-    const EMPTY: Self = Self { at: PhysAddr::zero(), bytes: 0 };
+    const EMPTY: Self = Self { at: 0, bytes: 0 };
 
     fn pointer(self) -> *mut u8 {
-        core::ptr::with_exposed_provenance_mut(to_usize(direct(self.at).as_u64()))
+        direct_pointer(self.at)
     }
 
     fn after(self, bytes: u64) -> Self {
@@ -147,7 +147,7 @@ pub(crate) fn translate(
     let mut cursor = Cursor::new(place, side, memory)?;
     let fault = CopyFault { side, address: cursor.next - cursor.base, done: 0 };
     let run = cursor.run(0)?;
-    PhysicalRange::new(run.at.as_u64(), run.bytes).ok_or(fault)
+    PhysicalRange::new(run.at, run.bytes).ok_or(fault)
 }
 
 /// Fills a place with a byte.

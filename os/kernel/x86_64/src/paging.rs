@@ -4,7 +4,7 @@
 //! all tables: its entries in the root never change after [`init`].
 
 use crate::boot::BootInfo;
-use crate::layout::{self, DEVICES, direct};
+use crate::layout::{self, DEVICES, direct, direct_pointer};
 use crate::memory::{Frame, PhysicalMemory};
 use crate::trap;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -74,7 +74,7 @@ impl Permissions {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Page {
     /// Where the address is in physical memory.
-    pub(crate) address: PhysAddr,
+    pub(crate) address: u64,
     /// How many bytes follow in the page.
     pub(crate) bytes: u64,
 }
@@ -82,41 +82,46 @@ pub(crate) struct Page {
 /// A way through page tables that remembers the last table it came to, for the pages that follow.
 #[derive(Debug)]
 pub(crate) struct Walk {
-    root: PhysAddr,
-    /// The last table, and the 2 MiB that it is for.
-    last: Option<(u64, PhysAddr)>,
+    /// Physical, as all addresses of tables here: checked types cost more than the walk.
+    root: u64,
+    /// The 2 MiB that the last table is for.
+    part: u64,
+    last: u64,
 }
 
 impl Walk {
     const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    /// No address is in this part.
+    const NO_PART: u64 = u64::MAX;
+
+    const fn from(root: PhysAddr) -> Self {
+        Self { root: root.as_u64(), part: Self::NO_PART, last: 0 }
+    }
 
     /// The page of an address, if it is there and permits what it must.
     #[inline]
     pub(crate) fn page(&mut self, address: u64, needs: Permissions) -> Option<Page> {
-        let table = match self.last {
-            Some((part, table)) if part == address / LARGE_PAGE => table,
-            _ => match self.descend(address, needs)? {
-                Found::Table(table) => table,
-                Found::Large(page) => return Some(page),
-            },
-        };
-        let entry = read_entry(table, index(address, LAST));
+        if self.part != address / LARGE_PAGE
+            && let Found::Large(page) = self.descend(address, needs)?
+        {
+            return Some(page);
+        }
+        let entry = read_entry(self.last, index(address, LAST));
         needs.are_in(entry).then(|| part_of(entry, address, PAGE))
     }
 
     /// How many bytes from `address` on, the start of a page, lie from `physical` on without a gap
     /// in pages that permit what they must. At most `limit`, and as far as the last table reaches.
     #[inline]
-    pub(crate) fn following(&self, address: u64, physical: PhysAddr, needs: Permissions, limit: u64) -> u64 {
-        let Some((part, table)) = self.last else { return 0 };
-        if address / LARGE_PAGE != part {
+    pub(crate) fn following(&self, address: u64, physical: u64, needs: Permissions, limit: u64) -> u64 {
+        if self.part != address / LARGE_PAGE {
             return 0;
         }
         let end = limit.min(LARGE_PAGE - address % LARGE_PAGE);
-        let mut expected = physical.as_u64() | needs.0;
+        let mut expected = physical | needs.0;
         let mut bytes = 0;
         while bytes < end {
-            let entry = read_entry(table, index(address + bytes, LAST));
+            let entry = read_entry(self.last, index(address + bytes, LAST));
             // Right place, and all that is needed, by one comparison.
             if entry & (Self::ADDRESS | needs.0) != expected {
                 break;
@@ -130,7 +135,7 @@ impl Walk {
     #[inline(never)]
     fn descend(&mut self, address: u64, needs: Permissions) -> Option<Found> {
         let mut table = self.root;
-        for level in (LAST + 1..=ROOT).rev() {
+        for level in [ROOT, LARGE + 1, LARGE] {
             let entry = read_entry(table, index(address, level));
             if !needs.are_in(entry) {
                 return None;
@@ -138,16 +143,16 @@ impl Walk {
             if entry & Flags::HUGE_PAGE.bits() != 0 {
                 return Some(Found::Large(part_of(entry, address, PAGE << (9 * level))));
             }
-            table = PhysAddr::new(entry & Self::ADDRESS);
+            table = entry & Self::ADDRESS;
         }
-        self.last = Some((address / LARGE_PAGE, table));
-        Some(Found::Table(table))
+        (self.part, self.last) = (address / LARGE_PAGE, table);
+        Some(Found::Table)
     }
 }
 
 enum Found {
-    /// A table of the last level.
-    Table(PhysAddr),
+    /// A table of the last level: [`Walk::last`].
+    Table,
     /// A page that is larger than usual.
     Large(Page),
 }
@@ -156,20 +161,20 @@ enum Found {
 fn part_of(entry: u64, address: u64, size: u64) -> Page {
     let offset = address & (size - 1);
     let frame = entry & Walk::ADDRESS & !(size - 1);
-    Page { address: PhysAddr::new(frame + offset), bytes: size - offset }
+    Page { address: frame | offset, bytes: size - offset }
 }
 
 /// An entry of a table that [`Walk`] came to. Every address that it leads to is a table's.
 #[inline]
-fn read_entry(table: PhysAddr, index: usize) -> u64 {
-    let pointer = direct(table).as_ptr::<u64>().wrapping_add(index & 511);
+fn read_entry(table: u64, index: usize) -> u64 {
+    let pointer = direct_pointer::<u64>(table).wrapping_add(index & 511);
     // SAFETY: roots are tables, and a present entry above the last level leads to one; the direct map holds it.
     unsafe { pointer.read_volatile() }
 }
 
 /// A walk through what the kernel itself has mapped.
 pub(crate) fn kernel_walk() -> Walk {
-    Walk { root: PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)), last: None }
+    Walk::from(PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)))
 }
 
 /// Finds the entry of an address at `level`, making tables on the way.
@@ -448,7 +453,7 @@ impl AddressSpace {
 
     /// A walk through the process's pages. Tables must not change meanwhile.
     pub(crate) const fn walk(&self) -> Walk {
-        Walk { root: self.root, last: None }
+        Walk::from(self.root)
     }
 
     /// Reads 8 bytes of the process's memory, if they are mapped and aligned.
