@@ -301,6 +301,7 @@ pub fn image_with(project: &Project, system: &System, build: &Build, program: &s
         ends_machine: true,
         role: None,
         signal_manager: None,
+        heap_bytes: None,
     };
     let guests = description.map_or_else(|| vec![main()], |program| program.guests());
     let read = |(name, path): (&String, &PathBuf)| Ok((name.clone(), read_loadable(path)?));

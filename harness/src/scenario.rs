@@ -76,6 +76,8 @@ pub struct Program {
     pub roles: BTreeMap<String, Role>,
     /// Who takes whose signals, by name.
     pub managers: BTreeMap<String, String>,
+    /// Bytes of heap of each, if not as many as a program's.
+    pub heap_bytes: Option<u32>,
 }
 
 /// What a description calls the main process.
@@ -99,6 +101,7 @@ impl Program {
             ends_machine,
             role: self.roles.get(part).copied(),
             signal_manager: self.managers.get(part).map(full),
+            heap_bytes: self.heap_bytes,
         };
         let helpers = self.processes.iter().map(|name| guest(name, Class::Service, false));
         helpers.chain([guest(MAIN, self.class, true)]).collect()
@@ -125,6 +128,7 @@ struct Description {
     class: Class,
     #[serde(default)]
     processes: Vec<String>,
+    heap_mib: Option<u8>,
     #[serde(default)]
     roles: BTreeMap<String, Role>,
     #[serde(default)]
@@ -184,6 +188,7 @@ impl Scenario {
                 processes: description.processes,
                 roles: description.roles,
                 managers: description.managers,
+                heap_bytes: description.heap_mib.map(|mib| u32::from(mib) << 20),
             };
             program.check()?;
             check_reason(description.clock, description.canary, description.nondeterministic.as_deref())?;

@@ -18,7 +18,17 @@ use abi::{CallInfo, Callers, Endpoint, Name};
 use std::collections::BTreeSet;
 
 /// The kernel calls that every service may make, whatever the file says.
-const BASIC_CALLS: [&str; 4] = ["whoami", "exit", "diag", "times"];
+const BASIC_CALLS: [&str; 9] = [
+    "whoami",
+    "exit",
+    "diag",
+    "times",
+    "setgrant",
+    "safecopy_from",
+    "safecopy_to",
+    "vsafecopy",
+    "safe_memset",
+];
 /// The first slot that is not for services of the file.
 const FIRST_GUEST_SLOT: u16 = 16;
 /// Pins of the machine's I/O APIC.
@@ -76,6 +86,7 @@ pub struct Service {
     irqs: Vec<u8>,
     traps: u32,
     managers: Managers,
+    grants_magic: bool,
 }
 
 impl Service {
@@ -107,6 +118,8 @@ pub struct Guest {
     pub role: Option<Role>,
     /// Who takes its signals: a process's name, or `self`.
     pub signal_manager: Option<String>,
+    /// Bytes of heap, if not as many as a program's.
+    pub heap_bytes: Option<u32>,
 }
 
 /// A server whose part a guest process plays, so that it may make the calls that only that one may.
@@ -249,10 +262,12 @@ impl System {
             Class::Service => (Callers::SERVICE, every_primitive(), every_call()),
         };
         let class = guest.role.map_or(class, |role| class.or(role.class()));
-        let share = Share { kernel_calls, ..self.programs };
+        let heap_bytes = guest.heap_bytes.unwrap_or(self.programs.heap_bytes);
+        let share = Share { kernel_calls, heap_bytes, ..self.programs };
         let process =
             share.process(check_name(&guest.name)?, check_name(&guest.file)?, slot, Rights { class, traps });
-        Ok(Process { ends_machine: guest.ends_machine, ..process })
+        let grants_magic = guest.class != Class::Program;
+        Ok(Process { ends_machine: guest.ends_machine, grants_magic, ..process })
     }
 
     /// Who may send to whom, each pair once.
@@ -283,7 +298,8 @@ impl System {
 impl Service {
     fn process(&self) -> Process {
         let rights = Rights { class: Callers::SERVICE, traps: self.traps };
-        self.share.process(self.name, self.file, self.slot, rights)
+        let process = self.share.process(self.name, self.file, self.slot, rights);
+        Process { grants_magic: self.grants_magic, ..process }
     }
 }
 
@@ -306,6 +322,7 @@ impl Share {
             heap_bytes: self.heap_bytes,
             traps: rights.traps,
             kernel_calls: self.kernel_calls,
+            grants_magic: false,
             ends_machine: false,
         }
     }
@@ -377,6 +394,7 @@ fn check_service(name: &str, service: &file::Service, slots: &Slots<'_>) -> Resu
             [&service.signal_manager, &service.backup_manager, &service.scheduler],
             slots,
         )?,
+        grants_magic: service.grants_magic,
     })
 }
 

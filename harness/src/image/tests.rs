@@ -50,6 +50,7 @@ fn process(name: &str, slot: u16) -> Entry {
         heap_bytes: 4096,
         traps: 1,
         kernel_calls: 2,
+        grants_magic: false,
         ends_machine: false,
     })
 }

@@ -214,3 +214,10 @@ fn a_test_whose_runs_may_differ_says_why() {
     assert!(refusal(machine("canary = true")).contains("a canary must say"));
     assert_eq!(machine("").expect("a machine").clock, Timing::Deterministic);
 }
+
+#[test]
+fn a_test_says_how_much_heap_it_needs() {
+    let scenario = program("kind = \"test\"\nprocesses = [\"a\"]\nheap_mib = 4").expect("a description");
+    let guests = scenario.program.expect("a program").guests();
+    assert!(guests.iter().all(|guest| guest.heap_bytes == Some(4 << 20)));
+}

@@ -44,6 +44,8 @@ pub(super) struct Service {
     pub(super) signal_manager: Option<String>,
     pub(super) backup_manager: Option<String>,
     pub(super) scheduler: Option<String>,
+    #[serde(default)]
+    pub(super) grants_magic: bool,
 }
 
 /// Keeps the order of the file, which is the order in which services start.

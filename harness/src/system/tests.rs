@@ -60,6 +60,7 @@ fn guest(name: &str, class: Class) -> Guest {
         ends_machine: false,
         role: None,
         signal_manager: None,
+        heap_bytes: None,
     }
 }
 
@@ -107,7 +108,18 @@ fn the_file_of_the_project_is_right() {
 #[test]
 fn a_service_becomes_a_process_with_what_the_file_gives_it() {
     let entries = system().entries(&[]).expect("no guests, no conflicts");
-    let basic = bit("whoami") | bit("exit") | bit("diag") | bit("times");
+    let names = [
+        "whoami",
+        "exit",
+        "diag",
+        "times",
+        "setgrant",
+        "safecopy_from",
+        "safecopy_to",
+        "vsafecopy",
+        "safe_memset",
+    ];
+    let basic = names.into_iter().fold(0, |mask, name| mask | bit(name));
     let tty = Process {
         name: Name::new("tty").expect("a name"),
         file: Name::new("tty-driver").expect("a name"),
@@ -119,6 +131,7 @@ fn a_service_becomes_a_process_with_what_the_file_gives_it() {
         heap_bytes: 4096,
         traps: EVERY_PRIMITIVE,
         kernel_calls: basic | bit("devio_read"),
+        grants_magic: false,
         ends_machine: false,
     };
     assert_eq!(processes(&entries)[0], tty);
@@ -375,4 +388,17 @@ fn a_guest_can_play_a_server_and_manage_another() {
     let lost = Guest { signal_manager: Some("nobody".into()), ..guest("main", Class::Program) };
     let error = system().entries(&[lost]).expect_err("nobody is nobody");
     assert_eq!(error.to_string(), "signal_manager of main names nobody, which is nobody that can be it");
+}
+
+#[test]
+fn services_may_grant_anything_and_each_guest_has_the_heap_it_asks_for() {
+    let guests = [guest("service", Class::Service), guest("program", Class::Program)];
+    let entries = system().entries(&guests).expect("no conflicts");
+    let all = processes(&entries);
+    let placed: Vec<_> =
+        all.iter().filter(|process| process.slot >= 16).map(|p| (p.class, p.grants_magic)).collect();
+    assert_eq!(placed, [(Callers::SERVICE, true), (Callers::PROGRAM, false)]);
+    let with_more = Guest { heap_bytes: Some(8 << 20), ..guest("large", Class::Program) };
+    let entries = system().entries(&[with_more]).expect("no conflicts");
+    assert_eq!(processes(&entries).last().expect("a process").heap_bytes, 8 << 20);
 }

@@ -54,6 +54,8 @@ crate::fields! {
         traps: u32,
         /// A bit for each kernel call that it may make, see [`CallInfo::bit`](crate::CallInfo::bit).
         kernel_calls: u128,
+        /// It may grant other processes' memory, by magic grants.
+        grants_magic: bool,
         /// The machine stops when this process ends.
         ends_machine: bool,
     }

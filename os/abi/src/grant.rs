@@ -1,5 +1,6 @@
 //! Leave to use another process's memory.
 
+use crate::Endpoint;
 use core::fmt;
 
 /// Names one entry of the granter's table, and which use of that entry is meant.
@@ -12,7 +13,7 @@ use core::fmt;
 /// ```
 ///
 /// The sequence changes each time the entry is used anew, so that a stale id never reaches
-/// the memory behind a newer grant.
+/// the memory behind a newer grant. It counts from 1, so the zero of an empty field names none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(transparent)]
 pub struct GrantId(u32);
@@ -23,6 +24,9 @@ impl GrantId {
     pub const INDICES: u32 = 1 << Self::INDEX_BITS;
     /// One more than the highest sequence.
     pub const SEQUENCES: u32 = 1 << (32 - Self::INDEX_BITS);
+
+    /// No grant.
+    pub const NONE: Self = Self(0);
 
     /// Puts an id together, if both parts are in range.
     #[must_use]
@@ -77,4 +81,102 @@ impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "grant {:?} of {} bytes", self.id, self.len)
     }
+}
+
+/// What a grant permits.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+#[repr(transparent)]
+pub struct GrantAccess(pub u32);
+
+impl GrantAccess {
+    /// To read the memory.
+    pub const READ: Self = Self(1);
+    /// To write it.
+    pub const WRITE: Self = Self(2);
+    /// To map it.
+    pub const MAP: Self = Self(4);
+    /// Not to wait for pages that are missing: a copy through the grant fails with `EFAULT` at
+    /// once and never involves VM, and the grant is [marked](GrantEntry::faulted).
+    pub const TRY: Self = Self(0x10);
+
+    /// The union of two sets.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Tells whether all of `other` is in the set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl fmt::Debug for GrantAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(GrantAccess, &str); 4] = [
+            (GrantAccess::READ, "read"),
+            (GrantAccess::WRITE, "write"),
+            (GrantAccess::MAP, "map"),
+            (GrantAccess::TRY, "try"),
+        ];
+        let mut separator = "";
+        for (_, name) in NAMES.iter().filter(|(access, _)| self.contains(*access)) {
+            write!(f, "{separator}{name}")?;
+            separator = "|";
+        }
+        if separator.is_empty() { f.write_str("nothing") } else { Ok(()) }
+    }
+}
+
+crate::fields! {
+    /// An entry of a granter's table, as it lies in the granter's memory.
+    ///
+    /// The granter writes [`flags`](Self::flags) last, so a half-written entry is never valid; the
+    /// kernel copies an entry once and believes nothing of it.
+    #[repr(C)]
+    GrantEntry {
+        /// [`GrantAccess`], exactly one kind, and [`GrantEntry::VALID`].
+        flags: u32,
+        /// Which use of the entry this is, see [`GrantId::sequence`].
+        sequence: u32,
+        /// Who may use it, or [`Endpoint::ANY`].
+        grantee: Endpoint,
+        /// The id of this entry once a copy through it with [`GrantAccess::TRY`] has failed on a
+        /// page. Written by the kernel.
+        faulted: GrantId,
+        /// Magic: whose memory. Indirect: who granted it to this granter. Direct: not used.
+        owner: Endpoint,
+        /// Indirect: the grant of `owner`. Else not used.
+        through: GrantId,
+        /// Where the memory starts. Indirect: not used.
+        start: u64,
+        /// How many bytes. Indirect: not used.
+        len: u64,
+    }
+}
+
+const _: () = assert!(size_of::<GrantEntry>() == <GrantEntry as crate::Wire>::SIZE);
+
+impl GrantEntry {
+    /// Memory of the granter.
+    pub const DIRECT: u32 = 0x200;
+    /// What another process granted to the granter.
+    pub const INDIRECT: u32 = 0x400;
+    /// Memory of another process; takes a privilege.
+    pub const MAGIC: u32 = 0x800;
+    /// The entry is in use.
+    pub const VALID: u32 = 0x1000;
+
+    /// An entry that grants nothing.
+    pub const EMPTY: Self = Self {
+        flags: 0,
+        sequence: 0,
+        grantee: Endpoint::NONE,
+        faulted: GrantId::NONE,
+        owner: Endpoint::NONE,
+        through: GrantId::NONE,
+        start: 0,
+        len: 0,
+    };
 }

@@ -15,6 +15,7 @@ mod endpoint;
 mod errno;
 mod grant;
 pub mod ipc;
+mod memory;
 mod message;
 pub mod notification;
 pub mod protocols;
@@ -25,7 +26,10 @@ mod wire;
 
 pub use endpoint::{Endpoint, Pid};
 pub use errno::Errno;
-pub use grant::{Grant, GrantId};
+pub use grant::{Grant, GrantAccess, GrantEntry, GrantId};
+pub use memory::{
+    CopyElement, CopyFlags, DeviceAccess, PageAccess, PhysicalPiece, RequestOutcome, VECTOR_LIMIT, VumapInput,
+};
 pub use message::{Callers, MESSAGE_SIZE, Message, PAYLOAD_SIZE, REPLY};
 pub use protocol::{
     Answer, Call, CallInfo, Described, Protocol, Ticket, To, describe, describe_with, mask_bit,

@@ -1,6 +1,6 @@
 //! How a field is laid out in a payload.
 
-use crate::{Callers, Endpoint, Grant, GrantId, Pid};
+use crate::{Callers, CopyFlags, Endpoint, Grant, GrantId, Pid};
 
 /// A field type that can travel in a message.
 pub trait Wire: Sized {
@@ -47,6 +47,7 @@ wire_newtypes! {
     Endpoint as u32: |endpoint| endpoint.to_bits(), Endpoint::from_bits;
     GrantId as u32: |id| id.to_bits(), GrantId::from_bits;
     Callers as u8: |callers| callers.0, Callers;
+    CopyFlags as u32: |flags| flags.0, CopyFlags;
 }
 
 impl Wire for bool {

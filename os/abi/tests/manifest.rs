@@ -17,6 +17,7 @@ const TTY: Process = Process {
     heap_bytes: 0x10_0000,
     traps: 0b1110,
     kernel_calls: u128::MAX,
+    grants_magic: true,
     ends_machine: true,
 };
 

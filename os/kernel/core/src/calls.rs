@@ -9,6 +9,8 @@ use crate::Kernel;
 use crate::ipc::filter::Filters;
 use crate::log::Line;
 use crate::machine::{Context, Machine};
+use crate::memory::Progress;
+use crate::memory::copy::answer;
 use crate::privilege::Notifier;
 use crate::process::{Ipc, Process, Slot, Stops};
 use abi::protocols::{AlarmFrom, FilterRule, ProcessState, Scheduler, Width, kernel};
@@ -29,7 +31,9 @@ impl<M: Machine> Kernel<M> {
             && self.processes.find(request.source).is_some()
         {
             let reply = Message { source: Endpoint::SYSTEM, class: Callers::KERNEL, ..reply };
-            *self.processes.process_mut(caller).context.message_mut() = reply;
+            let process = self.processes.process_mut(caller);
+            *process.context.message_mut() = reply;
+            process.memory.progress = Progress::default();
         }
     }
 
@@ -349,6 +353,153 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
     ) -> Option<Answer> {
         self.kernel.abort(self.caller, request.status);
         None
+    }
+
+    fn vircopy(
+        &mut self,
+        ticket: Ticket<kernel::vircopy::Request>,
+        request: kernel::vircopy::Request,
+    ) -> Option<Answer> {
+        let outcome = self.kernel.vircopy(self.caller, &request);
+        answer(ticket, outcome.map(|()| kernel::vircopy::Reply {}))
+    }
+
+    fn physcopy(
+        &mut self,
+        ticket: Ticket<kernel::physcopy::Request>,
+        request: kernel::physcopy::Request,
+    ) -> Option<Answer> {
+        let outcome = self.kernel.physcopy(self.caller, &request);
+        answer(ticket, outcome.map(|()| kernel::physcopy::Reply {}))
+    }
+
+    fn memset(
+        &mut self,
+        ticket: Ticket<kernel::memset::Request>,
+        request: kernel::memset::Request,
+    ) -> Option<Answer> {
+        let outcome = self.kernel.memset(self.caller, &request);
+        answer(ticket, outcome.map(|()| kernel::memset::Reply {}))
+    }
+
+    fn safecopy_from(
+        &mut self,
+        ticket: Ticket<kernel::safecopy_from::Request>,
+        request: kernel::safecopy_from::Request,
+    ) -> Option<Answer> {
+        let outcome = self.kernel.safecopy_from(self.caller, &request);
+        answer(ticket, outcome.map(|()| kernel::safecopy_from::Reply {}))
+    }
+
+    fn safecopy_to(
+        &mut self,
+        ticket: Ticket<kernel::safecopy_to::Request>,
+        request: kernel::safecopy_to::Request,
+    ) -> Option<Answer> {
+        let outcome = self.kernel.safecopy_to(self.caller, &request);
+        answer(ticket, outcome.map(|()| kernel::safecopy_to::Reply {}))
+    }
+
+    fn vsafecopy(
+        &mut self,
+        ticket: Ticket<kernel::vsafecopy::Request>,
+        request: kernel::vsafecopy::Request,
+    ) -> Option<Answer> {
+        let outcome = self.kernel.vsafecopy(self.caller, &request);
+        answer(ticket, outcome.map(|()| kernel::vsafecopy::Reply {}))
+    }
+
+    fn safe_memset(
+        &mut self,
+        ticket: Ticket<kernel::safe_memset::Request>,
+        request: kernel::safe_memset::Request,
+    ) -> Option<Answer> {
+        let outcome = self.kernel.safe_memset(self.caller, &request);
+        answer(ticket, outcome.map(|()| kernel::safe_memset::Reply {}))
+    }
+
+    fn umap(
+        &mut self,
+        ticket: Ticket<kernel::umap::Request>,
+        request: kernel::umap::Request,
+    ) -> Option<Answer> {
+        answer(ticket, self.kernel.umap(self.caller, &request))
+    }
+
+    fn vumap(
+        &mut self,
+        ticket: Ticket<kernel::vumap::Request>,
+        request: kernel::vumap::Request,
+    ) -> Option<Answer> {
+        answer(ticket, self.kernel.vumap(self.caller, &request))
+    }
+
+    fn setgrant(
+        &mut self,
+        _: Endpoint,
+        request: kernel::setgrant::Request,
+    ) -> Result<kernel::setgrant::Reply, Errno> {
+        self.kernel.setgrant(self.caller, request).map(|()| kernel::setgrant::Reply {})
+    }
+
+    fn vm_memory_request_get(
+        &mut self,
+        _: Endpoint,
+        _: kernel::vm_memory_request_get::Request,
+    ) -> Result<kernel::vm_memory_request_get::Reply, Errno> {
+        self.kernel.take_request()
+    }
+
+    fn vm_memory_request_reply(
+        &mut self,
+        _: Endpoint,
+        request: kernel::vm_memory_request_reply::Request,
+    ) -> Result<kernel::vm_memory_request_reply::Reply, Errno> {
+        let kernel::vm_memory_request_reply::Request { requestor, request, outcome } = request;
+        self.kernel.finish_request(requestor, request, outcome)?;
+        Ok(kernel::vm_memory_request_reply::Reply {})
+    }
+
+    fn vm_take_frames(
+        &mut self,
+        _: Endpoint,
+        request: kernel::vm_take_frames::Request,
+    ) -> Result<kernel::vm_take_frames::Reply, Errno> {
+        self.kernel.vm_take_frames(request.count).map(|address| kernel::vm_take_frames::Reply { address })
+    }
+
+    fn vm_give_frames(
+        &mut self,
+        _: Endpoint,
+        request: kernel::vm_give_frames::Request,
+    ) -> Result<kernel::vm_give_frames::Reply, Errno> {
+        self.kernel.vm_give_frames(request.address, request.count)?;
+        Ok(kernel::vm_give_frames::Reply {})
+    }
+
+    fn vm_map_page(
+        &mut self,
+        _: Endpoint,
+        request: kernel::vm_map_page::Request,
+    ) -> Result<kernel::vm_map_page::Reply, Errno> {
+        self.kernel.vm_map_page(&request).map(|()| kernel::vm_map_page::Reply {})
+    }
+
+    fn vm_unmap_page(
+        &mut self,
+        _: Endpoint,
+        request: kernel::vm_unmap_page::Request,
+    ) -> Result<kernel::vm_unmap_page::Reply, Errno> {
+        let frame = self.kernel.vm_unmap_page(request.process, request.address)?;
+        Ok(kernel::vm_unmap_page::Reply { frame })
+    }
+
+    fn vm_protect_page(
+        &mut self,
+        _: Endpoint,
+        request: kernel::vm_protect_page::Request,
+    ) -> Result<kernel::vm_protect_page::Reply, Errno> {
+        self.kernel.vm_protect_page(&request).map(|()| kernel::vm_protect_page::Reply {})
     }
 }
 

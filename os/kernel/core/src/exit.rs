@@ -20,7 +20,7 @@ impl<M: Machine> Kernel<M> {
     #[cold]
     pub fn fault(&mut self, slot: Slot, fault: Fault) {
         match fault {
-            Fault::Page { address, access } if self.ask_vm(slot, address, access) => return,
+            Fault::Page { address, access } if self.tell_vm_of_fault(slot, address, access) => return,
             Fault::Exception { vector: Fault::DEBUG_VECTOR, .. } => {
                 self.processes.process_mut(slot).context.set_single_step(false);
             }
@@ -157,6 +157,7 @@ impl<M: Machine> Kernel<M> {
         self.schedule_without(endpoint);
         self.drop_letters_of(slot);
         self.lose_letters_to(slot);
+        self.forget_requests(slot);
         self.release_waiting(slot, endpoint);
         if self.privileges[privileges.index()].owner == endpoint {
             self.free_privileges(privileges);

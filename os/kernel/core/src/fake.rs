@@ -1,14 +1,19 @@
 //! A machine of plain data, for tests: what the kernel does to it can be read back.
 
 use crate::machine::{BadContext, Context, Machine};
+use crate::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
 use crate::process::Stops;
 use crate::{Kernel, Slot};
 use abi::boot::{self, Pair};
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Register, Registers as General};
-use abi::{Call, Callers, Endpoint, Errno, Message, Name};
+use abi::{Call, Callers, Endpoint, Errno, Message, Name, PageAccess};
 use std::collections::{BTreeMap, BTreeSet};
+
+mod memory;
+
+pub(crate) use memory::Memory;
 
 /// The machine.
 #[derive(Debug, Default)]
@@ -17,8 +22,7 @@ pub(crate) struct Fake {
     pub(crate) ports: BTreeMap<u16, Vec<u32>>,
     pub(crate) open_lines: BTreeSet<u8>,
     pub(crate) released: Vec<u16>,
-    /// The memory of each space, a byte at a time: what is not there is not mapped.
-    pub(crate) memory: BTreeMap<(u16, u64), u8>,
+    pub(crate) memory: Memory,
     /// The next space that is asked for; 0 when memory is short.
     pub(crate) next_space: u16,
 }
@@ -141,22 +145,46 @@ impl Machine for Fake {
             self.next_space - 1
         })
     }
-    fn read_user(&self, space: &u16, address: u64, into: &mut [u8]) -> Result<(), u64> {
-        for (offset, byte) in (0..).zip(into) {
-            let address = address.wrapping_add(offset);
-            *byte = *self.memory.get(&(*space, address)).ok_or(address)?;
-        }
-        Ok(())
-    }
-    fn write_user(&mut self, space: &u16, address: u64, from: &[u8]) -> Result<(), u64> {
-        for (offset, byte) in (0..).zip(from) {
-            let address = address.wrapping_add(offset);
-            *self.memory.get_mut(&(*space, address)).ok_or(address)? = *byte;
-        }
-        Ok(())
-    }
     fn trace(&self, _: &Registers, _: &u16, visit: &mut dyn FnMut(u64)) {
         visit(0x1000_0010);
+    }
+    fn copy(&mut self, from: Place<'_, u16>, to: Place<'_, u16>) -> Result<(), CopyFault> {
+        self.memory.copy(&from, &to)
+    }
+    fn fill(&mut self, to: Place<'_, u16>, byte: u8) -> Result<(), CopyFault> {
+        self.memory.fill(&to, byte)
+    }
+    fn read(&mut self, from: Place<'_, u16>, into: &mut [u8]) -> Result<(), CopyFault> {
+        self.memory.read(&from, into)
+    }
+    fn write(&mut self, from: &[u8], to: Place<'_, u16>) -> Result<(), CopyFault> {
+        self.memory.write(from, &to)
+    }
+    fn translate(&mut self, place: &Place<'_, u16>, side: Side) -> Result<PhysicalRange, CopyFault> {
+        self.memory.translate(place, side)
+    }
+    fn take_frames(&mut self, count: u32) -> Option<u64> {
+        Some(self.memory.take_frames(count))
+    }
+    fn give_frames(&mut self, frames: PhysicalRange) -> Result<(), Errno> {
+        self.memory.give_frames(frames)
+    }
+    fn map_page(
+        &mut self,
+        space: &mut u16,
+        page: UserPage,
+        frame: PhysicalRange,
+        access: PageAccess,
+    ) -> Result<(), Errno> {
+        self.memory.map_page(*space, page, frame, access)
+    }
+    fn unmap_page(&mut self, space: &mut u16, page: UserPage) -> Option<u64> {
+        self.memory.unmap_page(*space, page)
+    }
+    fn protect_page(&mut self, space: &mut u16, page: UserPage, access: PageAccess) -> Option<()> {
+        let page = self.memory.pages.get_mut(&(*space, page.address()))?;
+        page.is_writable = access == PageAccess::Write;
+        Some(())
     }
 }
 
@@ -173,6 +201,7 @@ pub(crate) fn service(slot: u16) -> boot::Process {
         heap_bytes: 0,
         traps: u32::MAX,
         kernel_calls: u128::MAX,
+        grants_magic: true,
         ends_machine: false,
     }
 }

@@ -56,6 +56,12 @@ impl<'a> Frames<'a> {
         }
     }
 
+    /// Tells whether all of these frames are free.
+    #[must_use]
+    pub fn are_free(&self, mut frames: Range<usize>) -> bool {
+        frames.all(|frame| self.words.get(frame / 64).is_some_and(|word| word & 1 << (frame % 64) != 0))
+    }
+
     /// Takes the lowest free frame.
     pub fn take(&mut self) -> Option<usize> {
         let word = (self.hint..self.words.len()).find(|word| self.words[*word] != 0)?;
@@ -101,7 +107,7 @@ mod tests {
             match random >> 60 & 3 {
                 0 => {
                     frames.give(range.clone());
-                    model.extend(range.filter(|frame| *frame < 192));
+                    model.extend(range.clone().filter(|frame| *frame < 192));
                 }
                 1 => {
                     frames.reserve(range.clone());
@@ -119,6 +125,9 @@ mod tests {
                 }
             }
             assert_eq!(frames.free(), model.len());
+            let probe = start..start + range.len() % 4;
+            let are_free = probe.clone().all(|frame| model.contains(&frame));
+            assert_eq!(frames.are_free(probe), are_free);
         }
     }
 }

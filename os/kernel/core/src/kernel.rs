@@ -8,6 +8,8 @@ use crate::ipc::{LETTERS, mail};
 use crate::list::{Links, List};
 use crate::log::Log;
 use crate::machine::Machine;
+use crate::memory;
+use crate::memory::requests::Requests;
 use crate::page_faults::PageFault;
 use crate::privilege::{Id, IdSet, Notifier, Privileges};
 use crate::process::{Ipc, Process, Slot, Stops, Table};
@@ -37,6 +39,7 @@ pub struct Kernel<M: Machine> {
     pub(crate) mail: mail::Pool,
     pub(crate) alarms: Alarms,
     pub(crate) wall_clock: WallClock,
+    pub(crate) requests: Requests,
     pub(crate) ended: Option<ExitCode>,
 }
 
@@ -45,6 +48,8 @@ pub struct Kernel<M: Machine> {
 pub enum Next {
     /// Runs a process until it traps.
     Run(Slot),
+    /// Goes on with a process's kernel call, by [`Kernel::go_on`], and looks for interrupts.
+    Continue(Slot),
     /// Waits for an interrupt.
     Idle,
     /// Stops.
@@ -68,6 +73,8 @@ pub enum AddError {
     NoSuchLine,
     /// It would have more ranges of ports than a service can have.
     TooManyPorts,
+    /// Another process manages memory.
+    SecondVm,
 }
 
 impl core::fmt::Display for AddError {
@@ -80,6 +87,7 @@ impl core::fmt::Display for AddError {
             Self::NoSuchSlot => "the manifest names a slot that no process has",
             Self::NoSuchLine => "the machine has no such interrupt line",
             Self::TooManyPorts => "a service has more than 64 ranges of ports",
+            Self::SecondVm => "another process manages memory (class vm) already",
         })
     }
 }
@@ -103,6 +111,7 @@ impl<M: Machine> Kernel<M> {
             mail: mail::Pool::new(processes.len() * LETTERS),
             alarms: Alarms::new(processes.len()),
             wall_clock: WallClock::default(),
+            requests: Requests::new(processes.len()),
             processes,
             privileges: Vec::with_capacity(Id::LIMIT),
             programs: None,
@@ -125,6 +134,9 @@ impl<M: Machine> Kernel<M> {
         }
         if usize::from(wanted.slot) >= self.processes.len() {
             return Err(AddError::SlotOutOfRange);
+        }
+        if wanted.class.admits(Callers::VM) && self.vm().is_some() {
+            return Err(AddError::SecondVm);
         }
         self.processes.free_endpoint(slot).map(|_| ()).ok_or(AddError::SlotTaken)
     }
@@ -170,6 +182,7 @@ impl<M: Machine> Kernel<M> {
                 user_ticks: 0,
                 scheduler: None,
                 usage: Usage::default(),
+                memory: memory::State::default(),
                 ends_machine: wanted.ends_machine,
                 context,
                 space,
@@ -190,6 +203,7 @@ impl<M: Machine> Kernel<M> {
         self.privileges.push(Privileges {
             traps: wanted.traps,
             kernel_calls: wanted.kernel_calls & calls::ALL,
+            grants_magic: wanted.grants_magic && !wanted.is_program(),
             ..Privileges::nothing(if wanted.is_program() { Endpoint::NONE } else { endpoint })
         });
         if wanted.is_program() {
@@ -264,6 +278,7 @@ impl<M: Machine> Kernel<M> {
     pub fn next(&self) -> Next {
         match (self.ended, self.ready.first()) {
             (Some(code), _) => Next::End(code),
+            (None, Some(slot)) if self.processes.process(slot).memory.goes_on => Next::Continue(slot),
             (None, Some(slot)) => Next::Run(slot),
             (None, None) => Next::Idle,
         }

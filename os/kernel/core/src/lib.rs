@@ -28,6 +28,7 @@ pub mod list;
 pub mod load;
 pub mod log;
 pub mod machine;
+pub mod memory;
 mod page_faults;
 pub mod privilege;
 pub mod process;

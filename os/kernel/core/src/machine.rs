@@ -1,8 +1,9 @@
 //! What the kernel needs of the machine it runs on.
 
-use abi::Message;
+use crate::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Registers};
+use abi::{Errno, Message, PageAccess};
 
 /// The processor and the devices that the kernel itself uses.
 pub trait Machine {
@@ -29,18 +30,58 @@ pub trait Machine {
     fn release(&mut self, space: Self::Space);
     /// An address space with nothing of a process in it, or `None` if memory is short.
     fn new_space(&mut self) -> Option<Self::Space>;
-    /// Reads a process's memory. All of it, or the first address that is none of the process's.
-    ///
-    /// # Errors
-    /// That address.
-    fn read_user(&self, space: &Self::Space, address: u64, into: &mut [u8]) -> Result<(), u64>;
-    /// Writes a process's memory, where the process itself could.
-    ///
-    /// # Errors
-    /// The first address where it can't be; what lies before may have been written.
-    fn write_user(&mut self, space: &Self::Space, address: u64, from: &[u8]) -> Result<(), u64>;
     /// Calls `visit` with the return addresses on a process's stack, innermost first.
     fn trace(&self, context: &Self::Context, space: &Self::Space, visit: &mut dyn FnMut(u64));
+
+    /// Copies memory; both places have the same length. The source is looked at first.
+    ///
+    /// # Errors
+    /// If a page is missing or, of the target, may not be written. What lies before is copied.
+    fn copy(&mut self, from: Place<'_, Self::Space>, to: Place<'_, Self::Space>) -> Result<(), CopyFault>;
+    /// Fills memory with a byte.
+    ///
+    /// # Errors
+    /// As [`Machine::copy`]: the place is the target.
+    fn fill(&mut self, to: Place<'_, Self::Space>, byte: u8) -> Result<(), CopyFault>;
+    /// Copies memory into the kernel; both have the same length.
+    ///
+    /// # Errors
+    /// As [`Machine::copy`]: the place is the source.
+    fn read(&mut self, from: Place<'_, Self::Space>, into: &mut [u8]) -> Result<(), CopyFault>;
+    /// Copies bytes of the kernel out; both have the same length.
+    ///
+    /// # Errors
+    /// As [`Machine::copy`]: the place is the target.
+    fn write(&mut self, from: &[u8], to: Place<'_, Self::Space>) -> Result<(), CopyFault>;
+    /// The physical memory that a place starts with, as far as it follows each other.
+    ///
+    /// # Errors
+    /// If its first page is missing or, for the target of something, may not be written.
+    fn translate(&mut self, place: &Place<'_, Self::Space>, side: Side) -> Result<PhysicalRange, CopyFault>;
+
+    /// Takes frames for VM that follow each other, zeroed; the address of the first.
+    fn take_frames(&mut self, count: u32) -> Option<u64>;
+    /// Takes frames back from VM.
+    ///
+    /// # Errors
+    /// `EPERM` if one is not VM's.
+    fn give_frames(&mut self, frames: PhysicalRange) -> Result<(), Errno>;
+    /// Maps a frame of VM's into a process.
+    ///
+    /// # Errors
+    /// `EPERM` if the frame is not VM's, `EEXIST` if there is a page, `ENOMEM` if there is no memory
+    /// for a table.
+    fn map_page(
+        &mut self,
+        space: &mut Self::Space,
+        page: UserPage,
+        frame: PhysicalRange,
+        access: PageAccess,
+    ) -> Result<(), Errno>;
+    /// Takes a page away from a process. The address of its frame, which is VM's from now on.
+    fn unmap_page(&mut self, space: &mut Self::Space, page: UserPage) -> Option<u64>;
+    /// Changes what a process may do to a page, if there is one.
+    fn protect_page(&mut self, space: &mut Self::Space, page: UserPage, access: PageAccess) -> Option<()>;
 }
 
 /// The saved registers of a process, as far as the kernel gives them a meaning.

@@ -45,7 +45,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Stops a process until VM has resolved its page fault. `false` if there is nobody to ask:
     /// no VM, VM itself, or a VM that waits for this very process.
-    pub(crate) fn ask_vm(&mut self, slot: Slot, address: u64, access: Access) -> bool {
+    pub(crate) fn tell_vm_of_fault(&mut self, slot: Slot, address: u64, access: Access) -> bool {
         let Some(vm) = self.vm().filter(|vm| *vm != slot && !self.would_deadlock(slot, *vm, Half::Sending))
         else {
             return false;
@@ -81,7 +81,7 @@ impl<M: Machine> Kernel<M> {
             let Some(slot) = u16::try_from(number).ok().map(Slot::new) else { return };
             let Some(process) = self.processes.get(slot) else { continue };
             let PageFault { address, access } = process.page_fault;
-            if self.clear_page_fault(slot) && !self.ask_vm(slot, address, access) {
+            if self.clear_page_fault(slot) && !self.tell_vm_of_fault(slot, address, access) {
                 self.fault_unresolved(slot, Fault::Page { address, access });
             }
         }

@@ -166,6 +166,8 @@ pub struct Privileges {
     pub signal_manager: Endpoint,
     /// Who takes them when that one is gone.
     pub backup_manager: Endpoint,
+    /// Other processes' memory may be granted.
+    pub grants_magic: bool,
 }
 
 impl Privileges {

@@ -6,6 +6,7 @@ use crate::ipc::filter::Filters;
 use crate::ipc::mail;
 use crate::list::List;
 use crate::machine::{Context, Machine};
+use crate::memory;
 use crate::page_faults::{self, PageFault};
 use crate::privilege::{Id, IdSet};
 use crate::scheduler::Usage;
@@ -170,6 +171,8 @@ pub struct Process<M: Machine> {
     pub scheduler: Option<Endpoint>,
     /// What it has done since its quantum began.
     pub usage: Usage,
+    /// Its kernel calls that reach memory.
+    pub memory: memory::State,
     /// The machine stops when it ends.
     pub ends_machine: bool,
     /// Its registers.

@@ -51,7 +51,8 @@ impl<M: Machine> Kernel<M> {
             Ipc::Sending { to, .. } => to == other,
             Ipc::Receiving { from, .. } => from == self.processes.process(other).endpoint,
         };
-        stands_still && !waits_for_other && !process.stops.contains(in_hands_of_vm)
+        let is_in_a_call = process.stops.contains(in_hands_of_vm) || process.memory.goes_on;
+        stands_still && !waits_for_other && !is_in_a_call
     }
 
     /// Gives the target what the source may do.

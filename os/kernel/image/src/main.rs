@@ -102,6 +102,10 @@ fn run(kernel: &mut Kernel<Hardware>) -> ! {
                 let (machine, context, space) = kernel.to_run(slot);
                 (Some(slot), machine.run(context, space))
             }
+            Next::Continue(slot) => {
+                kernel.go_on(slot);
+                (Some(slot), kernel.machine.poll())
+            }
             Next::Idle => {
                 let alarm_ns = kernel.next_alarm_ns();
                 (None, kernel.machine.wait(alarm_ns))

@@ -23,6 +23,12 @@ pub(crate) fn direct(address: PhysAddr) -> VirtAddr {
     VirtAddr::new(DIRECT_MAP + address.as_u64())
 }
 
+/// The same of an address below [`DIRECT_MAP_LIMIT`], without checks, for the innermost loops.
+#[inline]
+pub(crate) const fn direct_pointer<T>(address: u64) -> *mut T {
+    core::ptr::with_exposed_provenance_mut(crate::paging::to_usize(DIRECT_MAP | address))
+}
+
 unsafe extern "C" {
     static text_start: u8;
     static rodata_start: u8;

@@ -9,6 +9,7 @@
 mod apic;
 mod boot;
 mod context;
+mod copy;
 mod descriptors;
 mod layout;
 mod machine;

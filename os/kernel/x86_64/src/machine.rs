@@ -2,17 +2,22 @@
 
 use crate::apic::{self, Repeat};
 use crate::context::Context;
+use crate::copy;
 use crate::descriptors;
 use crate::memory::PhysicalMemory;
 use crate::paging::AddressSpace;
 use crate::port;
 use crate::timer::{self, Frequencies};
 use crate::trap::{self, Exit, SYSTEM_CALL};
-use abi::Endpoint;
 use abi::protocols::Width;
+use abi::{Endpoint, Errno, PageAccess};
 use kernel_core::command_line::Timer;
+use kernel_core::elf::Access;
 use kernel_core::fault::Fault;
+use kernel_core::load::OutOfMemory;
 use kernel_core::machine::Machine;
+use kernel_core::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
+use x86_64::PhysAddr;
 
 /// The processor, its interrupt controllers, and all of memory.
 #[derive(Debug)]
@@ -93,6 +98,19 @@ impl Hardware {
         // Rounded up: a tick that comes too early would be another wait.
         let counts = (left_ns * u128::from(self.frequencies.apic_timer_hz)).div_ceil(1_000_000_000);
         u32::try_from(counts).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Lets a device interrupt in the middle of a long kernel call.
+    pub fn poll(&mut self) -> Event {
+        interrupt(trap::poll_interrupt())
+    }
+}
+
+const fn access_of(access: PageAccess) -> Access {
+    match access {
+        PageAccess::Read => Access::Read,
+        PageAccess::Write => Access::Write,
+        PageAccess::Execute => Access::Execute,
     }
 }
 
@@ -186,14 +204,6 @@ impl Machine for Hardware {
         AddressSpace::new(&mut self.memory).ok()
     }
 
-    fn read_user(&self, space: &Self::Space, address: u64, into: &mut [u8]) -> Result<(), u64> {
-        space.read(address, into)
-    }
-
-    fn write_user(&mut self, space: &Self::Space, address: u64, from: &[u8]) -> Result<(), u64> {
-        space.write(address, from)
-    }
-
     fn trace(&self, context: &Context, space: &Self::Space, visit: &mut dyn FnMut(u64)) {
         let mut frame = context.rbp;
         for _ in 0..64 {
@@ -210,5 +220,56 @@ impl Machine for Hardware {
             }
             frame = next;
         }
+    }
+
+    fn copy(&mut self, from: Place<'_, AddressSpace>, to: Place<'_, AddressSpace>) -> Result<(), CopyFault> {
+        copy::copy(&self.memory, &from, &to)
+    }
+
+    fn fill(&mut self, to: Place<'_, AddressSpace>, byte: u8) -> Result<(), CopyFault> {
+        copy::fill(&self.memory, &to, byte)
+    }
+
+    fn read(&mut self, from: Place<'_, AddressSpace>, into: &mut [u8]) -> Result<(), CopyFault> {
+        copy::read(&self.memory, &from, into)
+    }
+
+    fn write(&mut self, from: &[u8], to: Place<'_, AddressSpace>) -> Result<(), CopyFault> {
+        copy::write(&self.memory, from, &to)
+    }
+
+    fn translate(&mut self, place: &Place<'_, AddressSpace>, side: Side) -> Result<PhysicalRange, CopyFault> {
+        copy::translate(&self.memory, place, side)
+    }
+
+    fn take_frames(&mut self, count: u32) -> Option<u64> {
+        self.memory.lend(usize::try_from(count).ok()?)
+    }
+
+    fn give_frames(&mut self, frames: PhysicalRange) -> Result<(), Errno> {
+        if self.memory.take_back(frames) { Ok(()) } else { Err(Errno::EPERM) }
+    }
+
+    fn map_page(
+        &mut self,
+        space: &mut AddressSpace,
+        page: UserPage,
+        frame: PhysicalRange,
+        access: PageAccess,
+    ) -> Result<(), Errno> {
+        if !self.memory.are_lent(frame) {
+            return Err(Errno::EPERM);
+        }
+        let frame = PhysAddr::new(frame.start());
+        let mapped = space.map_lent(&mut self.memory, page, frame, access_of(access));
+        mapped.map_err(|OutOfMemory| Errno::ENOMEM)?.ok_or(Errno::EEXIST)
+    }
+
+    fn unmap_page(&mut self, space: &mut AddressSpace, page: UserPage) -> Option<u64> {
+        space.unmap(&mut self.memory, page)
+    }
+
+    fn protect_page(&mut self, space: &mut AddressSpace, page: UserPage, access: PageAccess) -> Option<()> {
+        space.protect(page, access_of(access))
     }
 }

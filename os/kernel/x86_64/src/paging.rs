@@ -4,12 +4,13 @@
 //! all tables: its entries in the root never change after [`init`].
 
 use crate::boot::BootInfo;
-use crate::layout::{self, DEVICES, direct};
+use crate::layout::{self, DEVICES, direct, direct_pointer};
 use crate::memory::{Frame, PhysicalMemory};
 use crate::trap;
 use core::sync::atomic::{AtomicU64, Ordering};
 use kernel_core::elf::Access;
 use kernel_core::load::OutOfMemory;
+use kernel_core::memory::UserPage;
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr3, Cr3Flags, Cr4, Cr4Flags};
 use x86_64::structures::paging::page_table::PageTableEntry;
@@ -46,6 +47,134 @@ unsafe fn table<'a>(address: PhysAddr) -> &'a mut PageTable {
     let pointer = core::ptr::with_exposed_provenance_mut(to_usize(direct(address).as_u64()));
     // SAFETY: the caller's promise; the direct map holds all of memory.
     unsafe { &mut *pointer }
+}
+
+/// What a page must permit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Permissions(u64);
+
+impl Permissions {
+    /// To be used for a process.
+    pub(crate) fn user(is_written: bool) -> Self {
+        Self(Self::kernel(is_written).0 | Flags::USER_ACCESSIBLE.bits())
+    }
+
+    /// To be used at all.
+    pub(crate) fn kernel(is_written: bool) -> Self {
+        let writable = if is_written { Flags::WRITABLE.bits() } else { 0 };
+        Self(Flags::PRESENT.bits() | writable)
+    }
+
+    const fn are_in(self, entry: u64) -> bool {
+        entry & self.0 == self.0
+    }
+}
+
+/// The rest of a page, from some address on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
+    /// Where the address is in physical memory.
+    pub(crate) address: u64,
+    /// How many bytes follow in the page.
+    pub(crate) bytes: u64,
+}
+
+/// A way through page tables that remembers the last table it came to, for the pages that follow.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// Physical, as all addresses of tables here: checked types cost more than the walk.
+    root: u64,
+    /// The 2 MiB that the last table is for.
+    part: u64,
+    last: u64,
+}
+
+impl Walk {
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    /// No address is in this part.
+    const NO_PART: u64 = u64::MAX;
+
+    const fn from(root: PhysAddr) -> Self {
+        Self { root: root.as_u64(), part: Self::NO_PART, last: 0 }
+    }
+
+    /// The page of an address, if it is there and permits what it must.
+    #[inline]
+    pub(crate) fn page(&mut self, address: u64, needs: Permissions) -> Option<Page> {
+        if self.part != address / LARGE_PAGE
+            && let Found::Large(page) = self.descend(address, needs)?
+        {
+            return Some(page);
+        }
+        let entry = read_entry(self.last, index(address, LAST));
+        needs.are_in(entry).then(|| part_of(entry, address, PAGE))
+    }
+
+    /// How many bytes from `address` on, the start of a page, lie from `physical` on without a gap
+    /// in pages that permit what they must. At most `limit`, and as far as the last table reaches.
+    #[inline]
+    pub(crate) fn following(&self, address: u64, physical: u64, needs: Permissions, limit: u64) -> u64 {
+        if self.part != address / LARGE_PAGE {
+            return 0;
+        }
+        let end = limit.min(LARGE_PAGE - address % LARGE_PAGE);
+        let mut expected = physical | needs.0;
+        let mut bytes = 0;
+        while bytes < end {
+            let entry = read_entry(self.last, index(address + bytes, LAST));
+            // Right place, and all that is needed, by one comparison.
+            if entry & (Self::ADDRESS | needs.0) != expected {
+                break;
+            }
+            bytes += PAGE;
+            expected += PAGE;
+        }
+        bytes.min(limit)
+    }
+
+    #[inline(never)]
+    fn descend(&mut self, address: u64, needs: Permissions) -> Option<Found> {
+        let mut table = self.root;
+        for level in [ROOT, LARGE + 1, LARGE] {
+            let entry = read_entry(table, index(address, level));
+            if !needs.are_in(entry) {
+                return None;
+            }
+            if entry & Flags::HUGE_PAGE.bits() != 0 {
+                return Some(Found::Large(part_of(entry, address, PAGE << (9 * level))));
+            }
+            table = entry & Self::ADDRESS;
+        }
+        (self.part, self.last) = (address / LARGE_PAGE, table);
+        Some(Found::Table)
+    }
+}
+
+enum Found {
+    /// A table of the last level: [`Walk::last`].
+    Table,
+    /// A page that is larger than usual.
+    Large(Page),
+}
+
+#[inline]
+fn part_of(entry: u64, address: u64, size: u64) -> Page {
+    let offset = address & (size - 1);
+    let frame = entry & Walk::ADDRESS & !(size - 1);
+    Page { address: frame | offset, bytes: size - offset }
+}
+
+/// An entry of a table that [`Walk`] came to. Every address that it leads to is a table's.
+#[inline]
+fn read_entry(table: u64, index: usize) -> u64 {
+    let pointer = direct_pointer::<u64>(table).wrapping_add(index & 511);
+    // SAFETY: roots are tables, and a present entry above the last level leads to one; the direct map holds it.
+    unsafe { pointer.read_volatile() }
+}
+
+/// A walk through what the kernel itself has mapped.
+pub(crate) fn kernel_walk() -> Walk {
+    Walk::from(PhysAddr::new(KERNEL_ROOT.load(Ordering::Relaxed)))
 }
 
 /// Finds the entry of an address at `level`, making tables on the way.
@@ -197,6 +326,19 @@ unsafe fn load(root: PhysAddr) {
     }
 }
 
+/// Marks an entry whose frame is VM's: it is not given back with the space, and others may map it, too.
+const LENT: Flags = Flags::BIT_9;
+
+/// What an entry of a process's page says.
+fn flags_of(access: Access) -> Flags {
+    let access = match access {
+        Access::Read => Flags::NO_EXECUTE,
+        Access::Write => Flags::NO_EXECUTE | Flags::WRITABLE,
+        Access::Execute => Flags::empty(),
+    };
+    Flags::PRESENT | Flags::USER_ACCESSIBLE | access
+}
+
 /// The memory of one process: the lower half of a page table.
 #[derive(Debug)]
 pub struct AddressSpace {
@@ -231,13 +373,7 @@ impl AddressSpace {
         address: u64,
         access: Access,
     ) -> Result<&'a mut [u8], OutOfMemory> {
-        let flags = Flags::PRESENT
-            | Flags::USER_ACCESSIBLE
-            | match access {
-                Access::Read => Flags::NO_EXECUTE,
-                Access::Write => Flags::NO_EXECUTE | Flags::WRITABLE,
-                Access::Execute => Flags::empty(),
-            };
+        let flags = flags_of(access);
         // SAFETY: the lower half of this table belongs to this value alone.
         let root = unsafe { table(self.root) };
         let entry = entry(root, address, LAST, memory)?;
@@ -252,52 +388,91 @@ impl AddressSpace {
         Ok(unsafe { core::slice::from_raw_parts_mut(pointer, to_usize(PAGE)) })
     }
 
-    /// Where a byte of the process's memory is, if the process itself may use it so.
-    fn find(&self, address: u64, wanted: Flags) -> Option<PhysAddr> {
-        if address >= kernel_core::elf::USER_END {
-            return None;
+    /// Maps a frame of VM's. `None` if there is a page already.
+    pub(crate) fn map_lent(
+        &mut self,
+        memory: &mut PhysicalMemory,
+        page: UserPage,
+        frame: PhysAddr,
+        access: Access,
+    ) -> Result<Option<()>, OutOfMemory> {
+        // SAFETY: the lower half of this table belongs to this value alone.
+        let root = unsafe { table(self.root) };
+        let entry = entry(root, page.address(), LAST, memory)?;
+        if !entry.is_unused() {
+            return Ok(None);
         }
-        let wanted = wanted | Flags::PRESENT | Flags::USER_ACCESSIBLE;
-        let mut at = self.root;
-        for level in (LAST..=ROOT).rev() {
-            // SAFETY: reads a table of this space, which nobody changes meanwhile.
-            let entry = unsafe { table(at) }[index(address, level)].clone();
-            if !entry.flags().contains(wanted) {
+        entry.set_addr(frame, flags_of(access) | LENT);
+        Ok(Some(()))
+    }
+
+    /// Takes a page out, and gives its frame to VM; its address.
+    pub(crate) fn unmap(&mut self, memory: &mut PhysicalMemory, page: UserPage) -> Option<u64> {
+        let entry = self.find(page)?;
+        let (address, is_lent) = (entry.addr(), entry.flags().contains(LENT));
+        entry.set_unused();
+        self.flush(page);
+        if is_lent {
+            return Some(address.as_u64());
+        }
+        // SAFETY: `map` took the frame for this space alone, which has just lost it.
+        Some(memory.hand_over(unsafe { Frame::from_address(address) }))
+    }
+
+    /// Changes what the process may do to a page.
+    pub(crate) fn protect(&mut self, page: UserPage, access: Access) -> Option<()> {
+        let entry = self.find(page)?;
+        let lent = entry.flags() & LENT;
+        entry.set_flags(flags_of(access) | lent);
+        self.flush(page);
+        Some(())
+    }
+
+    /// The entry of a page that is there.
+    fn find(&mut self, page: UserPage) -> Option<&mut PageTableEntry> {
+        // SAFETY: the lower half of this table belongs to this value alone.
+        let mut current = unsafe { table(self.root) };
+        for level in (LAST + 1..=ROOT).rev() {
+            let entry = &current[index(page.address(), level)];
+            if entry.is_unused() {
                 return None;
             }
-            at = entry.addr();
+            // SAFETY: the entry of a table that we hold exclusively leads to one that only it leads to.
+            current = unsafe { table(entry.addr()) };
         }
-        Some(at + (address & (PAGE - 1)))
+        Some(&mut current[index(page.address(), LAST)]).filter(|entry| !entry.is_unused())
+    }
+
+    /// Lets the processor forget a page, if it may know it: another space's are gone from its TLB
+    /// when that space is loaded, as there are no global pages in the lower half.
+    fn flush(&self, page: UserPage) {
+        if Cr3::read().0.start_address() == self.root {
+            x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(page.address()));
+        }
+    }
+
+    /// A walk through the process's pages. Tables must not change meanwhile.
+    pub(crate) const fn walk(&self) -> Walk {
+        Walk::from(self.root)
     }
 
     /// Reads 8 bytes of the process's memory, if they are mapped and aligned.
     pub(crate) fn read_u64(&self, address: u64) -> Option<u64> {
-        let mut bytes = [0; 8];
-        let is_read = address.is_multiple_of(8) && self.read(address, &mut bytes).is_ok();
-        is_read.then(|| u64::from_le_bytes(bytes))
-    }
-
-    /// Reads the process's memory, or tells the first address where it can't be read.
-    pub(crate) fn read(&self, address: u64, into: &mut [u8]) -> Result<(), u64> {
-        for (address, range) in pieces(address, into.len()) {
-            let piece = &mut into[range];
-            let from = direct(self.find(address, Flags::empty()).ok_or(address)?).as_ptr::<u8>();
-            // SAFETY: a present page of the process, which does not run while the kernel does; the
-            // piece ends with the page, and is the kernel's own memory.
-            unsafe { from.copy_to_nonoverlapping(piece.as_mut_ptr(), piece.len()) };
+        if !address.is_multiple_of(8) || address >= kernel_core::elf::USER_END {
+            return None;
         }
-        Ok(())
-    }
-
-    /// Writes the process's memory, or tells the first address where it can't be written.
-    pub(crate) fn write(&self, address: u64, from: &[u8]) -> Result<(), u64> {
-        for (address, range) in pieces(address, from.len()) {
-            let piece = &from[range];
-            let to = direct(self.find(address, Flags::WRITABLE).ok_or(address)?).as_mut_ptr::<u8>();
-            // SAFETY: as in `read`; the process itself could write this page.
-            unsafe { to.copy_from_nonoverlapping(piece.as_ptr(), piece.len()) };
+        let mut at = self.root;
+        for level in (LAST..=ROOT).rev() {
+            // SAFETY: reads a table of this space, which nobody changes meanwhile.
+            let entry = unsafe { table(at) }[index(address, level)].clone();
+            if !entry.flags().contains(Flags::PRESENT) {
+                return None;
+            }
+            at = entry.addr();
         }
-        Ok(())
+        let pointer = direct(at + (address & (PAGE - 1))).as_ptr::<u64>();
+        // SAFETY: a present page of the process; it does not run while the kernel does.
+        Some(unsafe { pointer.read_volatile() })
     }
 
     /// Gives all pages and tables back.
@@ -317,19 +492,6 @@ impl AddressSpace {
     }
 }
 
-/// Cuts a range of addresses at the ends of pages: the address of each piece, and which bytes it is.
-/// A range that wraps around leaves user space before it does.
-fn pieces(address: u64, len: usize) -> impl Iterator<Item = (u64, core::ops::Range<usize>)> {
-    let mut done = 0;
-    core::iter::from_fn(move || {
-        let at = address.wrapping_add(done as u64);
-        let in_page = to_usize(PAGE - (at & (PAGE - 1)));
-        let start = done;
-        done = len.min(start + in_page);
-        (start < done).then_some((at, start..done))
-    })
-}
-
 /// Gives back a table of that level, and all that it leads to.
 fn release_below(address: PhysAddr, level: u32, memory: &mut PhysicalMemory) {
     // SAFETY: a table of the lower half of a space that is being released.
@@ -337,7 +499,7 @@ fn release_below(address: PhysAddr, level: u32, memory: &mut PhysicalMemory) {
     for entry in table.iter().filter(|entry| !entry.is_unused()) {
         if level > LAST {
             release_below(entry.addr(), level - 1, memory);
-        } else {
+        } else if !entry.flags().contains(LENT) {
             // SAFETY: a page that `map` took for this space alone.
             memory.give(unsafe { Frame::from_address(entry.addr()) });
         }

@@ -388,6 +388,17 @@ pub(crate) fn wait_for_interrupt() -> u64 {
     unsafe { waited_for }
 }
 
+/// Lets one interrupt through that waits already; gives its vector, or 0.
+pub(crate) fn poll_interrupt() -> u64 {
+    // SAFETY: the kernel runs on one processor, and interrupts are off here.
+    unsafe { waited_for = 0 };
+    // Interrupts are taken after the instruction that follows `sti` (Intel SDM 2B, STI).
+    // SAFETY: the interrupt's handler touches nothing but `waited_for`, and leaves interrupts off.
+    unsafe { asm!("sti", "nop", "cli") };
+    // SAFETY: interrupts are off again.
+    unsafe { waited_for }
+}
+
 /// What the processor pushed, and the two words before it.
 #[repr(C)]
 struct ExceptionFrame {

@@ -4,6 +4,8 @@
 #![no_std]
 #![expect(unsafe_code, reason = "the trap instruction is inline assembly")]
 
+pub mod memory;
+
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::{Level, kernel};
 use abi::{Bytes, Call, Endpoint, Errno, Message, To};

@@ -3,6 +3,7 @@
 use super::{Call, Context, Kernel, Machine, Slot};
 use crate::ipc::filter::Filters;
 use crate::ipc::mail;
+use crate::memory;
 use crate::page_faults::PageFault;
 use crate::process::{Ipc, Process, Stops};
 use crate::scheduler::Usage;
@@ -63,6 +64,7 @@ pub(super) fn fork<M: Machine>(call: &mut Call<'_, M>, request: fork::Request) -
         user_ticks: 0,
         scheduler: parent.scheduler,
         usage: Usage::default(),
+        memory: memory::State::default(),
         ends_machine: false,
         context: parent.context.clone(),
         space,
@@ -139,9 +141,7 @@ pub(super) fn get_machine_context<M: Machine>(
     let slot = call.find(request.process)?;
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let process = processes.process(slot);
-    machine
-        .write_user(&process.space, request.address, &process.context.float())
-        .map_err(|_| Errno::EFAULT)?;
+    memory::write_user(machine, &process.space, request.address, &process.context.float())?;
     Ok(get_machine_context::Reply {})
 }
 
@@ -156,7 +156,7 @@ pub(super) fn set_machine_context<M: Machine>(
         return Err(Errno::EBUSY);
     }
     let mut float: FloatRegisters = [0; size_of::<FloatRegisters>()];
-    machine.read_user(&process.space, request.address, &mut float).map_err(|_| Errno::EFAULT)?;
+    memory::read_user(machine, &process.space, request.address, &mut float)?;
     process.context.set_float(&float).map_err(|_| Errno::EINVAL)?;
     Ok(set_machine_context::Reply {})
 }

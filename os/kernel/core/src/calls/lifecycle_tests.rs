@@ -268,9 +268,7 @@ fn a_new_program_starts_with_nothing_of_the_old_one() {
 #[test]
 fn a_handler_runs_and_the_way_back_is_on_the_stack() {
     let mut kernel = four();
-    for address in 0x7000..0x8000 {
-        kernel.machine.memory.insert((PROGRAM, address), 0);
-    }
+    kernel.machine.memory.map(PROGRAM, 0x7000, true);
     let before = context(&kernel, PROGRAM).general;
     let send = |handler, stack| calls::sigsend::Request {
         process: at(PROGRAM),
@@ -292,7 +290,7 @@ fn a_handler_runs_and_the_way_back_is_on_the_stack() {
     assert_eq!(register(Register::Rip), 0x4000);
     assert_eq!(register(Register::Rsp), at_frame - 8);
     assert_eq!((register(Register::Rdi), register(Register::Rsi)), (10, at_frame));
-    assert_eq!(kernel.machine.memory[&(PROGRAM, at_frame - 7)], 0x50);
+    assert_eq!(kernel.machine.memory.peek(PROGRAM, at_frame - 7, 1), [0x50]);
 
     // The handler has called PM, which gives it nothing but its former self.
     assert_eq!(kernel.sends(PROGRAM, SendRec, at(PM), 0), None);
@@ -306,10 +304,11 @@ fn a_handler_runs_and_the_way_back_is_on_the_stack() {
     for (byte, value, expected) in
         [(rip + 7, 0xff, "EFAULT"), (at_frame + frame::FLOAT as u64, 0xff, "EINVAL")]
     {
-        let before = kernel.machine.memory.insert((PROGRAM, byte), value).unwrap();
+        let before = kernel.machine.memory.peek(PROGRAM, byte, 1);
+        kernel.machine.memory.poke(PROGRAM, byte, &[value]);
         assert_eq!(kernel.asks(PM, &back(at_frame)), format!("kernel.sigreturn = {expected}"));
         assert_eq!(context(&kernel, PROGRAM).general, general);
-        kernel.machine.memory.insert((PROGRAM, byte), before);
+        kernel.machine.memory.poke(PROGRAM, byte, &before);
     }
     assert!(!kernel.can_run(PROGRAM));
     assert_eq!(kernel.asks(PM, &back(at_frame)), "kernel.sigreturn = { mask: {SIGHUP} }");
@@ -340,14 +339,12 @@ fn stops_are_ended_by_what_began_them() {
 #[test]
 fn a_tracer_sees_words_registers_steps_and_calls() {
     let mut kernel = four();
-    for address in 0x7000..0x7010 {
-        kernel.machine.memory.insert((PROGRAM, address), 0);
-    }
+    kernel.machine.memory.map(PROGRAM, 0x7000, true);
     let read = |address| calls::trace_read::Request { process: at(PROGRAM), address };
     let write = |address| calls::trace_write::Request { process: at(PROGRAM), address, value: 258 };
     assert_eq!(kernel.asks(PM, &write(0x7003)), "kernel.trace_write = {}");
     assert_eq!(kernel.asks(PM, &read(0x7003)), "kernel.trace_read = { value: 258 }");
-    assert_eq!(kernel.asks(PM, &read(0x7009)), "kernel.trace_read = EFAULT");
+    assert_eq!(kernel.asks(PM, &read(0x7ffc)), "kernel.trace_read = EFAULT");
     assert_eq!(kernel.asks(PM, &write(0x6fff)), "kernel.trace_write = EFAULT");
     let set =
         |register, value| calls::trace_write_register::Request { process: at(PROGRAM), register, value };
@@ -389,22 +386,22 @@ fn a_tracer_sees_words_registers_steps_and_calls() {
 
 #[test]
 fn vector_registers_are_read_and_written_whole_or_not_at_all() {
+    const AT: u64 = 0x7e00;
     let mut kernel = four();
-    for address in 0x7000..0x7200 {
-        kernel.machine.memory.insert((PROGRAM, address), 3);
-    }
+    kernel.machine.memory.map(PROGRAM, 0x7000, true);
+    kernel.machine.memory.poke(PROGRAM, AT, &[3; 512]);
     let set = |address| calls::set_machine_context::Request { process: at(PROGRAM), address };
     let get = |address| calls::get_machine_context::Request { process: at(PROGRAM), address };
-    assert_eq!(kernel.asks(PM, &set(0x7000)), "kernel.set_machine_context = {}");
+    assert_eq!(kernel.asks(PM, &set(AT)), "kernel.set_machine_context = {}");
     assert_eq!(context(&kernel, PROGRAM).float.0, [3; 512]);
-    assert_eq!(kernel.asks(PM, &set(0x7001)), "kernel.set_machine_context = EFAULT");
-    kernel.machine.memory.insert((PROGRAM, 0x7000), 0xff);
-    assert_eq!(kernel.asks(PM, &set(0x7000)), "kernel.set_machine_context = EINVAL");
-    assert_eq!(kernel.asks(PM, &get(0x7000)), "kernel.get_machine_context = {}");
-    assert_eq!(kernel.machine.memory[&(PROGRAM, 0x7000)], 3);
-    assert_eq!(kernel.asks(PM, &get(0x7001)), "kernel.get_machine_context = EFAULT");
+    assert_eq!(kernel.asks(PM, &set(AT + 1)), "kernel.set_machine_context = EFAULT");
+    kernel.machine.memory.poke(PROGRAM, AT, &[0xff]);
+    assert_eq!(kernel.asks(PM, &set(AT)), "kernel.set_machine_context = EINVAL");
+    assert_eq!(kernel.asks(PM, &get(AT)), "kernel.get_machine_context = {}");
+    assert_eq!(kernel.machine.memory.peek(PROGRAM, AT, 1), [3]);
+    assert_eq!(kernel.asks(PM, &get(AT + 1)), "kernel.get_machine_context = EFAULT");
     assert_eq!(kernel.sends(PROGRAM, SendRec, at(PM), 0), None);
-    assert_eq!(kernel.asks(PM, &set(0x7000)), "kernel.set_machine_context = EBUSY");
+    assert_eq!(kernel.asks(PM, &set(AT)), "kernel.set_machine_context = EBUSY");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn servers() -> Kernel<Fake> {
     }
     kernel.machine.next_space = 100;
     for space in 0..5 {
-        kernel.machine.memory.extend((0x8000 - 1024..0x8000).map(|address| ((space, address), 0)));
+        kernel.machine.memory.map(space, 0x7000, true);
     }
     kernel
 }
@@ -108,7 +108,8 @@ fn sensible(random: &mut Random) -> Message {
     let register = Register::get(&[u8::try_from(random.below(18)).unwrap()]).unwrap();
     let how = Tracing::get(&[u8::try_from(random.below(3)).unwrap()]).unwrap();
     let (traps, kernel_calls) = (u32::MAX, u128::MAX);
-    let (signal_manager, backup_manager) = (random.endpoint(), random.endpoint());
+    let managers = if flag { (Endpoint::SELF, Endpoint::NONE) } else { (other, random.endpoint()) };
+    let (signal_manager, backup_manager) = managers;
     let class = Callers::SERVICE.or([Callers::PM, Callers::RS, Callers::VM][random.below(3)]);
     let slot = u16::try_from(random.below(9)).unwrap();
     let name = abi::Name::new("new").unwrap();
@@ -130,7 +131,7 @@ fn sensible(random: &mut Random) -> Message {
         12 => calls::privilege_disallow::Request { process }.to_message(1),
         13 | 14 => calls::privilege_allow::Request { process }.to_message(1),
         15 => calls::privilege_set_user::Request { process }.to_message(1),
-        16 => calls::privilege_set_system::Request {
+        16 | 30 => calls::privilege_set_system::Request {
             process,
             class,
             traps,

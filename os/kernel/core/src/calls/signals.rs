@@ -1,6 +1,7 @@
 //! Kernel calls about signals.
 
 use super::{Call, Context, Kernel, Machine};
+use crate::memory;
 use crate::process::Ipc;
 use abi::protocols::kernel::{clear, endksig, getksig, kill, sigreturn, sigsend};
 use abi::registers::{FloatRegisters, Register, Registers, frame};
@@ -83,7 +84,7 @@ pub(super) fn sigsend<M: Machine>(
     let mut bytes = [0; 8 + frame::SIZE];
     restorer.put(&mut bytes[..8]);
     save(&mut bytes[8..], mask, &registers, &process.context.float());
-    machine.write_user(&process.space, bottom, &bytes).map_err(|_| Errno::EFAULT)?;
+    memory::write_user(machine, &process.space, bottom, &bytes)?;
 
     // All copies are made: nothing fails from here on but the handler's address, which changes nothing.
     registers[Register::Rip as usize] = handler;
@@ -117,7 +118,7 @@ pub(super) fn sigreturn<M: Machine>(
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let process = processes.process_mut(slot);
     let mut bytes = [0; frame::SIZE];
-    machine.read_user(&process.space, request.frame, &mut bytes).map_err(|_| Errno::EFAULT)?;
+    memory::read_user(machine, &process.space, request.frame, &mut bytes)?;
     let (mask, registers, float) = load(&bytes).ok_or(Errno::EINVAL)?;
 
     let before = process.context.registers();

@@ -1,6 +1,7 @@
 //! Kernel calls of a tracer.
 
 use super::{Call, Context, Kernel, Machine};
+use crate::memory;
 use crate::process::Stops;
 use abi::Errno;
 use abi::protocols::kernel::{
@@ -34,7 +35,7 @@ pub(super) fn trace_read<M: Machine>(
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let mut word = [0; 8];
     let space = &processes.process(slot).space;
-    machine.read_user(space, request.address, &mut word).map_err(|_| Errno::EFAULT)?;
+    memory::read_user(machine, space, request.address, &mut word)?;
     Ok(trace_read::Reply { value: u64::from_le_bytes(word) })
 }
 
@@ -45,7 +46,7 @@ pub(super) fn trace_write<M: Machine>(
     let slot = call.find(request.process)?;
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let space = &processes.process(slot).space;
-    machine.write_user(space, request.address, &request.value.to_le_bytes()).map_err(|_| Errno::EFAULT)?;
+    memory::write_user(machine, space, request.address, &request.value.to_le_bytes())?;
     Ok(trace_write::Reply {})
 }
 

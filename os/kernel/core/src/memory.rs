@@ -1,0 +1,207 @@
+//! Memory of processes, as far as kernel calls reach it.
+//!
+//! A caller names memory by numbers. [`UserRange`] and [`PhysicalRange`] are numbers that were
+//! checked, and nothing else gets to the [machine](crate::machine::Machine), so no call can name the
+//! kernel's half. Whether there is a page behind them only the machine knows: a page that is missing
+//! is a value, [`CopyFault`], never a trap.
+
+pub(crate) mod copy;
+pub(crate) mod grants;
+pub(crate) mod requests;
+mod translate;
+mod vm;
+
+pub use vm::UserPage;
+
+use crate::elf::{PAGE_SIZE, USER_END};
+use crate::machine::Machine;
+use abi::Errno;
+use core::fmt;
+
+/// What the kernel keeps of a process for calls that reach memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    /// Where its grants are.
+    pub(crate) grants: Option<grants::Table>,
+    /// How far its kernel call came, if it is not over.
+    pub(crate) progress: Progress,
+    /// What its kernel call waits for.
+    pub(crate) request: Option<requests::Request>,
+    /// Its kernel call goes on when it is its turn.
+    pub(crate) goes_on: bool,
+}
+
+/// How far a kernel call came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Elements of its vector that are copied.
+    element: u32,
+    /// Bytes of the next one that are copied.
+    done: u64,
+}
+
+/// Addresses that a process may use, if there is memory behind them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct UserRange {
+    start: u64,
+    len: u64,
+}
+
+impl UserRange {
+    /// Checks that `len` bytes from `start` on lie in the half of processes: above the first page,
+    /// which catches null pointers, and below [`USER_END`].
+    #[must_use]
+    #[inline]
+    pub const fn new(start: u64, len: u64) -> Option<Self> {
+        match start.checked_add(len) {
+            Some(end) if PAGE_SIZE <= start && end <= USER_END => Some(Self { start, len }),
+            _ => None,
+        }
+    }
+
+    /// The first address.
+    #[must_use]
+    pub const fn start(self) -> u64 {
+        self.start
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub const fn len(self) -> u64 {
+        self.len
+    }
+
+    /// Tells whether it holds no byte.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+impl fmt::Debug for UserRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}+{:#x}", self.start, self.len)
+    }
+}
+
+/// Physical addresses, if there is memory behind them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PhysicalRange {
+    start: u64,
+    len: u64,
+}
+
+impl PhysicalRange {
+    /// One more than the highest address that the architecture has (Intel SDM 3A, 4.1.4).
+    const END: u64 = 1 << 52;
+
+    /// Checks that `len` bytes from `start` on are physical addresses.
+    #[must_use]
+    pub const fn new(start: u64, len: u64) -> Option<Self> {
+        match start.checked_add(len) {
+            Some(end) if end <= Self::END => Some(Self { start, len }),
+            _ => None,
+        }
+    }
+
+    /// The first address.
+    #[must_use]
+    pub const fn start(self) -> u64 {
+        self.start
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub const fn len(self) -> u64 {
+        self.len
+    }
+
+    /// Tells whether it holds no byte.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+}
+
+impl fmt::Debug for PhysicalRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "physical {:#x}+{:#x}", self.start, self.len)
+    }
+}
+
+/// What one side of a copy is.
+#[derive(Debug)]
+pub enum Place<'a, S> {
+    /// Memory of a process.
+    Process {
+        /// Its address space.
+        space: &'a S,
+        /// Which part of it.
+        range: UserRange,
+    },
+    /// Physical memory, but for the kernel's own.
+    Physical(PhysicalRange),
+}
+
+impl<S> Place<'_, S> {
+    /// How many bytes.
+    #[must_use]
+    pub const fn len(&self) -> u64 {
+        match self {
+            Self::Process { range, .. } => range.len(),
+            Self::Physical(range) => range.len(),
+        }
+    }
+
+    /// Tells whether it holds no byte.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One side of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one that is read.
+    Source,
+    /// The one that is written.
+    Target,
+}
+
+/// A page that is missing, or that may not be written, stopped a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyFault {
+    /// On which side.
+    pub side: Side,
+    /// The first address that could not be used.
+    pub address: u64,
+    /// How many bytes were copied before.
+    pub done: u64,
+}
+
+/// Reads a process's memory, if all of it is there.
+pub(crate) fn read_user<M: Machine>(
+    machine: &mut M,
+    space: &M::Space,
+    address: u64,
+    into: &mut [u8],
+) -> Result<(), Errno> {
+    let range = UserRange::new(address, into.len() as u64).ok_or(Errno::EFAULT)?;
+    machine.read(Place::Process { space, range }, into).map_err(|_| Errno::EFAULT)
+}
+
+/// Writes a process's memory where the process itself could; what lies before a page where it
+/// can't may have been written.
+pub(crate) fn write_user<M: Machine>(
+    machine: &mut M,
+    space: &M::Space,
+    address: u64,
+    from: &[u8],
+) -> Result<(), Errno> {
+    let range = UserRange::new(address, from.len() as u64).ok_or(Errno::EFAULT)?;
+    machine.write(from, Place::Process { space, range }).map_err(|_| Errno::EFAULT)
+}
+
+#[cfg(test)]
+mod tests;

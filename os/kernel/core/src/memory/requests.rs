@@ -1,0 +1,175 @@
+//! Memory requests: kernel calls that wait until VM has seen to a page.
+//!
+//! Such a caller is [stopped](Stops::MEMORY_REQUEST), its request stays in its message registers,
+//! and how far it came is in its [`State`](super::State). VM is notified, takes the requests in the
+//! order they were made, and tells what became of each. Then the call goes on when it is its
+//! caller's turn. The death of anybody that it needs ends it.
+
+use super::{Progress, Side};
+use crate::Kernel;
+use crate::list::{Links, List};
+use crate::machine::Machine;
+use crate::process::{Slot, Stops};
+use abi::protocols::kernel;
+use abi::{Answer, Callers, Endpoint, Errno, Message, RequestOutcome, Signal};
+
+/// Requests that VM has not taken.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    /// Not those of the other queues: a process may be in one of them for another reason.
+    links: Links,
+    queue: List,
+    next: u64,
+}
+
+/// What a caller waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    number: u64,
+    target: Endpoint,
+    start: u64,
+    len: u64,
+    side: Side,
+    /// VM works on it, so it is in no queue.
+    is_taken: bool,
+    /// Whose death ends the call.
+    needs: [Option<Slot>; 3],
+}
+
+/// What a call needs before it can go on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    /// Whose memory.
+    pub(crate) target: Slot,
+    /// From where on.
+    pub(crate) start: u64,
+    /// How much.
+    pub(crate) len: u64,
+    /// To be written, if it is the target.
+    pub(crate) side: Side,
+    /// Who else takes part in the call.
+    pub(crate) others: [Option<Slot>; 2],
+}
+
+impl Requests {
+    pub(crate) fn new(slots: usize) -> Self {
+        Self { links: Links::new(slots), queue: List::default(), next: 1 }
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Lets a caller wait for VM, if that is of any use.
+    pub(crate) fn ask_vm(&mut self, caller: Slot, need: Need) -> Result<(), Errno> {
+        let vm = self.vm().filter(|vm| *vm != caller).ok_or(Errno::EFAULT)?;
+        let number = self.requests.next;
+        self.requests.next += 1;
+        let Need { target, start, len, side, others } = need;
+        let process = self.processes.process(target);
+        let request = Request {
+            number,
+            target: process.endpoint,
+            start,
+            len,
+            side,
+            is_taken: false,
+            needs: [Some(target), others[0], others[1]],
+        };
+        self.processes.process_mut(caller).memory.request = Some(request);
+        self.stop(caller, Stops::MEMORY_REQUEST);
+        self.requests.queue.push_back(&mut self.requests.links, caller);
+        self.kernel_signal(vm, Signal::KMEM);
+        Ok(())
+    }
+
+    pub(crate) fn take_request(&mut self) -> Result<kernel::vm_memory_request_get::Reply, Errno> {
+        let caller = self.requests.queue.front().ok_or(Errno::ENOENT)?;
+        self.requests.queue.remove(&mut self.requests.links, caller);
+        let process = self.processes.process_mut(caller);
+        let requestor = process.endpoint;
+        let request = process.memory.request.as_mut().ok_or(Errno::ENOENT)?;
+        request.is_taken = true;
+        let Request { number, target, start, len, side, .. } = *request;
+        let is_written = side == Side::Target;
+        Ok(kernel::vm_memory_request_get::Reply {
+            requestor,
+            request: number,
+            target,
+            start,
+            len,
+            is_written,
+        })
+    }
+
+    pub(crate) fn finish_request(
+        &mut self,
+        requestor: Endpoint,
+        number: u64,
+        outcome: RequestOutcome,
+    ) -> Result<(), Errno> {
+        let slot = self.processes.find(requestor).ok_or(Errno::ESRCH)?;
+        let request = self.processes.process(slot).memory.request;
+        request.filter(|request| request.is_taken && request.number == number).ok_or(Errno::ESRCH)?;
+        match outcome {
+            RequestOutcome::Ready => {
+                let memory = &mut self.processes.process_mut(slot).memory;
+                memory.request = None;
+                memory.goes_on = true;
+                self.resume(slot, Stops::MEMORY_REQUEST);
+            }
+            RequestOutcome::Illegal => self.end_request(slot, Errno::EFAULT),
+            RequestOutcome::OutOfMemory => self.end_request(slot, Errno::ENOMEM),
+            RequestOutcome::Unreadable => self.end_request(slot, Errno::EIO),
+        }
+        Ok(())
+    }
+
+    /// A process ends, or its memory does: nobody waits for it any longer, nor it for anybody.
+    pub(crate) fn forget_requests(&mut self, ended: Slot) {
+        self.leave_queue(ended);
+        let was_vm = self.vm() == Some(ended);
+        for number in 0..self.processes.len() {
+            let Some(slot) = u16::try_from(number).ok().map(Slot::new) else { return };
+            let Some(process) = self.processes.get(slot).filter(|_| slot != ended) else { continue };
+            match process.memory.request {
+                Some(_) if was_vm => self.end_request(slot, Errno::EFAULT),
+                Some(request) if request.needs.contains(&Some(ended)) => {
+                    self.end_request(slot, Errno::EINVAL)
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends a call that waits for VM with an error.
+    fn end_request(&mut self, slot: Slot, error: Errno) {
+        self.leave_queue(slot);
+        let process = self.processes.process_mut(slot);
+        process.memory.progress = Progress::default();
+        self.answer(slot, error);
+        self.resume(slot, Stops::MEMORY_REQUEST);
+    }
+
+    fn leave_queue(&mut self, slot: Slot) {
+        let request = self.processes.process_mut(slot).memory.request.take();
+        if request.is_some_and(|request| !request.is_taken) {
+            self.requests.queue.remove(&mut self.requests.links, slot);
+        }
+    }
+
+    /// Answers the call in a process's message registers with an error.
+    fn answer(&mut self, slot: Slot, error: Errno) {
+        use crate::machine::Context;
+        let message = self.processes.process_mut(slot).context.message_mut();
+        let Answer { message: reply, .. } = Answer::refusal(message, error);
+        *message = Message { source: Endpoint::SYSTEM, class: Callers::KERNEL, ..reply };
+    }
+
+    /// Goes on with a kernel call that [`Next::Continue`](crate::Next) named.
+    pub fn go_on(&mut self, slot: Slot) {
+        self.processes.process_mut(slot).memory.goes_on = false;
+        self.call(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests;

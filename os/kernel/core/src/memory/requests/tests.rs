@@ -1,0 +1,474 @@
+//! Waiting for VM: what it is asked, what each outcome does, and all short runs in which callers
+//! wait, VM answers, and anybody dies.
+
+use crate::fake::{Fake, at, kernel, service};
+use crate::memory::copy::SLICE;
+use crate::memory::tests::{answer, ask};
+use crate::process::Stops;
+use crate::{AddError, Kernel, Next, Slot};
+use abi::boot;
+use abi::ipc::Primitive;
+use abi::notification::Notification;
+use abi::protocols::kernel as calls;
+use abi::{Callers, CopyFlags, DeviceAccess, Endpoint, PageAccess, RequestOutcome, Signal, Signals};
+
+const HERE: u64 = 0x10_0000;
+const PAGE: u64 = 4096;
+
+/// Service 0 and 1 copy, 2 is VM, 3 has the memory.
+const VM: u16 = 2;
+const OWNER: u16 = 3;
+
+fn four() -> Kernel<Fake> {
+    let vm = boot::Process { class: Callers::SERVICE.or(Callers::VM), ..service(VM) };
+    let mut kernel = kernel(&[service(0), service(1), vm, service(OWNER)]);
+    for slot in [0, 1] {
+        kernel.machine.memory.map(slot, HERE, true);
+        kernel.machine.memory.map(slot, HERE + PAGE, true);
+    }
+    kernel.machine.memory.map(OWNER, HERE, true);
+    kernel.machine.memory.poke(OWNER, HERE, &[7; 4096]);
+    kernel
+}
+
+/// A copy from the owner, whose second page is missing.
+fn take() -> calls::vircopy::Request {
+    calls::vircopy::Request {
+        from: at(OWNER),
+        to: Endpoint::SELF,
+        flags: CopyFlags::WAIT,
+        from_address: HERE + 96,
+        to_address: HERE,
+        len: 2 * PAGE - 96,
+    }
+}
+
+fn get(kernel: &mut Kernel<Fake>) -> String {
+    ask(kernel, VM, &calls::vm_memory_request_get::Request {}).expect("VM never waits")
+}
+
+fn reply(kernel: &mut Kernel<Fake>, requestor: Endpoint, request: u64, outcome: RequestOutcome) -> String {
+    ask(kernel, VM, &calls::vm_memory_request_reply::Request { requestor, request, outcome })
+        .expect("VM never waits")
+}
+
+/// Lets calls go on until no one can.
+fn go_on(kernel: &mut Kernel<Fake>) {
+    for slot in (0..4).map(Slot::new) {
+        while kernel
+            .processes
+            .get(slot)
+            .is_some_and(|process| process.memory.goes_on && process.stops.is_empty())
+        {
+            kernel.go_on(slot);
+        }
+    }
+}
+
+#[test]
+fn a_missing_page_is_asked_for_on_its_side_and_the_copy_goes_on_from_there() {
+    let mut kernel = four();
+    assert_eq!(kernel.traps(VM, Primitive::Receive, Endpoint::ANY), None);
+    assert_eq!(ask(&mut kernel, 0, &take()), None);
+    assert!(kernel.processes.process(Slot::new(0)).stops.contains(Stops::MEMORY_REQUEST));
+    // VM is told, and asked to make the source readable, from the first address on.
+    let message = kernel.processes.process(Slot::new(VM)).context.message;
+    assert_eq!(message.source, Endpoint::SYSTEM);
+    assert_eq!(
+        Notification::of(&message).map(|told| told.pending),
+        Some(Signals::of(&[Signal::KMEM]).to_notification())
+    );
+    let expected = "{ requestor: 0, request: 1, target: 3, start: 1052672, len: 4096, is_written: false }";
+    assert_eq!(get(&mut kernel), expected);
+    assert_eq!(get(&mut kernel), "ENOENT");
+
+    // What is copied already is not copied again: it can change without effect.
+    kernel.machine.memory.poke(OWNER, HERE, &[8; 4096]);
+    kernel.machine.memory.map(OWNER, HERE + PAGE, false);
+    kernel.machine.memory.poke(OWNER, HERE + PAGE, &[9; 4096]);
+    assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
+    assert_eq!(answer(&kernel, 0), None, "it goes on when it is its turn");
+    assert!(matches!(kernel.next(), Next::Run(_) | Next::Continue(_)));
+    go_on(&mut kernel);
+    assert_eq!(answer(&kernel, 0).as_deref(), Some("{}"));
+    assert_eq!(kernel.machine.memory.peek(0, HERE + 3999, 2), [7, 9]);
+    assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "ESRCH");
+}
+
+#[test]
+fn a_target_that_is_missing_or_read_only_is_asked_for_to_be_written() {
+    for is_there in [false, true] {
+        let mut kernel = four();
+        if is_there {
+            kernel.machine.memory.map(OWNER, HERE + PAGE, false);
+        }
+        let give = calls::vircopy::Request {
+            from: Endpoint::SELF,
+            to: at(OWNER),
+            from_address: HERE,
+            to_address: HERE + PAGE - 8,
+            len: 16,
+            ..take()
+        };
+        assert_eq!(ask(&mut kernel, 0, &give), None);
+        let expected = "{ requestor: 0, request: 1, target: 3, start: 1052672, len: 8, is_written: true }";
+        assert_eq!(get(&mut kernel), expected);
+        kernel.machine.memory.map(OWNER, HERE + PAGE, true);
+        assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
+        go_on(&mut kernel);
+        assert_eq!(answer(&kernel, 0).as_deref(), Some("{}"));
+    }
+}
+
+#[test]
+fn each_outcome_is_an_error_of_the_call() {
+    for (outcome, expected) in [
+        (RequestOutcome::Illegal, "EFAULT"),
+        (RequestOutcome::OutOfMemory, "ENOMEM"),
+        (RequestOutcome::Unreadable, "EIO"),
+    ] {
+        let mut kernel = four();
+        assert_eq!(ask(&mut kernel, 0, &take()), None);
+        get(&mut kernel);
+        assert_eq!(reply(&mut kernel, at(0), 1, outcome), "{}");
+        assert_eq!(answer(&kernel, 0).as_deref(), Some(expected));
+        // The next call starts from nothing.
+        kernel.machine.memory.map(OWNER, HERE + PAGE, false);
+        assert_eq!(ask(&mut kernel, 0, &take()).as_deref(), Some("{}"));
+        assert_eq!(kernel.machine.memory.peek(0, HERE, 1), [7]);
+    }
+}
+
+#[test]
+fn requests_are_taken_in_the_order_they_were_made_and_only_then_answered() {
+    let mut kernel = four();
+    assert_eq!(ask(&mut kernel, 1, &take()), None);
+    assert_eq!(ask(&mut kernel, 0, &take()), None);
+    assert_eq!(reply(&mut kernel, at(1), 1, RequestOutcome::Ready), "ESRCH", "it was not taken");
+    assert!(get(&mut kernel).starts_with("{ requestor: 1, request: 1,"));
+    assert!(get(&mut kernel).starts_with("{ requestor: 0, request: 2,"));
+    assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "ESRCH", "another's number");
+    assert_eq!(reply(&mut kernel, at(9), 1, RequestOutcome::Ready), "ESRCH");
+    // VM said it is ready, but it isn't: the call asks again, under a new number.
+    assert_eq!(reply(&mut kernel, at(0), 2, RequestOutcome::Ready), "{}");
+    go_on(&mut kernel);
+    assert!(get(&mut kernel).starts_with("{ requestor: 0, request: 3,"));
+}
+
+#[test]
+fn whoever_tries_and_vm_itself_never_wait() {
+    let mut kernel = four();
+    let call = calls::vircopy::Request { flags: CopyFlags::TRY, ..take() };
+    assert_eq!(ask(&mut kernel, 0, &call).as_deref(), Some("EFAULT"));
+    kernel.machine.memory.map(VM, HERE, true);
+    kernel.machine.memory.map(VM, HERE + PAGE, true);
+    assert_eq!(ask(&mut kernel, VM, &take()).as_deref(), Some("EFAULT"));
+    assert_eq!(get(&mut kernel), "ENOENT");
+    let other = boot::Process { class: Callers::VM, ..service(5) };
+    assert_eq!(kernel.check(&other), Err(AddError::SecondVm));
+    // And nobody else may do what VM does.
+    for caller in [0, OWNER] {
+        let call = calls::vm_memory_request_get::Request {};
+        assert_eq!(ask(&mut kernel, caller, &call).as_deref(), Some("EPERM"));
+    }
+}
+
+#[test]
+fn a_long_copy_lets_others_run_in_between() {
+    let mut kernel = four();
+    let pages = 3 * SLICE / PAGE;
+    for page in 0..pages {
+        for slot in [0, OWNER] {
+            kernel.machine.memory.pages.remove(&(slot, HERE + page * PAGE));
+            kernel.machine.memory.map(slot, HERE + page * PAGE, true);
+        }
+    }
+    kernel.machine.memory.poke(OWNER, HERE, &vec![5; usize::try_from(3 * SLICE).unwrap()]);
+    let call = calls::vircopy::Request { from_address: HERE, len: 3 * SLICE, ..take() };
+    assert_eq!(ask(&mut kernel, 0, &call), None);
+    assert_eq!(kernel.next(), Next::Continue(Slot::new(0)));
+    kernel.go_on(Slot::new(0));
+    assert_eq!(kernel.next(), Next::Continue(Slot::new(0)));
+    kernel.go_on(Slot::new(0));
+    assert_eq!(kernel.next(), Next::Run(Slot::new(0)));
+    assert_eq!(answer(&kernel, 0).as_deref(), Some("{}"));
+    let copied = kernel.machine.memory.peek(0, HERE, usize::try_from(3 * SLICE).unwrap());
+    assert!(copied.iter().all(|byte| *byte == 5));
+}
+
+#[test]
+fn devices_get_addresses_of_pages_that_are_there_for_them() {
+    let mut kernel = four();
+    let umap = |access, start, len| calls::umap::Request {
+        granter: Endpoint::SELF,
+        grant: abi::GrantId::NONE,
+        start,
+        len,
+        access,
+    };
+    // Frames of the fake follow each other as they were mapped: 0 and 1 are the caller's.
+    assert_eq!(
+        ask(&mut kernel, 0, &umap(DeviceAccess::ReadWrite, HERE + 8, 5000)).as_deref(),
+        Some("{ address: 8, len: 5000 }")
+    );
+    assert_eq!(
+        ask(&mut kernel, 0, &umap(DeviceAccess::Read, HERE + 4100, 9)).as_deref(),
+        Some("{ address: 4100, len: 9 }")
+    );
+    for (start, len, expected) in
+        [(HERE, 0, "EDOM"), (u64::MAX, 2, "EFAULT"), (0xffff_8000_0000_0000, 8, "EFAULT")]
+    {
+        assert_eq!(ask(&mut kernel, 0, &umap(DeviceAccess::Read, start, len)).as_deref(), Some(expected));
+    }
+    // A page that the device would write, but the process may not: VM is asked.
+    kernel.machine.memory.map(0, HERE + 2 * PAGE, false);
+    assert!(ask(&mut kernel, 0, &umap(DeviceAccess::Read, HERE + 2 * PAGE, 9)).is_some());
+    assert_eq!(ask(&mut kernel, 0, &umap(DeviceAccess::Write, HERE + 2 * PAGE, 9)), None);
+    assert!(get(&mut kernel).ends_with("len: 9, is_written: true }"));
+    assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Illegal), "{}");
+    assert_eq!(answer(&kernel, 0).as_deref(), Some("EFAULT"));
+
+    let input = HERE + 100;
+    let numbers = [HERE + 4000, 200, HERE + 50, 10];
+    let bytes: Vec<u8> = numbers.iter().flat_map(|number: &u64| number.to_le_bytes()).collect();
+    kernel.machine.memory.poke(0, input, &bytes);
+    let vumap = calls::vumap::Request {
+        granter: Endpoint::SELF,
+        access: DeviceAccess::Write,
+        input,
+        count: 2,
+        offset: 5,
+        output: HERE + 1000,
+        limit: 8,
+    };
+    assert_eq!(ask(&mut kernel, 0, &vumap).as_deref(), Some("{ count: 2 }"));
+    let expected: Vec<u8> = [4005_u64, 195, 50, 10].iter().flat_map(|number| number.to_le_bytes()).collect();
+    assert_eq!(kernel.machine.memory.peek(0, HERE + 1000, 32), expected);
+    assert_eq!(
+        ask(&mut kernel, 0, &calls::vumap::Request { limit: 1, ..vumap }).as_deref(),
+        Some("{ count: 1 }")
+    );
+    for (call, expected) in [
+        (calls::vumap::Request { count: 0, ..vumap }, "EINVAL"),
+        (calls::vumap::Request { limit: 0, ..vumap }, "EINVAL"),
+        (calls::vumap::Request { count: 65, ..vumap }, "E2BIG"),
+        (calls::vumap::Request { limit: u32::MAX, ..vumap }, "E2BIG"),
+        (calls::vumap::Request { offset: 200, ..vumap }, "EINVAL"),
+        (calls::vumap::Request { offset: u64::MAX, ..vumap }, "EINVAL"),
+        (calls::vumap::Request { input: u64::MAX - 8, ..vumap }, "EFAULT"),
+        (calls::vumap::Request { output: 0xffff_8000_0000_0000, ..vumap }, "EFAULT"),
+        (calls::vumap::Request { granter: at(9), ..vumap }, "EINVAL"),
+    ] {
+        assert_eq!(ask(&mut kernel, 0, &call).as_deref(), Some(expected), "{call:?}");
+    }
+}
+
+#[test]
+fn vm_maps_its_own_frames_and_no_others() {
+    let mut kernel = four();
+    let take = |count| calls::vm_take_frames::Request { count };
+    for count in [0, 513, u32::MAX] {
+        assert_eq!(ask(&mut kernel, VM, &take(count)).as_deref(), Some("EINVAL"));
+    }
+    let frame = kernel.machine.memory.bytes.len() as u64;
+    assert_eq!(ask(&mut kernel, VM, &take(2)), Some(format!("{{ address: {frame} }}")));
+    let map = calls::vm_map_page::Request {
+        process: at(OWNER),
+        address: HERE + PAGE,
+        frame,
+        access: PageAccess::Read,
+    };
+    for (call, expected) in [
+        (calls::vm_map_page::Request { process: at(9), ..map }, "EINVAL"),
+        (calls::vm_map_page::Request { process: Endpoint::NONE, ..map }, "EINVAL"),
+        (calls::vm_map_page::Request { address: HERE + 8, ..map }, "EINVAL"),
+        (calls::vm_map_page::Request { address: 0, ..map }, "EFAULT"),
+        (calls::vm_map_page::Request { address: 0xffff_8000_0000_0000, ..map }, "EFAULT"),
+        (calls::vm_map_page::Request { frame: frame + 8, ..map }, "EINVAL"),
+        (calls::vm_map_page::Request { frame: !4095, ..map }, "EINVAL"),
+        (calls::vm_map_page::Request { frame: 0, ..map }, "EPERM"),
+        (calls::vm_map_page::Request { address: HERE, ..map }, "EEXIST"),
+        (map, "{}"),
+        (map, "EEXIST"),
+    ] {
+        assert_eq!(ask(&mut kernel, VM, &call).as_deref(), Some(expected), "{call:?}");
+    }
+    let protect = calls::vm_protect_page::Request {
+        process: at(OWNER),
+        address: HERE + PAGE,
+        access: PageAccess::Write,
+    };
+    assert_eq!(ask(&mut kernel, VM, &protect).as_deref(), Some("{}"));
+    assert!(kernel.machine.memory.pages[&(OWNER, HERE + PAGE)].is_writable);
+    let unmap = calls::vm_unmap_page::Request { process: at(OWNER), address: HERE + PAGE };
+    assert_eq!(ask(&mut kernel, VM, &unmap), Some(format!("{{ frame: {frame} }}")));
+    assert_eq!(ask(&mut kernel, VM, &unmap).as_deref(), Some("ENOENT"));
+    assert_eq!(ask(&mut kernel, VM, &protect).as_deref(), Some("ENOENT"));
+    let give = |count| calls::vm_give_frames::Request { address: frame, count };
+    for (count, expected) in [(0, "EINVAL"), (3, "EPERM"), (u32::MAX, "EPERM"), (2, "{}"), (1, "EPERM")] {
+        assert_eq!(ask(&mut kernel, VM, &give(count)).as_deref(), Some(expected), "{count}");
+    }
+    assert_eq!(ask(&mut kernel, 0, &take(1)).as_deref(), Some("EPERM"));
+}
+
+/// What can happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// A caller copies from the owner.
+    Copy(u16),
+    /// VM takes a request.
+    Get,
+    /// VM brings the page and says so, to a caller.
+    Ready(u16),
+    /// VM refuses a caller.
+    Refuse(u16),
+    /// It is a caller's turn.
+    Turn(u16),
+    /// A process dies.
+    Death(u16),
+}
+
+const EVENTS: [Event; 13] = [
+    Event::Copy(0),
+    Event::Copy(1),
+    Event::Get,
+    Event::Ready(0),
+    Event::Ready(1),
+    Event::Refuse(0),
+    Event::Refuse(1),
+    Event::Turn(0),
+    Event::Turn(1),
+    Event::Death(0),
+    Event::Death(1),
+    Event::Death(VM),
+    Event::Death(OWNER),
+];
+
+/// Carries out an event, if it can happen now.
+fn happen(kernel: &mut Kernel<Fake>, event: Event) -> bool {
+    let is_alive = |kernel: &Kernel<Fake>, slot| kernel.processes.get(Slot::new(slot)).is_some();
+    let state = |kernel: &Kernel<Fake>, slot: u16| {
+        kernel.processes.get(Slot::new(slot)).map(|process| (process.memory, process.stops))
+    };
+    match event {
+        Event::Copy(slot) => {
+            let can = state(kernel, slot).is_some_and(|(memory, stops)| !memory.goes_on && stops.is_empty());
+            if can {
+                ask(
+                    kernel,
+                    slot,
+                    &calls::vircopy::Request { from_address: HERE + PAGE - 8, len: 16, ..take() },
+                );
+            }
+            can
+        }
+        Event::Get => is_alive(kernel, VM) && get(kernel) != "ENOENT",
+        Event::Ready(slot) | Event::Refuse(slot) => {
+            let Some((memory, _)) = state(kernel, slot) else { return false };
+            let Some(request) = memory.request.filter(|_| is_alive(kernel, VM)) else { return false };
+            let outcome =
+                if event == Event::Ready(slot) { RequestOutcome::Ready } else { RequestOutcome::Illegal };
+            if outcome == RequestOutcome::Ready && request.is_taken {
+                kernel.machine.memory.map(OWNER, HERE + PAGE, false);
+            }
+            let expected = if request.is_taken { "{}" } else { "ESRCH" };
+            assert_eq!(reply(kernel, at(slot), request.number, outcome), expected);
+            request.is_taken
+        }
+        Event::Turn(slot) => {
+            let can = state(kernel, slot).is_some_and(|(memory, stops)| memory.goes_on && stops.is_empty());
+            if can {
+                kernel.go_on(Slot::new(slot));
+            }
+            can
+        }
+        Event::Death(slot) => {
+            let can = is_alive(kernel, slot);
+            if can {
+                kernel.exit(Slot::new(slot), 0);
+            }
+            can
+        }
+    }
+}
+
+fn check(kernel: &Kernel<Fake>, script: &[Event]) {
+    let queue: Vec<Slot> = kernel.requests.queue.iter(&kernel.requests.links).collect();
+    let mut numbers = Vec::new();
+    for slot in &queue {
+        let request = kernel.processes.process(*slot).memory.request.expect("who is in the queue waits");
+        assert!(!request.is_taken, "{script:?}");
+        numbers.push(request.number);
+    }
+    assert!(numbers.is_sorted(), "first come, first served: {script:?}");
+    let is_alive = |slot: u16| kernel.processes.get(Slot::new(slot)).is_some();
+    for (slot, process) in kernel.processes.iter() {
+        let memory = process.memory;
+        assert_eq!(memory.request.is_some(), process.stops.contains(Stops::MEMORY_REQUEST), "{script:?}");
+        if let Some(request) = memory.request {
+            assert_eq!(queue.contains(&slot), !request.is_taken, "{script:?}");
+            assert!(is_alive(VM) && is_alive(OWNER), "nobody waits for the dead: {script:?}");
+            assert!(!memory.goes_on);
+        } else if slot.number() < 2 && !memory.goes_on && process.context.message.number != 0 {
+            let answer = answer(kernel, slot.number()).expect("who does not wait has an answer");
+            let may_be: &[&str] = match (is_alive(VM), is_alive(OWNER)) {
+                (true, true) => &["{}", "EFAULT"],
+                _ => &["{}", "EFAULT", "EINVAL"],
+            };
+            assert!(may_be.contains(&answer.as_str()), "{answer} after {script:?}");
+            if answer == "{}" {
+                assert_eq!(kernel.machine.memory.peek(slot.number(), HERE + 7, 2), [7, 0], "{script:?}");
+            }
+        }
+    }
+}
+
+fn explore(script: &mut Vec<Event>, depth: usize, runs: &mut u32) {
+    for event in EVENTS {
+        let mut kernel = four();
+        for before in script.iter() {
+            happen(&mut kernel, *before);
+        }
+        if !happen(&mut kernel, event) {
+            continue;
+        }
+        *runs += 1;
+        script.push(event);
+        check(&kernel, script);
+        if depth > 1 {
+            explore(script, depth - 1, runs);
+        }
+        script.pop();
+    }
+}
+
+#[test]
+fn no_short_run_leaves_anybody_waiting_for_nothing() {
+    let mut runs = 0;
+    explore(&mut Vec::new(), 6, &mut runs);
+    assert!(runs > 4_000, "only {runs} runs");
+}
+
+#[test]
+fn the_death_of_a_party_ends_the_wait_with_the_error_that_the_dead_give() {
+    for (is_taken, dies, expected) in [
+        (false, OWNER, Some("EINVAL")),
+        (true, OWNER, Some("EINVAL")),
+        (false, VM, Some("EFAULT")),
+        (true, VM, Some("EFAULT")),
+        (false, 0, None),
+        (true, 0, None),
+    ] {
+        let mut kernel = four();
+        assert_eq!(ask(&mut kernel, 0, &take()), None);
+        if is_taken {
+            get(&mut kernel);
+        }
+        kernel.exit(Slot::new(dies), 0);
+        assert_eq!(answer(&kernel, 0).as_deref(), expected, "{dies} dies, taken: {is_taken}");
+        if dies != VM {
+            assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "ESRCH");
+            assert_eq!(get(&mut kernel), "ENOENT");
+        }
+    }
+}
