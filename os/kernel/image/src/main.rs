@@ -97,28 +97,38 @@ fn start_process(
 /// Runs processes until the machine ends.
 fn run(kernel: &mut Kernel<Hardware>) -> ! {
     loop {
-        let (running, event) = match kernel.next() {
+        match kernel.next() {
             Next::Run(slot) => {
                 let (machine, context, space) = kernel.to_run(slot);
-                (Some(slot), machine.run(context, space))
+                match machine.run(context, space) {
+                    Event::Trap { number, endpoint } => kernel.trap(slot, number, endpoint),
+                    event => take(kernel, Some(slot), event),
+                }
             }
             Next::Continue(slot) => {
                 kernel.go_on(slot);
-                (Some(slot), kernel.machine.poll())
+                let event = kernel.machine.poll();
+                take(kernel, Some(slot), event);
             }
             Next::Idle => {
                 let alarm_ns = kernel.next_alarm_ns();
-                (None, kernel.machine.wait(alarm_ns))
+                let event = kernel.machine.wait(alarm_ns);
+                take(kernel, None, event);
             }
             Next::End(code) => stop(code),
-        };
-        match (event, running) {
-            (Event::Trap { number, endpoint }, Some(slot)) => kernel.trap(slot, number, endpoint),
-            (Event::Fault(fault), Some(slot)) => kernel.fault(slot, fault),
-            (Event::Tick, running) => kernel.tick(running),
-            (Event::Interrupt(line), _) => kernel.interrupt(line),
-            (Event::Spurious, _) | (Event::Trap { .. } | Event::Fault(_), None) => {}
         }
+    }
+}
+
+/// Hands an event to those whom it concerns. Apart from the loop, whose shortest way it would make longer.
+#[inline(never)]
+fn take(kernel: &mut Kernel<Hardware>, running: Option<kernel_core::Slot>, event: Event) {
+    match (event, running) {
+        (Event::Fault(fault), Some(slot)) => kernel.fault(slot, fault),
+        (Event::Tick, running) => kernel.tick(running),
+        (Event::Interrupt(line), _) => kernel.interrupt(line),
+        // Only a process traps or faults, and the loop takes its traps.
+        (Event::Spurious | Event::Trap { .. }, _) | (Event::Fault(_), None) => {}
     }
 }
 
