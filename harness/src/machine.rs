@@ -18,7 +18,7 @@ mod qmp;
 pub mod tied;
 
 pub(crate) use command_line::DEFAULT_MEMORY_MIB;
-pub use command_line::{Config, Firmware, Kernel, Timing};
+pub use command_line::{Config, Firmware, IMAGE, KERNEL, Kernel, LOG, Timing};
 pub(crate) use directory::remove_stale;
 
 use anyhow::{Context, Result, bail};
