@@ -18,14 +18,14 @@ mod qmp;
 pub mod tied;
 
 pub(crate) use command_line::DEFAULT_MEMORY_MIB;
-pub use command_line::{Config, Firmware, Kernel, Timing};
+pub use command_line::{Config, Firmware, IMAGE, KERNEL, Kernel, LOG, Timing};
 pub(crate) use directory::remove_stale;
 
 use anyhow::{Context, Result, bail};
 use console::Console;
 use directory::Directory;
 use std::collections::VecDeque;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::marker::PhantomData;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ExitStatus, Stdio};
@@ -214,7 +214,7 @@ impl Machine {
         let mut file = match std::fs::File::open(path) {
             Ok(file) => file,
             // QEMU ended before it had a log.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Log::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Log::default()),
             Err(error) => return Err(error),
         };
         let size = file.metadata()?.len();
@@ -317,7 +317,12 @@ fn read_all(
 ) -> impl FnOnce() + Send + 'static {
     move || {
         let mut buffer = [0; 4096];
-        while let Ok(size @ 1..) = from.read(&mut buffer) {
+        loop {
+            let size = match from.read(&mut buffer) {
+                Ok(size @ 1..) => size,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Ok(_) | Err(_) => break,
+            };
             if to.send(Signal::Output(Output::Qemu(buffer[..size].to_vec()))).is_err() {
                 return;
             }

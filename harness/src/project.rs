@@ -67,6 +67,12 @@ impl Project {
         Ok(directory)
     }
 
+    /// The directory for what is known of failed tests.
+    #[must_use]
+    pub fn failures(&self) -> PathBuf {
+        self.target.join("xtask/failures")
+    }
+
     /// The file that names the tests that are still to pass after the latest run.
     ///
     /// # Errors

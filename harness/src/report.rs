@@ -3,7 +3,7 @@
 //! Each report is a [`Reader`] of one stream, [`News`]: none of them knows of another, or of
 //! anything that the stream doesn't carry.
 
-pub mod failures;
+pub mod bundles;
 pub mod github;
 pub mod json;
 pub mod junit;
@@ -117,11 +117,14 @@ pub fn reason(outcome: &Outcome) -> String {
 /// The line that repeats a test exactly.
 #[must_use]
 pub fn repeat(outcome: &Outcome) -> String {
-    let check = match outcome.verdict() {
-        Verdict::WrongRepetition => " --check-determinism",
-        _ => "",
-    };
-    format!("cargo xtask test --exact {}{check}", outcome.name)
+    let mut line = format!("cargo xtask test --exact {}", outcome.name);
+    if let Some(limit) = outcome.how.limit {
+        write!(line, " --timeout {}", limit.as_secs_f64()).expect("writing to a string succeeds");
+    }
+    if outcome.verdict() == Verdict::WrongRepetition {
+        line.push_str(" --check-determinism");
+    }
+    line
 }
 
 /// Everything there is to say about a failed test, without colours.

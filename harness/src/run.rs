@@ -13,6 +13,7 @@ use crate::system::{Guest, System};
 use crate::verdict::{End, Ends, judge};
 use anyhow::{Context as _, Result, bail};
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,6 +56,21 @@ pub struct Outcome {
     pub took: Duration,
     /// Which try it is, counted from 1.
     pub attempt: u32,
+    /// How it was tested.
+    pub how: How,
+    /// What its machine was started with, if it failed and there was a machine.
+    pub setup: Option<Setup>,
+}
+
+/// What a machine was started with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// QEMU and its arguments, see [`Config::by_hand`].
+    pub command: Vec<OsString>,
+    /// The kernel.
+    pub kernel: Vec<u8>,
+    /// The boot image, if there was one.
+    pub image: Option<Vec<u8>>,
 }
 
 /// What an outcome means.
@@ -88,7 +104,7 @@ impl Outcome {
 }
 
 /// How a scenario is tested.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct How {
     /// How long each run may take, if not what the scenario says itself.
     pub limit: Option<Duration>,
@@ -97,9 +113,10 @@ pub struct How {
 }
 
 /// How often a scenario is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Runs {
     /// Once.
+    #[default]
     Once,
     /// Twice, to compare the runs.
     Twice,
@@ -153,7 +170,7 @@ impl Workshop {
             }
             end => self.snapshot(scenario, &scenario.rows.join(", ")).compare(&render(end, &record)),
         };
-        Outcome {
+        let mut outcome = Outcome {
             name: scenario.name.clone(),
             declared: scenario.ends,
             complaints: self.explain(scenario, &record),
@@ -163,7 +180,14 @@ impl Workshop {
             repetition,
             took: started.elapsed(),
             attempt: 1,
+            how,
+            setup: None,
+        };
+        if outcome.verdict() != Verdict::Passed {
+            // Whatever keeps a machine from being set up is what the record tells already.
+            outcome.setup = self.setup(scenario).ok();
         }
+        outcome
     }
 
     /// Boots a scenario's machine and watches it.
@@ -187,18 +211,42 @@ impl Workshop {
     pub fn boot(&self, scenario: &Scenario, timing: Timing) -> Result<Machine> {
         let image = self.image(scenario)?;
         let bare = scenario.bare.as_deref().map(bare::kernel);
-        Machine::start(&Config {
+        let kernel = bare.as_deref().map_or(Kernel::File(&self.build.kernel), Kernel::Bytes);
+        Machine::start(&self.config(scenario, kernel, image.as_deref(), timing))
+    }
+
+    /// What a scenario's machine is started with.
+    fn setup(&self, scenario: &Scenario) -> Result<Setup> {
+        let image = self.image(scenario)?;
+        let kernel = match &scenario.bare {
+            Some(code) => bare::kernel(code),
+            None => read(&self.build.kernel)?,
+        };
+        let config = self.config(scenario, Kernel::Bytes(&kernel), image.as_deref(), scenario.clock);
+        let mut command = vec![crate::tools::QEMU.into()];
+        command.extend(config.by_hand());
+        Ok(Setup { command, kernel, image })
+    }
+
+    fn config<'a>(
+        &'a self,
+        scenario: &'a Scenario,
+        kernel: Kernel<'a>,
+        image: Option<&'a [u8]>,
+        timing: Timing,
+    ) -> Config<'a> {
+        Config {
             qemu: &self.qemu,
             launcher: &self.launcher,
             artefacts: &self.artefacts,
-            kernel: bare.as_deref().map_or(Kernel::File(&self.build.kernel), Kernel::Bytes),
-            image: image.as_deref(),
+            kernel,
+            image,
             command_line: &scenario.command_line,
             memory_mib: scenario.memory_mib,
             firmware: scenario.firmware,
             timing,
             patience: PATIENCE,
-        })
+        }
     }
 
     /// Makes a scenario's boot image, if it has one.

@@ -10,7 +10,7 @@ use fake::{DONE, Fake};
 use harness::determinism::Repetition;
 use harness::observe::Record;
 use harness::report::{details, word};
-use harness::run::{Outcome, Verdict};
+use harness::run::{How, Outcome, Verdict};
 use harness::snapshot::Comparison;
 use harness::verdict::{Ends, judge};
 use std::time::Duration;
@@ -27,6 +27,8 @@ fn report(record: Record) -> String {
         repetition: Repetition::NotTried,
         took: Duration::ZERO,
         attempt: 1,
+        how: How::default(),
+        setup: None,
     };
     assert_ne!(outcome.verdict(), Verdict::Passed, "a broken machine passes: {outcome:?}");
     format!("{}: {}", word(&outcome), without_times(&details(&outcome)))

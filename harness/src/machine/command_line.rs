@@ -79,9 +79,28 @@ impl Config<'_> {
         arguments.pair("-chardev", &["file,id=log,path=".as_ref(), channels.log]);
         arguments.plain(&["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"]);
         arguments.plain(&["-serial", "chardev:console", "-S"]);
-        if self.timing == Timing::Deterministic {
-            arguments.plain(&["-icount", "shift=0,align=off,sleep=off"]);
-        }
+        arguments.timing(self.timing);
+        arguments.0
+    }
+}
+
+/// The files of a [`Config::by_hand`], in the directory that it is run in.
+pub const KERNEL: &str = "kernel";
+/// See [`KERNEL`].
+pub const IMAGE: &str = "boot.img";
+/// See [`KERNEL`].
+pub const LOG: &str = "log.again";
+
+impl Config<'_> {
+    /// The arguments that start an equal machine without the harness: its console is standard
+    /// input and output, and its files are [`KERNEL`], [`IMAGE`] and [`LOG`].
+    #[must_use]
+    pub fn by_hand(&self) -> Vec<OsString> {
+        let mut arguments = Arguments::board(self.memory_mib, self.firmware);
+        arguments.software(KERNEL.as_ref(), self.image.map(|_| IMAGE.as_ref()), self.command_line);
+        arguments.pair("-chardev", &["file,id=log,path=".as_ref(), LOG.as_ref()]);
+        arguments.plain(&["-chardev", "stdio,id=console,signal=on", "-serial", "chardev:console"]);
+        arguments.timing(self.timing);
         arguments.0
     }
 }
@@ -144,6 +163,12 @@ impl Arguments {
         }
         if !command_line.is_empty() {
             self.plain(&["-append", command_line]);
+        }
+    }
+
+    fn timing(&mut self, timing: Timing) {
+        if timing == Timing::Deterministic {
+            self.plain(&["-icount", "shift=0,align=off,sleep=off"]);
         }
     }
 

@@ -4,7 +4,7 @@ use super::{Channel, Output, Signal};
 use anyhow::{Context, Result, bail};
 use qapi::qmp::{Event, ShutdownCause};
 use qapi::{Qmp, Stream};
-use std::io::{BufRead as _, BufReader, ErrorKind};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
@@ -25,16 +25,7 @@ pub(super) fn start(
     stream.set_read_timeout(Some(patience)).context("failed to set a timeout")?;
     let reader = BufReader::new(stream.try_clone().context("failed to share a socket")?);
     let mut qmp = Qmp::new(Stream::new(reader, stream));
-    // The handshake panics at an end of file.
-    match qmp.inner_mut().fill_buf() {
-        Ok([]) => bail!("QEMU ended before it ran anything"),
-        Ok(_) => {}
-        // What a socket whose time is over says would help nobody.
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            bail!("QEMU doesn't greet over QMP: it was silent for {} s", patience.as_secs_f64())
-        }
-        Err(error) => return Err(error).context("QEMU doesn't greet over QMP"),
-    }
+    greeting(qmp.inner_mut(), patience)?;
     qmp.handshake().context("failed to shake hands with QEMU over QMP")?;
     qmp.execute(&qapi::qmp::cont {}).context("failed to start the machine over QMP")?;
     let early: Vec<Event> = qmp.events().collect();
@@ -57,11 +48,56 @@ pub(super) fn start(
     })
 }
 
+/// Waits until QEMU says something: the handshake would panic at an end of file.
+fn greeting(from: &mut impl BufRead, patience: Duration) -> Result<()> {
+    loop {
+        return match from.fill_buf() {
+            Ok([]) => bail!("QEMU ended before it ran anything"),
+            Ok(_) => Ok(()),
+            // A read with a time limit isn't taken up again by itself (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            // What a socket whose time is over says would help nobody.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                bail!("QEMU doesn't greet over QMP: it was silent for {} s", patience.as_secs_f64())
+            }
+            Err(error) => Err(error).context("QEMU doesn't greet over QMP"),
+        };
+    }
+}
+
 fn tell(event: &Event, to: &Sender<Signal>) {
     if let Event::SHUTDOWN { data, .. } = event
         && data.reason == ShutdownCause::guest_reset
     {
         // If nobody listens any more, nobody waits for it either.
         let _ = to.send(Signal::Output(Output::Reset));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    /// Fails with each of the errors in turn, and then gives a greeting.
+    struct Interrupted(Vec<ErrorKind>);
+
+    impl Read for Interrupted {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            match self.0.pop() {
+                Some(kind) => Err(kind.into()),
+                None => b"{".as_slice().read(buffer),
+            }
+        }
+    }
+
+    #[test]
+    fn a_signal_does_not_end_the_wait_for_a_greeting() {
+        let wait = |errors: &[ErrorKind]| {
+            greeting(&mut BufReader::new(Interrupted(errors.to_vec())), Duration::from_secs(2))
+        };
+        wait(&[ErrorKind::Interrupted, ErrorKind::Interrupted]).expect("a greeting");
+        let silent = wait(&[ErrorKind::WouldBlock, ErrorKind::Interrupted]).expect_err("silence");
+        assert_eq!(silent.to_string(), "QEMU doesn't greet over QMP: it was silent for 2 s");
     }
 }

@@ -43,6 +43,16 @@ impl LogLine {
         });
         well_formed.unwrap_or(Self { level: Level::Malformed, process: String::new(), text: line })
     }
+
+    /// The line as the kernel writes it.
+    #[must_use]
+    pub fn marked(&self) -> String {
+        match self.level {
+            Level::Info => format!("I {self}"),
+            Level::Error => format!("E {self}"),
+            Level::Malformed => self.text.clone(),
+        }
+    }
 }
 
 /// The line without its level.

@@ -52,6 +52,7 @@ fn a_log_line_says_who_says_what() {
         (Level::Error, "ds", "panic: no entry: 4")
     );
     assert_eq!(line.to_string(), "ds: panic: no entry: 4");
+    assert_eq!(line.marked(), "E ds: panic: no entry: 4");
     assert_eq!(LogLine::parse(b"I kernel: up").level, Level::Info);
 }
 
@@ -59,6 +60,7 @@ fn a_log_line_says_who_says_what() {
 fn a_malformed_log_line_is_a_complaint() {
     for line in [&b"hello"[..], b"W ds: x", b"E ds", b"E : x", b"E a b: x", b"", b"\xff\xff"] {
         assert_eq!(LogLine::parse(line).level, Level::Malformed, "{}", line.escape_ascii());
+        assert_eq!(LogLine::parse(line).marked(), escape(line));
     }
     let mut record = Record::default();
     record.add_log(b"I kernel: up\nE tty: lost a byte\nrubbish\x1b\n");

@@ -1,7 +1,7 @@
 //! The report for programs: one JSON object a line, in libtest's words, as they come.
 //!
 //! libtest's objects are of the types `suite` and `test`. Between the start and the end of a test
-//! stand those of the type `machine`: the events of its run, see [`Event`](crate::observe::Event).
+//! stand those of the type `machine`: the events of its run, see [`Event`].
 //! If it failed and is tried again, an object like that of its end follows, of the type `attempt`.
 
 use super::{Reader, details, reason, repeat, word};

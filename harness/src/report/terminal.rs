@@ -5,6 +5,7 @@ use crate::run::{Outcome, Verdict};
 use crate::snapshot::Comparison;
 use crate::suite::News;
 use std::io::{Result, Write};
+use std::path::Path;
 use std::time::Duration;
 
 /// Writes the report.
@@ -12,6 +13,7 @@ pub struct Terminal<W> {
     out: W,
     style: Style,
     lines: Shown,
+    bundles: Option<String>,
 }
 
 /// The tests that have a line of their own.
@@ -41,7 +43,13 @@ impl<W: Write> Reader for Terminal<W> {
 impl<W: Write> Terminal<W> {
     /// A report that goes to `out`.
     pub fn new(out: W, style: Style, lines: Shown) -> Self {
-        Self { out, style, lines }
+        Self { out, style, lines, bundles: None }
+    }
+
+    /// Also tells in which directory the [`bundles`](super::bundles) of failed tests are.
+    #[must_use]
+    pub fn with_bundles(self, directory: &Path) -> Self {
+        Self { bundles: Some(directory.display().to_string()), ..self }
     }
 
     fn start(&mut self, tests: usize, jobs: usize) -> Result<()> {
@@ -97,8 +105,11 @@ impl<W: Write> Terminal<W> {
         if not_run > 0 {
             writeln!(self.out, "{:>12} not run, because a test failed: {not_run}", "")?;
         }
-        for outcome in failed {
+        for outcome in &failed {
             writeln!(self.out, "{:>12} {}", word(outcome), repeat(outcome))?;
+        }
+        if let Some(directory) = self.bundles.as_ref().filter(|_| !failed.is_empty()) {
+            writeln!(self.out, "{:>12} {directory}/", "Bundles")?;
         }
         self.out.flush()
     }

@@ -1,8 +1,8 @@
 use super::terminal::{Shown, Terminal};
-use super::{Reader, Readers, Style, details, failures, github, json, junit, latest, word};
+use super::{Reader, Readers, Style, bundles, details, github, json, junit, latest, repeat, word};
 use crate::determinism::{Difference, Repetition};
 use crate::observe::{Channel, Record, What};
-use crate::run::Outcome;
+use crate::run::{How, Outcome, Setup};
 use crate::scenario::Scenario;
 use crate::snapshot::Comparison;
 use crate::suite::News;
@@ -20,6 +20,8 @@ fn outcome(name: &str, end: End, comparison: Comparison) -> Outcome {
         repetition: Repetition::NotTried,
         took: Duration::from_millis(93),
         attempt: 1,
+        how: How::default(),
+        setup: None,
     }
 }
 
@@ -107,6 +109,18 @@ repeat: cargo xtask test --exact panics
        FAULT cargo xtask test --exact panics
 "#;
     assert_eq!(report(&[panicked()]), expected);
+}
+
+#[test]
+fn a_run_with_failures_tells_where_all_of_it_is() {
+    let report = |outcomes: &[Outcome]| {
+        let mut out = Vec::new();
+        let terminal = Terminal::new(&mut out, Style::Plain, Shown::Failed);
+        tell(terminal.with_bundles("failures".as_ref()), outcomes).expect("a vector takes bytes");
+        String::from_utf8(out).expect("text")
+    };
+    assert!(report(&[panicked()]).ends_with("panics\n     Bundles failures/\n"));
+    assert!(!report(&[passed("a")]).contains("Bundles"));
 }
 
 #[test]
@@ -221,16 +235,50 @@ fn colours_are_only_where_they_are_wanted() {
     assert_eq!(Style::Coloured.bad("FAIL"), "\x1b[1;31mFAIL\x1b[0m");
 }
 
+/// The names of the files of a directory.
+fn files(directory: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("a directory").flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().into_string().expect("a name")).collect();
+    names.sort();
+    names
+}
+
 #[test]
-fn failed_tests_leave_a_file_each() {
+fn failed_tests_leave_a_bundle_each() {
     let parent = tempfile::tempdir().expect("a directory");
-    let directory = parent.path().join("failures");
-    let write = |outcomes: &[Outcome]| tell(failures::Directory { path: directory.clone() }, outcomes);
-    write(&[passed("a"), panicked()]).expect("files");
-    let names: Vec<_> = std::fs::read_dir(&directory).expect("a directory").flatten().collect();
-    assert_eq!(names.iter().map(|entry| entry.file_name()).collect::<Vec<_>>(), ["panics.txt"]);
+    let path = parent.path().join("failures");
+    let write = |outcomes: &[Outcome]| tell(bundles::Bundles { path: path.clone() }, outcomes);
+    let mut panicked = panicked();
+    panicked.setup = Some(Setup {
+        command: ["qemu", "-append", "a=b it's", "-kernel", "kernel"].map(Into::into).to_vec(),
+        kernel: b"kernel".to_vec(),
+        image: Some(b"abc".to_vec()),
+    });
+    let trouble = outcome("trouble", End::HostTrouble("no disk".into()), Comparison::NotMade);
+    write(&[passed("a"), panicked, trouble]).expect("files");
+    assert_eq!(files(&path), ["panics", "trouble"]);
+    let common = ["bundle.json", "console.txt", "events.jsonl", "log.txt", "report.txt"];
+    assert_eq!(files(&path.join("trouble")), common);
+    let read = |name: &str| std::fs::read_to_string(path.join("panics").join(name)).expect("a file");
+    assert_eq!(read("console.txt"), "hello\nhalf [no line end]\n");
+    assert_eq!(read("events.jsonl").lines().count(), 5);
+    assert_eq!((read("kernel").as_str(), read("boot.img").as_str()), ("kernel", "abc"));
+    let script = read("run.sh");
+    assert!(script.ends_with("&& exec qemu -append 'a=b it'\\''s' -kernel kernel\n"), "{script}");
+    let bundle: serde_json::Value = serde_json::from_str(&read("bundle.json")).expect("JSON");
+    // A published value of the hash.
+    assert_eq!(bundle["image"], serde_json::json!({ "xxh64": "44bc2cf5ad770999", "bytes": 3 }));
+    assert_eq!(bundle["repeat"], "cargo xtask test --exact panics");
     write(&[passed("a")]).expect("nothing to write");
-    assert!(!directory.exists(), "a later run without failures leaves nothing");
+    assert!(!path.exists(), "a later run without failures leaves nothing");
+}
+
+#[test]
+fn a_test_is_repeated_as_it_was_run() {
+    let how = How { limit: Some(Duration::from_millis(1500)), ..How::default() };
+    let slow = Outcome { how, ..panicked() };
+    assert_eq!(repeat(&slow), "cargo xtask test --exact panics --timeout 1.5");
 }
 
 #[test]

@@ -24,6 +24,8 @@ fn outcome(scenario: &Scenario, end: End) -> Outcome {
         repetition: Repetition::NotTried,
         took: Duration::ZERO,
         attempt: 1,
+        how: How::default(),
+        setup: None,
     }
 }
 

@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use harness::build;
 use harness::list;
 use harness::project::Project;
+use harness::report::bundles::Bundles;
 use harness::report::terminal::{Shown, Terminal};
-use harness::report::{Readers, Style, failures, github, json, junit, latest, stdout};
+use harness::report::{Readers, Style, github, json, junit, latest, stdout};
 use harness::run::{How, Match, Runs, Tools, Verdict, Workshop, scenarios, select};
 use harness::scenario::{Kind, Scenario};
 use harness::snapshot::unreferenced;
@@ -107,12 +108,17 @@ fn treat_orphans(project: &Project, wanted: Unreferenced, tests: &[String]) -> R
 /// All that is told of the run.
 fn readers(project: &Project, arguments: &Test, selection: &Selection) -> Result<Readers<'static>> {
     let mut readers = Readers::default();
+    let bundles = project.failures();
+    let terminal = |lines| {
+        let terminal = Terminal::new(stdout(), Style::of_stdout(), lines);
+        terminal.with_bundles(project.shorten(&bundles))
+    };
     match arguments.format {
-        Format::Human => readers.add(Terminal::new(stdout(), Style::of_stdout(), Shown::All)),
-        Format::Terse => readers.add(Terminal::new(stdout(), Style::of_stdout(), Shown::Failed)),
+        Format::Human => readers.add(terminal(Shown::All)),
+        Format::Terse => readers.add(terminal(Shown::Failed)),
         Format::Json => readers.add(json::Lines::new(stdout())),
     }
-    readers.add(failures::Directory { path: project.artefacts()?.join("failures") });
+    readers.add(Bundles { path: bundles });
     readers.add(latest::File { path: project.latest_run()?, left_out: selection.left_out.clone() });
     if let Some(summary) = github::Summary::wanted() {
         readers.add(summary);

@@ -1,0 +1,130 @@
+//! All that is known of each failed test in a directory of its own, for CI servers to keep and for
+//! people to start the machine again.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `report.txt` | what the terminal shows |
+//! | `bundle.json` | verdict, hashes of kernel and image (XXH64, as `xxh64sum` prints them), the line that repeats the test |
+//! | `console.txt`, `log.txt` | the channels, line by line |
+//! | `events.jsonl` | all events of the run, as `cargo xtask test --format json` has them |
+//! | `kernel`, `boot.img` | what the machine was started with |
+//! | `run.sh` | starts an equal machine with these files on a terminal, without the harness; its log is `log.again` |
+
+use super::{Reader, details, json, reason, repeat, word};
+use crate::machine::{IMAGE, KERNEL};
+use crate::observe::{Channel, Event, What};
+use crate::run::{Outcome, Setup, Verdict};
+use crate::suite::News;
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use twox_hash::XxHash64;
+
+/// Writes `DIRECTORY/NAME/` for each test that failed, as soon as it has, and removes what earlier
+/// runs left there. Without failures there is no directory.
+pub struct Bundles {
+    /// The directory.
+    pub path: PathBuf,
+}
+
+impl Reader for Bundles {
+    fn read(&mut self, news: &News<'_>) -> Result<()> {
+        match news {
+            News::Started { .. } => empty(&self.path),
+            News::TestEnded(outcome) if outcome.verdict() != Verdict::Passed => {
+                write(&self.path.join(&outcome.name), outcome)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn empty(directory: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("failed to empty {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write(directory: &Path, outcome: &Outcome) -> Result<()> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("failed to create {}", directory.display()))?;
+    let write = |name: &str, contents: &[u8]| {
+        let path = directory.join(name);
+        std::fs::write(&path, contents).with_context(|| format!("failed to write {}", path.display()))
+    };
+    write("report.txt", details(outcome).as_bytes())?;
+    write("bundle.json", format!("{:#}\n", summary(outcome)).as_bytes())?;
+    write("console.txt", lines(outcome, Channel::Console).as_bytes())?;
+    write("log.txt", lines(outcome, Channel::Log).as_bytes())?;
+    let mut events = String::new();
+    for event in outcome.record.events() {
+        events.push_str(&format!("{}\n", json::machine(&outcome.name, event)?));
+    }
+    write("events.jsonl", events.as_bytes())?;
+    let Some(setup) = &outcome.setup else { return Ok(()) };
+    write(KERNEL, &setup.kernel)?;
+    if let Some(image) = &setup.image {
+        write(IMAGE, image)?;
+    }
+    write("run.sh", script(outcome, setup).as_bytes())?;
+    let path = directory.join("run.sh");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("failed to make {} a program", path.display()))
+}
+
+/// A channel as it would be seen if the machine ran by hand.
+fn lines(outcome: &Outcome, channel: Channel) -> String {
+    let line = |event: &Event| match &event.what {
+        What::Log(line) => line.marked() + "\n",
+        what => format!("{what}\n"),
+    };
+    outcome.record.channel(channel).map(line).collect()
+}
+
+fn summary(outcome: &Outcome) -> serde_json::Value {
+    let setup = outcome.setup.as_ref();
+    json!({
+        "name": outcome.name,
+        "verdict": word(outcome),
+        "reason": reason(outcome),
+        "declared": outcome.declared.to_string(),
+        "end": outcome.end.to_string(),
+        "repeat": repeat(outcome),
+        "kernel": setup.map(|setup| hash(&setup.kernel)),
+        "image": setup.and_then(|setup| setup.image.as_deref()).map(hash),
+        "command": setup.map(command),
+    })
+}
+
+fn hash(bytes: &[u8]) -> serde_json::Value {
+    json!({ "xxh64": format!("{:016x}", XxHash64::oneshot(0, bytes)), "bytes": bytes.len() })
+}
+
+fn script(outcome: &Outcome, setup: &Setup) -> String {
+    format!(
+        "#!/bin/sh\n# The machine of the test {} with its console on this terminal. Through the harness: {}\n\
+         cd \"$(dirname \"$0\")\" && exec {}\n",
+        outcome.name,
+        repeat(outcome),
+        command(setup)
+    )
+}
+
+/// The command as one would type it.
+fn command(setup: &Setup) -> String {
+    setup.command.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn quote(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_=+,.:/".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.into_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
