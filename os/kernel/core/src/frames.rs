@@ -35,24 +35,18 @@ impl<'a> Frames<'a> {
 
     /// Frees frames; those that are free already, or beyond the bits, stay as they are.
     pub fn give(&mut self, frames: Range<usize>) {
-        for frame in frames.start..frames.end.min(self.words.len() * 64) {
-            let (word, bit) = (frame / 64, 1 << (frame % 64));
-            if self.words[word] & bit == 0 {
-                self.words[word] |= bit;
-                self.free += 1;
-                self.hint = self.hint.min(word);
-            }
+        for (word, mask) in masks(frames, self.words.len()) {
+            self.free += (mask & !self.words[word]).count_ones() as usize;
+            self.words[word] |= mask;
+            self.hint = self.hint.min(word);
         }
     }
 
     /// Marks frames as used; those that are used already stay as they are.
     pub fn reserve(&mut self, frames: Range<usize>) {
-        for frame in frames.start..frames.end.min(self.words.len() * 64) {
-            let (word, bit) = (frame / 64, 1 << (frame % 64));
-            if self.words[word] & bit != 0 {
-                self.words[word] &= !bit;
-                self.free -= 1;
-            }
+        for (word, mask) in masks(frames, self.words.len()) {
+            self.free -= (mask & self.words[word]).count_ones() as usize;
+            self.words[word] &= !mask;
         }
     }
 
@@ -85,6 +79,17 @@ impl<'a> Frames<'a> {
         }
         None
     }
+}
+
+/// The words that frames lie in, each with the bits that are theirs.
+fn masks(frames: Range<usize>, words: usize) -> impl Iterator<Item = (usize, u64)> {
+    let (start, end) = (frames.start, frames.end.min(words * 64));
+    let touched = if start < end { start / 64..end.div_ceil(64) } else { 0..0 };
+    touched.map(move |word| {
+        let first = start.saturating_sub(word * 64);
+        let last = (end - 1 - word * 64).min(63);
+        (word, u64::MAX << first & u64::MAX >> (63 - last))
+    })
 }
 
 #[cfg(test)]
