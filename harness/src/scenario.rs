@@ -78,7 +78,12 @@ pub struct Program {
     pub managers: BTreeMap<String, String>,
     /// Bytes of heap of each, if not as many as a program's.
     pub heap_bytes: Option<u32>,
+    /// Services that start after the main process and only wait: how many.
+    pub crowd: u16,
 }
+
+/// What the parts of a crowd are called, each with a number.
+const CROWD: &str = "crowd";
 
 /// What a description calls the main process.
 const MAIN: &str = "main";
@@ -104,7 +109,11 @@ impl Program {
             heap_bytes: self.heap_bytes,
         };
         let helpers = self.processes.iter().map(|name| guest(name, Class::Service, false));
-        helpers.chain([guest(MAIN, self.class, true)]).collect()
+        let crowd = (1..=self.crowd).map(|number| Guest {
+            heap_bytes: Some(0),
+            ..guest(&format!("{CROWD}-{number}"), Class::Idle, false)
+        });
+        helpers.chain([guest(MAIN, self.class, true)]).chain(crowd).collect()
     }
 
     /// Checks that roles and managers are given to processes that there are.
@@ -129,6 +138,8 @@ struct Description {
     #[serde(default)]
     processes: Vec<String>,
     heap_mib: Option<u8>,
+    #[serde(default)]
+    crowd: u16,
     #[serde(default)]
     roles: BTreeMap<String, Role>,
     #[serde(default)]
@@ -189,6 +200,7 @@ impl Scenario {
                 roles: description.roles,
                 managers: description.managers,
                 heap_bytes: description.heap_mib.map(|mib| u32::from(mib) << 20),
+                crowd: description.crowd,
             };
             program.check()?;
             check_reason(description.clock, description.canary, description.nondeterministic.as_deref())?;

@@ -156,6 +156,9 @@ pub enum Class {
     Program,
     /// Use every primitive, make every kernel call, and send to every process of the machine.
     Service,
+    /// Wait, and nothing else.
+    #[serde(skip)]
+    Idle,
 }
 
 impl System {
@@ -231,7 +234,7 @@ impl System {
         let managers_of = |(guest, process): &(&Guest, Process)| {
             let mut managers = match guest.class {
                 Class::Program => self.programs_managers,
-                Class::Service => Managers::default(),
+                Class::Service | Class::Idle => Managers::default(),
             };
             if guest.signal_manager.is_some() {
                 managers.signal_manager =
@@ -260,6 +263,7 @@ impl System {
         let (class, traps, kernel_calls) = match guest.class {
             Class::Program => (Callers::PROGRAM, PROGRAM_TRAPS, self.programs.kernel_calls),
             Class::Service => (Callers::SERVICE, every_primitive(), every_call()),
+            Class::Idle => (Callers::SERVICE, idle_traps(), self.programs.kernel_calls),
         };
         let class = guest.role.map_or(class, |role| class.or(role.class()));
         let heap_bytes = guest.heap_bytes.unwrap_or(self.programs.heap_bytes);
@@ -289,6 +293,7 @@ impl System {
             match class {
                 Class::Program => self.programs_send_to.iter().for_each(|&to| add(guest.slot, to)),
                 Class::Service => all().for_each(|to| add(guest.slot, to)),
+                Class::Idle => {}
             }
         }
         pairs
@@ -524,6 +529,11 @@ fn short_name(call: &CallInfo) -> &'static str {
 
 fn every_primitive() -> u32 {
     Primitive::ALL.iter().fold(0, |mask, primitive| mask | primitive.bit())
+}
+
+/// To receive, and to ask the kernel who one is.
+const fn idle_traps() -> u32 {
+    Primitive::Receive.bit() | Primitive::KernelCall.bit()
 }
 
 fn every_call() -> u128 {

@@ -216,6 +216,21 @@ fn a_test_whose_runs_may_differ_says_why() {
 }
 
 #[test]
+fn a_crowd_starts_behind_the_main_process_and_only_waits() {
+    let scenario = program("kind = \"bench\"\nprocesses = [\"echo\"]\ncrowd = 2").expect("a description");
+    let guests = scenario.program.expect("a program").guests();
+    let said: Vec<_> = guests.iter().map(|guest| (guest.name.as_str(), guest.class)).collect();
+    let expected = [
+        ("echo", Class::Service),
+        ("hello", Class::Program),
+        ("crowd-1", Class::Idle),
+        ("crowd-2", Class::Idle),
+    ];
+    assert_eq!(said, expected);
+    assert!(refusal(program("kind = \"test\"\nclass = \"idle\"")).contains("idle"));
+}
+
+#[test]
 fn a_test_says_how_much_heap_it_needs() {
     let scenario = program("kind = \"test\"\nprocesses = [\"a\"]\nheap_mib = 4").expect("a description");
     let guests = scenario.program.expect("a program").guests();
