@@ -7,8 +7,8 @@ mod servers;
 
 pub use devices::tty;
 pub use kernel_calls::{
-    AlarmFrom, FilterKind, FilterRule, KEEP_PRIORITY, KEEP_QUANTUM, Level, NO_ALARM, ProcessState, Scheduler,
-    Tracing, Width, kernel,
+    AlarmFrom, BATCH_ACCESS, Direction, FilterKind, FilterRule, KEEP_PRIORITY, KEEP_QUANTUM, Level, NO_ALARM,
+    ProcessState, Scheduler, Tracing, VirtualTimer, Width, kernel,
 };
 pub use memory::{Access, vm};
 pub use servers::{ds, sched};

@@ -65,6 +65,10 @@ signals! {
     TTIN = 21;
     /// Writes to the terminal in the background.
     TTOU = 22;
+    /// A timer that runs while its process does has run out.
+    VTALRM = 26;
+    /// The same, for profiling.
+    PROF = 27;
     /// The size of the terminal has changed.
     WINCH = 28;
 

@@ -115,6 +115,29 @@ pub const KEEP_PRIORITY: u8 = u8::MAX;
 pub const KEEP_QUANTUM: u32 = u32::MAX;
 
 crate::choices! {
+    /// Which way bytes go between a device and the caller.
+    Direction {
+        /// From the device.
+        In = 0,
+        /// To the device.
+        Out = 1,
+    }
+}
+
+crate::choices! {
+    /// A timer that runs while its process does (POSIX `setitimer`).
+    VirtualTimer {
+        /// Raises `SIGVTALRM`.
+        Virtual = 0,
+        /// Raises `SIGPROF`.
+        Profiling = 1,
+    }
+}
+
+/// Bytes of one access of [`kernel::devio_batch`]: port and value.
+pub const BATCH_ACCESS: usize = 6;
+
+crate::choices! {
     /// What the time of an alarm is counted from.
     AlarmFrom {
         /// The system's start: a time that has passed goes off at once.
@@ -297,6 +320,96 @@ crate::protocol! {
         /// There is no such process, priority or quantum.
         EINVAL,
     ] from SERVICE;
+
+    /// Keeps an attached line from interrupting until [`irq_enable`]. (MINIX `SYS_IRQCTL`, `IRQ_DISABLE`.)
+    21 irq_disable { line: u8 } returns {} fails [
+        /// The caller has not attached to the line.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Ends an attachment. (MINIX `SYS_IRQCTL`, `IRQ_RMPOLICY`.)
+    22 irq_detach { line: u8, bit: u8 } returns {} fails [
+        /// The caller has not attached to the line with that bit.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Reads or writes ports one after another, all or none. (MINIX `SYS_VDEVIO`.)
+    23 devio_batch {
+        direction: Direction,
+        width: Width,
+        /// Up to 16 accesses: each the port in 2 bytes and the value in 4.
+        accesses: Bytes<96>,
+    } returns {
+        /// The same, with what was read.
+        accesses: Bytes<96>,
+    } fails [
+        /// There is no access, one is cut off, a port is unaligned for the width, or a value too wide.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Moves bytes between one port and the caller's memory. (MINIX `SYS_SDEVIO`.)
+    24 devio_string {
+        direction: Direction,
+        port: u16,
+        width: Width,
+        address: u64,
+        /// At most 65536, whole registers.
+        bytes: u32,
+    } returns {} fails [
+        /// There is no byte, there are too many, or the port or the bytes are unaligned for the width.
+        EINVAL,
+        /// The address is no memory of the caller; the device was not touched.
+        EFAULT,
+    ] from SERVICE;
+
+    /// What the machine has, and what the kernel was started with. (MINIX `SYS_GETINFO`, `GET_MACHINE`.)
+    25 get_machine {} returns {
+        /// How many processes there can be.
+        processes: u16,
+        irq_lines: u8,
+        tick_hz: u32,
+    } fails [] from SERVICE;
+
+    /// Describes who is attached to interrupt lines, one after another. (MINIX `SYS_GETINFO`, `GET_IRQHOOKS`.)
+    26 get_irq_hook { index: u16 } returns {
+        line: u8,
+        bit: u8,
+        owner: Endpoint,
+        /// It was told of an interrupt and has not enabled the line since.
+        is_active: bool,
+    } fails [
+        /// There are not so many.
+        ESRCH,
+    ] from SERVICE;
+
+    /// What a process may do. (MINIX `SYS_GETINFO`, `GET_PRIV`.)
+    27 get_privileges { process: Endpoint } returns {
+        traps: u32,
+        kernel_calls: u128,
+        signal_manager: Endpoint,
+        backup_manager: Endpoint,
+        /// [`Endpoint::NONE`] if it is the kernel.
+        scheduler: Endpoint,
+        grants_magic: bool,
+    } fails [
+        /// There is no such process.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Logs where a process is. (MINIX `SYS_DIAGCTL`, `DIAGCTL_CODE_STACKTRACE`.)
+    28 log_stack { process: Endpoint } returns {} fails [
+        /// There is no such process.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Sets a timer that runs while a process does; no time at all stops it. (MINIX `SYS_VTIMER`.)
+    29 set_virtual_timer { process: Endpoint, timer: VirtualTimer, time_ns: u64 } returns {
+        /// What was left of it.
+        left_ns: u64,
+    } fails [
+        /// There is no such process.
+        EINVAL,
+    ] from PM;
 
     /// Raises a signal for a process, which its manager takes. (MINIX `SYS_KILL`.)
     64 kill { process: Endpoint, signal: Signal } returns {} fails [

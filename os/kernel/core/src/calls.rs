@@ -1,5 +1,7 @@
 //! Kernel calls: one method per row of the kernel's protocol.
 
+mod devices;
+mod information;
 mod lifecycle;
 mod privileges;
 mod signals;
@@ -118,6 +120,8 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         privileges: privilege_allow privilege_disallow privilege_set_system privilege_set_user privilege_add_io
             privilege_add_memory privilege_add_irq privilege_query_memory privilege_update privilege_yield
             privilege_clear_ipc_refs privilege_add_target privilege_remove_target state_clear_ipc_refs update;
+        devices: irq_disable irq_detach devio_batch devio_string;
+        information: get_machine get_irq_hook get_privileges log_stack set_virtual_timer;
         trace: trace_stop trace_resume trace_read trace_write trace_read_register trace_write_register;
     }
 
@@ -195,12 +199,7 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         request: kernel::devio_write::Request,
     ) -> Result<kernel::devio_write::Reply, Errno> {
         self.check_port(request.port, request.width)?;
-        let fits = match request.width {
-            Width::Byte => u8::try_from(request.value).is_ok(),
-            Width::Word => u16::try_from(request.value).is_ok(),
-            Width::Long => true,
-        };
-        if !fits {
+        if !devices::fits(request.value, request.width) {
             return Err(Errno::EINVAL);
         }
         self.kernel.machine.write_port(request.port, request.width, request.value);

@@ -119,7 +119,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Logs where a process is, outwards from the innermost frame.
-    fn log_stack(&mut self, slot: Slot) {
+    pub(crate) fn log_stack(&mut self, slot: Slot) {
         let process = self.processes.process(slot);
         let text = format_args!("{}: stacktrace: {:#x}", process.name, process.context.instruction_pointer());
         self.log.start(&mut self.machine, Line::kernel(Level::Error), text);

@@ -60,6 +60,39 @@ impl Interrupts {
         Ok(())
     }
 
+    /// The owner wants to hear nothing of the line until it enables it.
+    pub(crate) fn disable(&mut self, machine: &mut impl Machine, owner: Slot, line: u8) -> Result<(), Errno> {
+        let hooks = self.lines.get_mut(usize::from(line)).ok_or(Errno::EINVAL)?;
+        let mut own = hooks.iter_mut().filter(|hook| hook.owner == owner).peekable();
+        own.peek().ok_or(Errno::EINVAL)?;
+        own.for_each(|hook| hook.is_active = true);
+        self.settle(machine, line);
+        Ok(())
+    }
+
+    /// Ends one attachment.
+    pub(crate) fn detach_one(
+        &mut self,
+        machine: &mut impl Machine,
+        owner: Slot,
+        line: u8,
+        bit: u8,
+    ) -> Result<(), Errno> {
+        let hooks = self.lines.get_mut(usize::from(line)).ok_or(Errno::EINVAL)?;
+        let place = hooks.iter().position(|hook| hook.owner == owner && hook.bit == bit);
+        hooks.remove(place.ok_or(Errno::EINVAL)?);
+        self.settle(machine, line);
+        Ok(())
+    }
+
+    /// All attachments: line, owner, bit, and whether the owner has yet to enable the line.
+    pub(crate) fn hooks(&self) -> impl Iterator<Item = (u8, Slot, u8, bool)> {
+        let lines = (0..=u8::MAX).zip(&self.lines);
+        lines.flat_map(|(line, hooks)| {
+            hooks.iter().map(move |hook| (line, hook.owner, hook.bit, hook.is_active))
+        })
+    }
+
     /// Forgets a process that ends. Lines that only it held back come free.
     pub(crate) fn detach(&mut self, machine: &mut impl Machine, owner: Slot) {
         for line in 0..self.lines.len() {

@@ -13,7 +13,7 @@ use crate::memory::requests::Requests;
 use crate::page_faults::PageFault;
 use crate::privilege::{Id, IdSet, Notifier, Privileges};
 use crate::process::{Ipc, Process, Slot, Stops, Table};
-use crate::scheduler::{self, Ready, Usage};
+use crate::scheduler::{self, Ready, Timers, Usage};
 use crate::signals;
 use crate::tracing::Tracing;
 use abi::boot::{self, ExitCode};
@@ -182,6 +182,7 @@ impl<M: Machine> Kernel<M> {
                 user_ticks: 0,
                 scheduler: None,
                 usage: Usage::default(),
+                timers: Timers::default(),
                 memory: memory::State::default(),
                 ends_machine: wanted.ends_machine,
                 context,

@@ -9,7 +9,7 @@ use crate::machine::{Context, Machine};
 use crate::memory;
 use crate::page_faults::{self, PageFault};
 use crate::privilege::{Id, IdSet};
-use crate::scheduler::Usage;
+use crate::scheduler::{Timers, Usage};
 use crate::signals;
 use crate::tracing::Tracing;
 use abi::notification::Notification;
@@ -167,6 +167,8 @@ pub struct Process<M: Machine> {
     pub quantum_left: u32,
     /// Ticks that found it running.
     pub user_ticks: u64,
+    /// Timers that run while it does.
+    pub timers: Timers,
     /// Who gives it a new quantum; the kernel does if there is nobody.
     pub scheduler: Option<Endpoint>,
     /// What it has done since its quantum began.

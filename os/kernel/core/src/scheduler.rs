@@ -11,7 +11,7 @@ use crate::machine::Machine;
 use crate::process::{Slot, Stops};
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::{KEEP_PRIORITY, KEEP_QUANTUM, sched};
-use abi::{Call, Callers, Endpoint, Errno, Message};
+use abi::{Call, Callers, Endpoint, Errno, Message, Signal};
 
 /// How many queues there are.
 pub(crate) const PRIORITIES: usize = 16;
@@ -68,6 +68,31 @@ pub struct Usage {
     pub messages: u32,
 }
 
+/// Timers that run while their process does, in ticks; 0 if they don't.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timers {
+    /// Raises `SIGVTALRM`.
+    pub virtual_ticks: u64,
+    /// Raises `SIGPROF`.
+    pub profiling_ticks: u64,
+}
+
+impl Timers {
+    /// Counts a tick; which timers have run out by it.
+    fn tick(&mut self) -> impl Iterator<Item = Signal> + use<> {
+        let run_out = |ticks: &mut u64, signal| {
+            let is_last = *ticks == 1;
+            *ticks = ticks.saturating_sub(1);
+            is_last.then_some(signal)
+        };
+        let signals = [
+            run_out(&mut self.virtual_ticks, Signal::VTALRM),
+            run_out(&mut self.profiling_ticks, Signal::PROF),
+        ];
+        signals.into_iter().flatten()
+    }
+}
+
 impl<M: Machine> Kernel<M> {
     /// A clock tick found `running` on the processor, or nobody.
     #[inline(never)]
@@ -83,6 +108,11 @@ impl<M: Machine> Kernel<M> {
         let process = self.processes.process_mut(slot);
         process.user_ticks += 1;
         process.usage.ticks = process.usage.ticks.saturating_add(1);
+        for signal in process.timers.tick() {
+            // Who has no manager has set no timer; what has gone meanwhile needs no signal.
+            let _ = self.cause_signal(slot, signal);
+        }
+        let process = self.processes.process_mut(slot);
         process.quantum_left = process.quantum_left.saturating_sub(1);
         if process.quantum_left > 0 {
             return;

@@ -6,7 +6,7 @@ use crate::ipc::mail;
 use crate::memory;
 use crate::page_faults::PageFault;
 use crate::process::{Ipc, Process, Stops};
-use crate::scheduler::Usage;
+use crate::scheduler::{Timers, Usage};
 use crate::tracing::Tracing;
 use crate::{log, signals};
 use abi::protocols::kernel::{
@@ -64,6 +64,7 @@ pub(super) fn fork<M: Machine>(call: &mut Call<'_, M>, request: fork::Request) -
         user_ticks: 0,
         scheduler: parent.scheduler,
         usage: Usage::default(),
+        timers: Timers::default(),
         memory: memory::State::default(),
         ends_machine: false,
         context: parent.context.clone(),

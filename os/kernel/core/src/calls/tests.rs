@@ -227,3 +227,139 @@ fn a_filter_holds_back_what_it_means_until_it_is_cleared() {
         assert_eq!((source, primitive), (at(1), Some(expected)));
     }
 }
+
+#[test]
+fn a_batch_of_accesses_is_done_whole_or_not_at_all() {
+    use abi::protocols::Direction::{self, In, Out};
+    let mut kernel = two();
+    let batch = |direction: Direction, width, accesses: &[(u16, u32)]| {
+        let bytes: Vec<u8> = accesses
+            .iter()
+            .flat_map(|(port, value)| port.to_le_bytes().into_iter().chain(value.to_le_bytes()))
+            .collect();
+        calls::devio_batch::Request { direction, width, accesses: Bytes::first_of(&bytes) }
+    };
+    for (request, error) in [
+        (batch(In, Width::Byte, &[]), "EINVAL"),
+        (batch(Out, Width::Byte, &[(0x3f8, 1), (0x2f8, 1)]), "EPERM"),
+        (batch(Out, Width::Byte, &[(0x3f8, 1), (0x3f9, 256)]), "EINVAL"),
+        (batch(In, Width::Word, &[(0x3f9, 0)]), "EINVAL"),
+    ] {
+        assert_eq!(ask(&mut kernel, 0, &request), format!("kernel.devio_batch = {error}"));
+    }
+    let cut =
+        calls::devio_batch::Request { accesses: Bytes::first_of(&[0; 7]), ..batch(In, Width::Byte, &[]) };
+    assert_eq!(ask(&mut kernel, 0, &cut), "kernel.devio_batch = EINVAL");
+    assert!(kernel.machine.ports.is_empty(), "nothing was written so far");
+    let written = ask(&mut kernel, 0, &batch(Out, Width::Byte, &[(0x3f8, 1), (0x3f9, 2), (0x3f8, 3)]));
+    assert!(written.starts_with("kernel.devio_batch = {"), "{written}");
+    assert_eq!((&kernel.machine.ports[&0x3f8], &kernel.machine.ports[&0x3f9]), (&vec![1, 3], &vec![2]));
+    ask(&mut kernel, 0, &batch(In, Width::Word, &[(0x3fa, 0)]));
+    let reply = &kernel.processes.process(Slot::new(0)).context.message;
+    let Ok(reply) = <calls::devio_batch::Request as abi::Call>::outcome(reply) else { panic!("no reply") };
+    assert_eq!(reply.accesses.as_slice(), [0xfa, 3, 0xfa, 3, 0, 0]);
+}
+
+#[test]
+fn a_string_of_bytes_goes_between_a_port_and_memory() {
+    use abi::protocols::Direction::{self, In, Out};
+    let mut kernel = two();
+    kernel.machine.memory.map(0, 0x7000, true);
+    kernel.machine.memory.map(0, 0x8000, false);
+    let string = |direction: Direction, width, address, bytes| calls::devio_string::Request {
+        direction,
+        port: 0x3f8,
+        width,
+        address,
+        bytes,
+    };
+    for (request, error) in [
+        (string(In, Width::Byte, 0x7000, 0), "EINVAL"),
+        (string(In, Width::Byte, 0x7000, 65537), "EINVAL"),
+        (string(In, Width::Word, 0x7000, 3), "EINVAL"),
+        (string(In, Width::Byte, u64::MAX, 16), "EFAULT"),
+        (string(In, Width::Byte, 0x7ffc, 8), "EFAULT"),
+        (string(Out, Width::Byte, 0x8ffc, 8), "EFAULT"),
+        (string(Out, Width::Byte, 0x8000, 65536), "EFAULT"),
+    ] {
+        assert_eq!(ask(&mut kernel, 0, &request), format!("kernel.devio_string = {error}"));
+    }
+    assert!(kernel.machine.ports.is_empty(), "no device was touched so far");
+    let port = 0x3f8_u16.to_le_bytes();
+    assert_eq!(ask(&mut kernel, 0, &string(In, Width::Word, 0x7002, 1024)), "kernel.devio_string = {}");
+    assert_eq!(kernel.machine.memory.peek(0, 0x7002, 1024), port.repeat(512));
+    assert_eq!(ask(&mut kernel, 0, &string(Out, Width::Word, 0x7002, 1024)), "kernel.devio_string = {}");
+    assert_eq!(kernel.machine.ports[&0x3f8], vec![0x3f8; 512]);
+}
+
+#[test]
+fn an_attachment_is_shown_disabled_and_ended() {
+    let mut kernel = two();
+    let attach = |bit| calls::irq_attach::Request { line: 4, bit, reenable: true };
+    let hook = |index| calls::get_irq_hook::Request { index };
+    assert_eq!(ask(&mut kernel, 0, &calls::irq_disable::Request { line: 4 }), "kernel.irq_disable = EINVAL");
+    assert_eq!(
+        ask(&mut kernel, 0, &calls::irq_detach::Request { line: 200, bit: 0 }),
+        "kernel.irq_detach = EINVAL"
+    );
+    ask(&mut kernel, 0, &attach(3));
+    ask(&mut kernel, 0, &attach(5));
+    let shown = "kernel.get_irq_hook = { line: 4, bit: 5, owner: 0, is_active: false }";
+    assert_eq!(ask(&mut kernel, 0, &hook(1)), shown);
+    assert_eq!(ask(&mut kernel, 0, &hook(2)), "kernel.get_irq_hook = ESRCH");
+    assert_eq!(ask(&mut kernel, 0, &calls::irq_disable::Request { line: 4 }), "kernel.irq_disable = {}");
+    assert!(!kernel.machine.open_lines.contains(&4));
+    assert_eq!(ask(&mut kernel, 0, &calls::irq_enable::Request { line: 4 }), "kernel.irq_enable = {}");
+    assert!(kernel.machine.open_lines.contains(&4));
+    for (bit, expected) in [(3, "{}"), (3, "EINVAL"), (5, "{}")] {
+        let detach = calls::irq_detach::Request { line: 4, bit };
+        assert_eq!(ask(&mut kernel, 0, &detach), format!("kernel.irq_detach = {expected}"));
+    }
+    assert!(kernel.machine.open_lines.is_empty());
+}
+
+#[test]
+fn the_kernel_tells_what_a_process_may_do_and_where_it_is() {
+    let mut kernel = two();
+    let machine = "kernel.get_machine = { processes: 8, irq_lines: 24, tick_hz: 1000 }";
+    assert_eq!(ask(&mut kernel, 0, &calls::get_machine::Request {}), machine);
+    let of = |process| calls::get_privileges::Request { process };
+    let expected = "kernel.get_privileges = { traps: 136, kernel_calls: 6, signal_manager: none, \
+                    backup_manager: none, scheduler: none, grants_magic: false }";
+    assert_eq!(ask(&mut kernel, 0, &of(at(1))), expected);
+    assert_eq!(ask(&mut kernel, 0, &of(at(5))), "kernel.get_privileges = EINVAL");
+    assert_eq!(ask(&mut kernel, 0, &calls::log_stack::Request { process: at(1) }), "kernel.log_stack = {}");
+    assert_eq!(kernel.log_text(), "E kernel: s1: stacktrace: 0x10000000 0x10000010\n");
+}
+
+#[test]
+fn a_virtual_timer_runs_while_its_process_does() {
+    use abi::protocols::VirtualTimer::{Profiling, Virtual};
+    let mut kernel = kernel(&[
+        boot::Process { class: abi::Callers::SERVICE.or(abi::Callers::PM), ..service(0) },
+        program(1),
+    ]);
+    let managers = boot::Managers {
+        slot: 1,
+        signal_manager: at(0),
+        backup_manager: Endpoint::NONE,
+        scheduler: Endpoint::NONE,
+    };
+    kernel.set_managers(managers).unwrap();
+    let set = |timer, time_ns| calls::set_virtual_timer::Request { process: at(1), timer, time_ns };
+    let left = |ns: u64| format!("kernel.set_virtual_timer = {{ left_ns: {ns} }}");
+    assert_eq!(ask(&mut kernel, 0, &set(Virtual, 1_500_000)), left(0));
+    assert_eq!(ask(&mut kernel, 0, &set(Profiling, 5_000_000)), left(0));
+    let signals = |kernel: &mut Kernel<Fake>| ask(kernel, 0, &calls::getksig::Request {});
+    kernel.tick(Some(Slot::new(1)));
+    kernel.tick(None);
+    assert_eq!(signals(&mut kernel), "kernel.getksig = { process: none, signals: {} }");
+    kernel.tick(Some(Slot::new(1)));
+    assert_eq!(signals(&mut kernel), "kernel.getksig = { process: 1, signals: {SIGVTALRM} }");
+    assert_eq!(ask(&mut kernel, 0, &set(Profiling, 0)), left(3_000_000));
+    assert_eq!(ask(&mut kernel, 0, &set(Virtual, u64::MAX)), left(0));
+    assert_eq!(
+        ask(&mut kernel, 0, &calls::set_virtual_timer::Request { process: at(7), ..set(Virtual, 1) }),
+        "kernel.set_virtual_timer = EINVAL"
+    );
+}

@@ -1,0 +1,70 @@
+//! Kernel calls that tell about the system, and timers of processes.
+
+use super::{Call, Machine};
+use abi::protocols::VirtualTimer;
+use abi::protocols::kernel::{get_irq_hook, get_machine, get_privileges, log_stack, set_virtual_timer};
+use abi::{Endpoint, Errno};
+
+pub(super) fn get_machine<M: Machine>(
+    call: &mut Call<'_, M>,
+    _: get_machine::Request,
+) -> Result<get_machine::Reply, Errno> {
+    let machine = &call.kernel.machine;
+    Ok(get_machine::Reply {
+        processes: u16::try_from(call.kernel.processes.len()).unwrap_or(u16::MAX),
+        irq_lines: machine.irq_lines(),
+        tick_hz: machine.tick_hz(),
+    })
+}
+
+pub(super) fn get_irq_hook<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: get_irq_hook::Request,
+) -> Result<get_irq_hook::Reply, Errno> {
+    let hook = call.kernel.interrupts.hooks().nth(usize::from(request.index));
+    let (line, owner, bit, is_active) = hook.ok_or(Errno::ESRCH)?;
+    let owner = call.kernel.processes.process(owner).endpoint;
+    Ok(get_irq_hook::Reply { line, bit, owner, is_active })
+}
+
+pub(super) fn get_privileges<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: get_privileges::Request,
+) -> Result<get_privileges::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    let privileges = call.kernel.privileges_of(slot);
+    Ok(get_privileges::Reply {
+        traps: privileges.traps,
+        kernel_calls: privileges.kernel_calls,
+        signal_manager: privileges.signal_manager,
+        backup_manager: privileges.backup_manager,
+        scheduler: call.kernel.processes.process(slot).scheduler.unwrap_or(Endpoint::NONE),
+        grants_magic: privileges.grants_magic,
+    })
+}
+
+pub(super) fn log_stack<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: log_stack::Request,
+) -> Result<log_stack::Reply, Errno> {
+    let slot = call.find(request.process)?;
+    call.kernel.log_stack(slot);
+    Ok(log_stack::Reply {})
+}
+
+pub(super) fn set_virtual_timer<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: set_virtual_timer::Request,
+) -> Result<set_virtual_timer::Reply, Errno> {
+    let set_virtual_timer::Request { process, timer, time_ns } = request;
+    let slot = call.find(process)?;
+    let tick_ns = 1_000_000_000 / u64::from(call.kernel.machine.tick_hz());
+    let timers = &mut call.kernel.processes.process_mut(slot).timers;
+    let left = match timer {
+        VirtualTimer::Virtual => &mut timers.virtual_ticks,
+        VirtualTimer::Profiling => &mut timers.profiling_ticks,
+    };
+    // Rounded up: no timer goes off before its time.
+    let before = core::mem::replace(left, time_ns.div_ceil(tick_ns));
+    Ok(set_virtual_timer::Reply { left_ns: before.saturating_mul(tick_ns) })
+}
