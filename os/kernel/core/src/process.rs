@@ -118,6 +118,12 @@ impl Stops {
         Self(self.0 | reasons.0)
     }
 
+    /// Those of these reasons that are there.
+    #[must_use]
+    pub const fn only(self, reasons: Self) -> Self {
+        Self(self.0 & reasons.0)
+    }
+
     /// These reasons but for those.
     #[must_use]
     pub const fn without(self, reasons: Self) -> Self {

@@ -119,6 +119,10 @@ impl<M: Machine> Kernel<M> {
         core::mem::swap(&mut one.mail_over, &mut other.mail_over);
         core::mem::swap(&mut one.irqs_pending, &mut other.irqs_pending);
         core::mem::swap(&mut one.scheduler, &mut other.scheduler);
+        // A scheduler answers for the name that asked; nobody would answer for the other one.
+        let (waits, other_waits) = (one.stops.only(Stops::NO_QUANTUM), other.stops.only(Stops::NO_QUANTUM));
+        one.stops = one.stops.without(Stops::NO_QUANTUM).with(other_waits);
+        other.stops = other.stops.without(Stops::NO_QUANTUM).with(waits);
         one.signals.exchange_kernel_signals(&mut other.signals);
     }
 

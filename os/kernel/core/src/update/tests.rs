@@ -174,3 +174,15 @@ fn everybody_who_waits_for_a_driver_that_came_back_goes_on() {
         assert_eq!(kernel.received(OLD), (at(CLIENT), 3, Some(SendRec)));
     }
 }
+
+#[test]
+fn a_quantum_is_waited_for_by_who_bears_the_name_that_the_scheduler_knows() {
+    let mut kernel = waiting();
+    let held = Stops::NO_QUANTUM.with(Stops::NO_PRIVILEGES);
+    kernel.processes.process_mut(Slot::new(OLD)).scheduler = Some(at(CLIENT));
+    kernel.cancel(Slot::new(OLD));
+    kernel.stop(Slot::new(OLD), held);
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    assert!(kernel.stops(OLD).contains(Stops::NO_QUANTUM), "its scheduler will answer");
+    assert_eq!(kernel.stops(NEW), Stops::NO_PRIVILEGES, "nobody would");
+}
