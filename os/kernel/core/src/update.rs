@@ -136,7 +136,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Lets everybody who waits for a process go on with `EDEADSRCDST`. Page faults are the kernel's own
-    /// messages: one that VM has taken is told it again, for it may not be the one that took it.
+    /// messages: one that VM has taken is told it again, for it may not be the one that took it. So are
+    /// memory requests.
     pub(crate) fn clear_ipc_references(&mut self, slot: Slot) {
         let process = self.processes.process(slot);
         let (endpoint, privileges) = (process.endpoint, process.privileges);
@@ -147,6 +148,7 @@ impl<M: Machine> Kernel<M> {
         }
         if self.vm() == Some(slot) {
             self.repeat_page_faults();
+            self.repeat_requests();
         }
     }
 }

@@ -140,6 +140,20 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// Lets VM take once more what it took and has not answered.
+    pub(crate) fn repeat_requests(&mut self) {
+        let Some(vm) = self.vm() else { return };
+        for (slot, process) in self.processes.iter_mut() {
+            if let Some(request) = process.memory.request.as_mut().filter(|request| request.is_taken) {
+                request.is_taken = false;
+                self.requests.queue.push_back(&mut self.requests.links, slot);
+            }
+        }
+        if self.requests.queue.front().is_some() {
+            self.kernel_signal(vm, Signal::KMEM);
+        }
+    }
+
     /// Ends a call that waits for VM with an error.
     fn end_request(&mut self, slot: Slot, error: Errno) {
         self.leave_queue(slot);

@@ -472,3 +472,16 @@ fn the_death_of_a_party_ends_the_wait_with_the_error_that_the_dead_give() {
         }
     }
 }
+
+#[test]
+fn a_vm_that_starts_anew_is_asked_again_for_what_the_one_before_it_took() {
+    let mut kernel = four();
+    assert_eq!(ask(&mut kernel, 0, &take()), None);
+    let expected = get(&mut kernel);
+    assert_eq!(ask(&mut kernel, VM, &calls::state_clear_ipc_refs::Request {}).as_deref(), Some("{}"));
+    assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "ESRCH", "it has yet to take it");
+    assert_eq!(kernel.traps(VM, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
+    assert_eq!(get(&mut kernel), expected);
+    assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Illegal), "{}");
+    assert_eq!(answer(&kernel, 0).as_deref(), Some("EFAULT"));
+}
