@@ -456,6 +456,8 @@ crate::protocol! {
     68 sigreturn { process: Endpoint, frame: u64 } returns { mask: Signals } fails [
         /// There is no such process, or what is there is no frame.
         EINVAL,
+        /// The process is in a kernel call that waits, or faulted: let it go on, or end, first.
+        EBUSY,
         /// The frame, or the instruction that it leads to, is no memory of the process.
         EFAULT,
     ] from PM;

@@ -195,6 +195,11 @@ impl<M: Machine> Process<M> {
         self.ipc == Ipc::Idle && self.stops.is_empty()
     }
 
+    /// Tells whether its message registers hold a kernel call that is not over.
+    pub(crate) fn is_in_a_call(&self) -> bool {
+        self.stops.contains(Stops::MEMORY_REQUEST) || self.memory.goes_on
+    }
+
     /// Tells whether it waits for the message that `from` is about to send.
     #[inline]
     pub(crate) fn would_take(&self, from: &Self) -> bool {

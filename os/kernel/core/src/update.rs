@@ -43,7 +43,6 @@ impl<M: Machine> Kernel<M> {
     /// and it does not wait for what it would become.
     fn is_updatable(&self, slot: Slot, other: Slot) -> bool {
         let process = self.processes.process(slot);
-        let in_hands_of_vm = Stops::PAGE_FAULT.with(Stops::MEMORY_REQUEST);
         let stands_still = process.stops.contains(Stops::NO_PRIVILEGES.with(Stops::SIGNAL_PENDING))
             || matches!(process.ipc, Ipc::Receiving { .. });
         let waits_for_other = match process.ipc {
@@ -51,7 +50,7 @@ impl<M: Machine> Kernel<M> {
             Ipc::Sending { to, .. } => to == other,
             Ipc::Receiving { from, .. } => from == self.processes.process(other).endpoint,
         };
-        let is_in_a_call = process.stops.contains(in_hands_of_vm) || process.memory.goes_on;
+        let is_in_a_call = process.stops.contains(Stops::PAGE_FAULT) || process.is_in_a_call();
         stands_still && !waits_for_other && !is_in_a_call
     }
 

@@ -106,6 +106,7 @@ pub(super) fn exec<M: Machine>(call: &mut Call<'_, M>, request: exec::Request) -
     process.context.set_single_step(false);
     process.tracing.forget_stop();
     process.name = name;
+    call.kernel.forget_call(slot);
     call.kernel.clear_page_fault(slot);
     call.kernel.cancel(slot);
     Ok(exec::Reply {})
@@ -153,7 +154,7 @@ pub(super) fn set_machine_context<M: Machine>(
     let slot = call.find_other(request.process)?;
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let process = processes.process_mut(slot);
-    if process.ipc != Ipc::Idle {
+    if process.ipc != Ipc::Idle || process.is_in_a_call() {
         return Err(Errno::EBUSY);
     }
     let mut float: FloatRegisters = [0; size_of::<FloatRegisters>()];

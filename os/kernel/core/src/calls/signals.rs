@@ -2,7 +2,7 @@
 
 use super::{Call, Context, Kernel, Machine};
 use crate::memory;
-use crate::process::Ipc;
+use crate::process::{Ipc, Stops};
 use abi::protocols::kernel::{clear, endksig, getksig, kill, sigreturn, sigsend};
 use abi::registers::{FloatRegisters, Register, Registers, frame};
 use abi::{Callers, Endpoint, Errno, Signals, Wire};
@@ -72,7 +72,7 @@ pub(super) fn sigsend<M: Machine>(
     }
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let process = processes.process_mut(slot);
-    if process.ipc != Ipc::Idle {
+    if process.ipc != Ipc::Idle || process.is_in_a_call() {
         return Err(Errno::EBUSY);
     }
     let mut registers = process.context.registers();
@@ -117,6 +117,9 @@ pub(super) fn sigreturn<M: Machine>(
     let slot = call.find_other(request.process)?;
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let process = processes.process_mut(slot);
+    if process.is_in_a_call() || process.stops.contains(Stops::PAGE_FAULT) {
+        return Err(Errno::EBUSY);
+    }
     let mut bytes = [0; frame::SIZE];
     memory::read_user(machine, &process.space, request.frame, &mut bytes)?;
     let (mask, registers, float) = load(&bytes).ok_or(Errno::EINVAL)?;

@@ -5,7 +5,7 @@
 //! order they were made, and tells what became of each. Then the call goes on when it is its
 //! caller's turn. The death of anybody that it needs ends it.
 
-use super::{Progress, Side};
+use super::{Progress, Side, State};
 use crate::Kernel;
 use crate::list::{Links, List};
 use crate::machine::Machine;
@@ -152,6 +152,13 @@ impl<M: Machine> Kernel<M> {
         if self.requests.queue.front().is_some() {
             self.kernel_signal(vm, Signal::KMEM);
         }
+    }
+
+    /// Forgets the kernel call of a process that goes on somewhere else, and its grants.
+    pub(crate) fn forget_call(&mut self, slot: Slot) {
+        self.leave_queue(slot);
+        self.processes.process_mut(slot).memory = State::default();
+        self.resume(slot, Stops::MEMORY_REQUEST);
     }
 
     /// Ends a call that waits for VM with an error.

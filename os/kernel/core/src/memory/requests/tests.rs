@@ -485,3 +485,51 @@ fn a_vm_that_starts_anew_is_asked_again_for_what_the_one_before_it_took() {
     assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Illegal), "{}");
     assert_eq!(answer(&kernel, 0).as_deref(), Some("EFAULT"));
 }
+
+#[test]
+fn nobody_changes_the_registers_of_a_call_that_waits() {
+    for goes_on in [false, true] {
+        let mut kernel = four();
+        kernel.processes.process_mut(Slot::new(1)).class = Callers::SERVICE.or(Callers::PM).or(Callers::RS);
+        assert_eq!(ask(&mut kernel, 0, &take()), None);
+        get(&mut kernel);
+        if goes_on {
+            assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
+        }
+        let sigsend = calls::sigsend::Request {
+            process: at(0),
+            signal: Signal::USR1,
+            handler: HERE,
+            restorer: HERE,
+            stack: HERE + PAGE,
+            mask: Signals::NONE,
+        };
+        let set = calls::set_machine_context::Request { process: at(0), address: HERE };
+        let sigreturn = calls::sigreturn::Request { process: at(0), frame: HERE };
+        assert_eq!(ask(&mut kernel, 1, &sigsend).as_deref(), Some("EBUSY"));
+        assert_eq!(ask(&mut kernel, 1, &set).as_deref(), Some("EBUSY"));
+        assert_eq!(ask(&mut kernel, 1, &sigreturn).as_deref(), Some("EBUSY"));
+    }
+}
+
+#[test]
+fn a_process_that_starts_anew_has_neither_call_nor_grants() {
+    for goes_on in [false, true] {
+        let mut kernel = four();
+        kernel.processes.process_mut(Slot::new(1)).class = Callers::SERVICE.or(Callers::PM).or(Callers::RS);
+        let grants = calls::setgrant::Request { address: HERE, entries: 1 };
+        assert_eq!(ask(&mut kernel, 0, &grants).as_deref(), Some("{}"));
+        assert_eq!(ask(&mut kernel, 0, &take()), None);
+        if goes_on {
+            get(&mut kernel);
+            assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
+        }
+        let name = abi::Name::new("anew").unwrap();
+        let exec = calls::exec::Request { process: at(0), instruction: HERE, stack: HERE, argument: 0, name };
+        assert_eq!(ask(&mut kernel, 1, &exec).as_deref(), Some("{}"));
+        let process = kernel.processes.process(Slot::new(0));
+        assert!(process.memory.grants.is_none() && !process.memory.goes_on);
+        assert!(kernel.can_run(0), "nothing that the old image asked for stops the new one");
+        assert_eq!(get(&mut kernel), "ENOENT");
+    }
+}
