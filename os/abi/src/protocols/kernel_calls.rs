@@ -317,7 +317,7 @@ crate::protocol! {
         /// As for [`schedule`].
         quantum_ms: u32,
     } returns {} fails [
-        /// There is no such process, priority or quantum.
+        /// There is no such process, priority or quantum; or the caller would schedule itself.
         EINVAL,
     ] from SERVICE;
 

@@ -333,6 +333,10 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         request: kernel::set_scheduler::Request,
     ) -> Result<kernel::set_scheduler::Reply, Errno> {
         let slot = self.kernel.processes.find(request.process).ok_or(Errno::EINVAL)?;
+        // Who waits for its own decision waits for ever.
+        if slot == self.caller && request.scheduler == Scheduler::Caller {
+            return Err(Errno::EINVAL);
+        }
         let current = self.kernel.processes.process(slot).scheduler;
         if current.is_some_and(|scheduler| scheduler != caller) {
             return Err(Errno::EPERM);

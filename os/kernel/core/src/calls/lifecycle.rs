@@ -30,7 +30,7 @@ pub(super) fn fork<M: Machine>(call: &mut Call<'_, M>, request: fork::Request) -
     let parent = kernel.processes.process(parent_slot);
     // A signal, a fault or a tracer that stops the parent is no matter of the child's.
     let mut stops = if parent.stops.contains(Stops::STOPPED) { Stops::STOPPED } else { Stops::NONE };
-    if parent.scheduler.is_some() {
+    if parent.scheduler.is_some_and(|scheduler| kernel.processes.find(scheduler).is_some()) {
         // Its scheduler has yet to hear of it.
         stops = stops.with(Stops::NO_QUANTUM);
     }
