@@ -52,20 +52,26 @@ impl Interrupts {
 
     /// The owner has dealt with the line's interrupt.
     pub(crate) fn enable(&mut self, machine: &mut impl Machine, owner: Slot, line: u8) -> Result<(), Errno> {
-        let hooks = self.lines.get_mut(usize::from(line)).ok_or(Errno::EINVAL)?;
-        let mut own = hooks.iter_mut().filter(|hook| hook.owner == owner).peekable();
-        own.peek().ok_or(Errno::EINVAL)?;
-        own.for_each(|hook| hook.is_active = false);
-        self.settle(machine, line);
-        Ok(())
+        self.set_active(machine, owner, line, false)
     }
 
     /// The owner wants to hear nothing of the line until it enables it.
     pub(crate) fn disable(&mut self, machine: &mut impl Machine, owner: Slot, line: u8) -> Result<(), Errno> {
+        self.set_active(machine, owner, line, true)
+    }
+
+    /// Says whether the owner has yet to deal with the line.
+    fn set_active(
+        &mut self,
+        machine: &mut impl Machine,
+        owner: Slot,
+        line: u8,
+        is_active: bool,
+    ) -> Result<(), Errno> {
         let hooks = self.lines.get_mut(usize::from(line)).ok_or(Errno::EINVAL)?;
         let mut own = hooks.iter_mut().filter(|hook| hook.owner == owner).peekable();
         own.peek().ok_or(Errno::EINVAL)?;
-        own.for_each(|hook| hook.is_active = true);
+        own.for_each(|hook| hook.is_active = is_active);
         self.settle(machine, line);
         Ok(())
     }
