@@ -180,8 +180,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Whoever waits for a process goes on with `EDEADSRCDST`.
     pub(crate) fn release_waiting(&mut self, slot: Slot, endpoint: Endpoint) {
-        for number in 0..self.processes.len() {
-            let Some(waiting) = u16::try_from(number).ok().map(Slot::new) else { return };
+        for waiting in self.processes.slots() {
             let Some(process) = self.processes.get(waiting) else { continue };
             match process.ipc {
                 Ipc::Sending { to, .. } if to == slot => {

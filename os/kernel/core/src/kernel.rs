@@ -3,19 +3,14 @@
 use crate::calls;
 use crate::clock::{Alarms, WallClock};
 use crate::interrupts::Interrupts;
-use crate::ipc::filter::Filters;
 use crate::ipc::{LETTERS, mail};
-use crate::list::{Links, List};
+use crate::list::Links;
 use crate::log::Log;
 use crate::machine::Machine;
-use crate::memory;
 use crate::memory::requests::Requests;
-use crate::page_faults::PageFault;
-use crate::privilege::{Id, IdSet, Notifier, Privileges};
-use crate::process::{Ipc, Process, Slot, Stops, Table};
-use crate::scheduler::{self, Ready, Timers, Usage};
-use crate::signals;
-use crate::tracing::Tracing;
+use crate::privilege::{Id, Notifier, Privileges};
+use crate::process::{Identity, Process, Slot, Table};
+use crate::scheduler::{self, Ready};
 use abi::boot::{self, ExitCode};
 use abi::{Callers, Endpoint};
 use alloc::vec::Vec;
@@ -157,38 +152,15 @@ impl<M: Machine> Kernel<M> {
         let privileges = self.privileges_for(wanted, endpoint)?;
         let priority = scheduler::priority(wanted.priority);
         let quantum_ticks = scheduler::ticks(&self.machine, wanted.quantum_ms);
-        self.processes.insert(
-            slot,
-            Process {
-                endpoint,
-                name: wanted.name,
-                class: wanted.class,
-                privileges,
-                ipc: Ipc::Idle,
-                stops: Stops::NONE,
-                callers: List::default(),
-                notifications: IdSet::default(),
-                mailbox: mail::Queue::default(),
-                mail_sent: 0,
-                mail_over: mail::Over::default(),
-                filters: Filters::default(),
-                irqs_pending: 0,
-                signals: signals::State::default(),
-                page_fault: PageFault::default(),
-                tracing: Tracing::default(),
-                priority,
-                quantum_ticks,
-                quantum_left: quantum_ticks,
-                user_ticks: 0,
-                scheduler: None,
-                usage: Usage::default(),
-                timers: Timers::default(),
-                memory: memory::State::default(),
-                ends_machine: wanted.ends_machine,
-                context,
-                space,
-            },
-        );
+        let identity = Identity { endpoint, name: wanted.name, class: wanted.class, privileges };
+        let process = Process {
+            priority,
+            quantum_ticks,
+            quantum_left: quantum_ticks,
+            ends_machine: wanted.ends_machine,
+            ..Process::new(identity, context, space)
+        };
+        self.processes.insert(slot, process);
         if wanted.class.admits(Callers::VM) {
             self.vm = Some(endpoint);
         }

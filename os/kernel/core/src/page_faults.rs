@@ -77,8 +77,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Tells VM of all page faults once more.
     pub(crate) fn repeat_page_faults(&mut self) {
-        for number in 0..self.processes.len() {
-            let Some(slot) = u16::try_from(number).ok().map(Slot::new) else { return };
+        for slot in self.processes.slots() {
             let Some(process) = self.processes.get(slot) else { continue };
             let PageFault { address, access } = process.page_fault;
             if self.clear_page_fault(slot) && !self.tell_vm_of_fault(slot, address, access) {

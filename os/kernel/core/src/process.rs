@@ -189,7 +189,49 @@ pub struct Process<M: Machine> {
     pub space: M::Space,
 }
 
+/// Who a new process is.
+pub(crate) struct Identity {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) name: Name,
+    pub(crate) class: Callers,
+    pub(crate) privileges: Id,
+}
+
 impl<M: Machine> Process<M> {
+    /// A process that nobody knows yet and nothing stops, to be run as the kernel sees fit.
+    pub(crate) fn new(identity: Identity, context: M::Context, space: M::Space) -> Self {
+        let Identity { endpoint, name, class, privileges } = identity;
+        Self {
+            endpoint,
+            name,
+            class,
+            privileges,
+            ipc: Ipc::Idle,
+            stops: Stops::NONE,
+            callers: List::default(),
+            notifications: IdSet::default(),
+            mailbox: mail::Queue::default(),
+            mail_sent: 0,
+            mail_over: mail::Over::default(),
+            filters: Filters::default(),
+            irqs_pending: 0,
+            signals: signals::State::default(),
+            page_fault: PageFault::default(),
+            tracing: Tracing::default(),
+            priority: 0,
+            quantum_ticks: 1,
+            quantum_left: 1,
+            user_ticks: 0,
+            scheduler: None,
+            usage: Usage::default(),
+            timers: Timers::default(),
+            memory: memory::State::default(),
+            ends_machine: false,
+            context,
+            space,
+        }
+    }
+
     /// Tells whether it is in the queue of those that can run.
     pub(crate) fn is_ready(&self) -> bool {
         self.ipc == Ipc::Idle && self.stops.is_empty()
@@ -264,6 +306,11 @@ impl<M: Machine> Table<M> {
     #[must_use]
     pub(crate) const fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// All slots, used or not. The table may change meanwhile.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> + use<M> {
+        (0..).take(self.len()).map(Slot::new)
     }
 
     /// The endpoint that the next process of an empty slot gets.

@@ -179,8 +179,7 @@ impl<M: Machine> Kernel<M> {
 
     /// A scheduler has ended: the kernel schedules its processes from now on.
     pub(crate) fn schedule_without(&mut self, scheduler: Endpoint) {
-        for number in 0..self.processes.len() {
-            let Some(slot) = u16::try_from(number).ok().map(Slot::new) else { return };
+        for slot in self.processes.slots() {
             if self.processes.get(slot).is_some_and(|process| process.scheduler == Some(scheduler)) {
                 self.processes.process_mut(slot).scheduler = None;
                 if self.processes.process(slot).stops.contains(Stops::NO_QUANTUM) {

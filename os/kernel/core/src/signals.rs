@@ -211,8 +211,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Somebody else deals with the signals of those who have these privileges.
     pub(crate) fn change_manager(&mut self, id: Id) {
-        for number in 0..self.processes.len() {
-            let Some(slot) = u16::try_from(number).ok().map(Slot::new) else { break };
+        for slot in self.processes.slots() {
             let is_concerned = self
                 .processes
                 .get(slot)

@@ -1,14 +1,9 @@
 //! Kernel calls about the life of a process: its birth, what it runs, and whether it runs.
 
 use super::{Call, Context, Kernel, Machine, Slot};
-use crate::ipc::filter::Filters;
-use crate::ipc::mail;
+use crate::log;
 use crate::memory;
-use crate::page_faults::PageFault;
-use crate::process::{Ipc, Process, Stops};
-use crate::scheduler::{Timers, Usage};
-use crate::tracing::Tracing;
-use crate::{log, signals};
+use crate::process::{Identity, Ipc, Process, Stops};
 use abi::protocols::kernel::{
     exec, fork, get_machine_context, run_resume, run_stop, set_machine_context, vm_clear_page_fault,
     vm_set_inhibited,
@@ -40,35 +35,17 @@ pub(super) fn fork<M: Machine>(call: &mut Call<'_, M>, request: fork::Request) -
     if !is_program {
         stops = stops.with(Stops::NO_PRIVILEGES);
     }
+    let (name, class) = (name_of_child(parent.name), Callers::PROGRAM);
+    let identity = Identity { endpoint, name, class, privileges };
     // Nothing is copied but what is named here: never who waits for the parent.
     let mut child: Process<M> = Process {
-        endpoint,
-        name: name_of_child(parent.name),
-        class: Callers::PROGRAM,
-        privileges,
         ipc: parent.ipc,
         stops,
-        callers: crate::list::List::default(),
-        notifications: crate::privilege::IdSet::default(),
-        mailbox: mail::Queue::default(),
-        mail_sent: 0,
-        mail_over: mail::Over::default(),
-        filters: Filters::default(),
-        irqs_pending: 0,
-        signals: signals::State::default(),
-        page_fault: PageFault::default(),
-        tracing: Tracing::default(),
         priority: parent.priority,
         quantum_ticks: parent.quantum_ticks,
         quantum_left: parent.quantum_ticks,
-        user_ticks: 0,
         scheduler: parent.scheduler,
-        usage: Usage::default(),
-        timers: Timers::default(),
-        memory: memory::State::default(),
-        ends_machine: false,
-        context: parent.context.clone(),
-        space,
+        ..Process::new(identity, parent.context.clone(), space)
     };
     child.context.set_result(0);
     child.context.set_single_step(false);

@@ -127,8 +127,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn forget_requests(&mut self, ended: Slot) {
         self.leave_queue(ended);
         let was_vm = self.vm() == Some(ended);
-        for number in 0..self.processes.len() {
-            let Some(slot) = u16::try_from(number).ok().map(Slot::new) else { return };
+        for slot in self.processes.slots() {
             let Some(process) = self.processes.get(slot).filter(|_| slot != ended) else { continue };
             match process.memory.request {
                 Some(_) if was_vm => self.end_request(slot, Errno::EFAULT),
