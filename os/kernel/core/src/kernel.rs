@@ -3,7 +3,7 @@
 use crate::calls;
 use crate::clock::{Alarms, WallClock};
 use crate::interrupts::Interrupts;
-use crate::ipc::{LETTERS, mail};
+use crate::ipc::mail;
 use crate::list::Links;
 use crate::log::Log;
 use crate::machine::Machine;
@@ -103,7 +103,7 @@ impl<M: Machine> Kernel<M> {
             machine,
             log: Log::default(),
             links: Links::new(processes.len()),
-            mail: mail::Pool::new(processes.len() * LETTERS),
+            mail: mail::Pool::new(processes.len()),
             alarms: Alarms::new(processes.len()),
             wall_clock: WallClock::default(),
             requests: Requests::new(processes.len()),

@@ -151,8 +151,8 @@ pub struct Process<M: Machine> {
     pub notifications: IdSet,
     /// Messages that were sent to it asynchronously.
     pub(crate) mailbox: mail::Queue,
-    /// How many of its own asynchronous messages wait.
-    pub(crate) mail_sent: u32,
+    /// Its own asynchronous messages that wait.
+    pub(crate) mail_sent: mail::Sent,
     /// What became of those that it wants to hear of, since it last did.
     pub(crate) mail_over: mail::Over,
     /// What it is willing to receive.
@@ -211,7 +211,7 @@ impl<M: Machine> Process<M> {
             callers: List::default(),
             notifications: IdSet::default(),
             mailbox: mail::Queue::default(),
-            mail_sent: 0,
+            mail_sent: mail::Sent::default(),
             mail_over: mail::Over::default(),
             filters: Filters::default(),
             irqs_pending: 0,
