@@ -507,13 +507,13 @@ crate::protocol! {
     /// Keeps a process from running. (MINIX `SYS_RUNCTL`, `RC_STOP`.)
     72 run_stop {
         process: Endpoint,
-        /// If it is about to send, don't stop it: its manager gets `SIGSNDELAY` for it when the
-        /// send is over.
+        /// If it is about to send, or in a kernel call that waits, don't stop it: its manager gets
+        /// `SIGSNDELAY` for it when that is over, in whatever way.
         delay: bool,
     } returns {} fails [
         /// There is no such process, or it is the caller.
         EINVAL,
-        /// It is about to send.
+        /// It is about to send, or in a kernel call that waits.
         EBUSY,
     ] from PM;
 

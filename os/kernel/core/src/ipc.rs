@@ -297,7 +297,7 @@ impl<M: Machine> Kernel<M> {
             self.wake(sender);
         }
         if self.processes.process(sender).signals.is_delayed() {
-            self.send_is_over(sender);
+            self.end_delay(sender);
         }
     }
 
@@ -518,6 +518,7 @@ impl<M: Machine> Kernel<M> {
             Ipc::Receiving { .. } => {}
         }
         self.wake(slot);
+        self.end_delay(slot);
     }
 
     /// Stops a process until all of these reasons are [gone](Kernel::resume).

@@ -237,6 +237,18 @@ impl<M: Machine> Process<M> {
         self.ipc == Ipc::Idle && self.stops.is_empty()
     }
 
+    /// Tells whether a handler can run in it once it is answered: its message registers hold nothing that has
+    /// yet to be sent, and no kernel call that is not over. One that faults only looks as if it sent.
+    pub(crate) fn can_be_stopped(&self) -> bool {
+        let sends = matches!(self.ipc, Ipc::Sending { .. }) && !self.stops.contains(Stops::PAGE_FAULT);
+        !sends && !self.is_in_a_call()
+    }
+
+    /// Tells whether it is in no primitive, so that its registers may be others from now on.
+    pub(crate) fn is_between_primitives(&self) -> bool {
+        self.can_be_stopped() && !matches!(self.ipc, Ipc::Receiving { .. })
+    }
+
     /// Tells whether its message registers hold a kernel call that is not over.
     pub(crate) fn is_in_a_call(&self) -> bool {
         self.stops.contains(Stops::MEMORY_REQUEST) || self.memory.goes_on

@@ -24,7 +24,7 @@ pub struct State {
     taken: Signals,
     /// What the next notification from the kernel tells it.
     kernel: Signals,
-    /// It was to be stopped, and goes on until its send is over.
+    /// It was to be stopped, and goes on until it [can](crate::process::Process::can_be_stopped).
     is_delayed: bool,
 }
 
@@ -34,7 +34,7 @@ impl State {
         core::mem::replace(&mut self.kernel, Signals::NONE).to_notification()
     }
 
-    /// Tells whether its manager waits for the end of its send.
+    /// Tells whether its manager waits until it can be stopped.
     #[inline]
     pub(crate) const fn is_delayed(&self) -> bool {
         self.is_delayed
@@ -144,11 +144,15 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// The send is over that kept a process from being stopped.
-    pub(crate) fn send_is_over(&mut self, slot: Slot) {
-        self.processes.process_mut(slot).signals.is_delayed = false;
-        // Without a manager nobody waits for it.
-        let _ = self.cause_signal(slot, Signal::SNDELAY);
+    /// Tells the manager of a process that it can be stopped now, if that was to be delayed: whatever
+    /// ended what it was in, so that nobody who was put off waits for ever.
+    pub(crate) fn end_delay(&mut self, slot: Slot) {
+        let process = self.processes.process_mut(slot);
+        if process.signals.is_delayed && process.can_be_stopped() {
+            process.signals.is_delayed = false;
+            // Without a manager nobody waits for it.
+            let _ = self.cause_signal(slot, Signal::SNDELAY);
+        }
     }
 
     /// Gives all that no manager has ended to the manager that there is now. `false` if there is

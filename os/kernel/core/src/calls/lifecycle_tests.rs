@@ -317,6 +317,33 @@ fn a_handler_runs_and_the_way_back_is_on_the_stack() {
 }
 
 #[test]
+fn a_fault_that_vm_has_yet_to_hear_of_is_no_reason_to_keep_a_handler_from_running() {
+    let mut kernel = four();
+    kernel.machine.memory.map(PROGRAM, 0x7000, true);
+    let access = crate::fault::Access::Read;
+    kernel.fault(Slot::new(PROGRAM), Fault::Page { address: 0x9000, access });
+    let stop = calls::run_stop::Request { process: at(PROGRAM), delay: true };
+    assert_eq!(kernel.asks(PM, &stop), "kernel.run_stop = {}");
+    let send = calls::sigsend::Request {
+        process: at(PROGRAM),
+        signal: Signal::USR1,
+        handler: 0x4000,
+        restorer: 0,
+        stack: 0,
+        mask: Signals::NONE,
+    };
+    assert!(kernel.asks(PM, &send).starts_with("kernel.sigsend = { frame"));
+    // What it needed is none of the handler's business.
+    assert_eq!(kernel.traps(VM, Receive, at(PROGRAM)), Some(Ok(())));
+    let resolved = calls::vm_clear_page_fault::Request { process: at(PROGRAM) };
+    assert_eq!(kernel.asks(VM, &resolved), "kernel.vm_clear_page_fault = {}");
+    let resume = calls::run_resume::Request { process: at(PROGRAM) };
+    assert_eq!(kernel.asks(PM, &resume), "kernel.run_resume = {}");
+    assert!(kernel.can_run(PROGRAM));
+    assert_eq!(context(&kernel, PROGRAM).general[Register::Rip as usize], 0x4000);
+}
+
+#[test]
 fn stops_are_ended_by_what_began_them() {
     let mut kernel = four();
     let stop = |process| calls::run_stop::Request { process, delay: false };
