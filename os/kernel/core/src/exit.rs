@@ -155,7 +155,7 @@ impl<M: Machine> Kernel<M> {
         self.interrupts.detach(&mut self.machine, slot);
         self.alarms.cancel(slot);
         self.schedule_without(endpoint);
-        self.drop_letters_of(slot);
+        self.drop_letters(slot, |_| true);
         self.lose_letters_to(slot);
         self.forget_requests(slot);
         self.release_waiting(slot, endpoint);

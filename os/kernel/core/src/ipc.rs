@@ -440,15 +440,19 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Drops what a process has sent and nobody has taken yet.
-    pub(crate) fn drop_letters_of(&mut self, sender: Slot) {
-        if self.processes.process(sender).mail_sent.is_nothing() {
+    /// Drops those letters of a process that are meant and that nobody has taken yet.
+    pub(crate) fn drop_letters(&mut self, sender: Slot, is_meant: impl Fn(&Letter) -> bool) {
+        let mut sent = self.processes.process(sender).mail_sent;
+        if sent.is_nothing() {
             return;
         }
+        let is_wanted = |letter: &Letter| letter.from == sender && is_meant(letter);
         for (_, receiver) in self.processes.iter_mut() {
-            while self.mail.take(&mut receiver.mailbox, |letter| letter.from == sender).is_some() {}
+            while let Some(letter) = self.mail.take(&mut receiver.mailbox, is_wanted) {
+                sent.count_out(&letter);
+            }
         }
-        self.processes.process_mut(sender).mail_sent = mail::Sent::default();
+        self.processes.process_mut(sender).mail_sent = sent;
     }
 
     /// Tells whether waiting for `peer` would close a circle of processes that wait for each other.

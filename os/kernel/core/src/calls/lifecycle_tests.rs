@@ -105,6 +105,7 @@ fn the_child_of_a_service_is_a_program_until_it_is_told_what_it_may_do() {
         kernel_calls: u128::MAX,
         signal_manager,
         backup_manager: Endpoint::NONE,
+        grants_magic: false,
     };
     for (class, manager) in [
         (Callers::PROGRAM, at(PM)),
@@ -198,6 +199,7 @@ fn an_update_of_privileges_reaches_all_who_share_them() {
         kernel_calls: 0b10_0110,
         signal_manager,
         backup_manager: Endpoint::NONE,
+        grants_magic: false,
     };
     assert_eq!(kernel.asks(PM, &update(at(7))), "kernel.privilege_update = EINVAL");
     assert_eq!(
