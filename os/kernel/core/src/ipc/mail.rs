@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 /// How many messages of one service can be on their way.
-pub(crate) const SHARE: u32 = 64;
+pub(crate) const SHARE: u16 = 64;
 
 /// How many letters there can be among so many processes: the share of each service, and one of the
 /// kernel's own about each process.
@@ -54,7 +54,7 @@ pub(crate) struct Pool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sent {
     /// Its own messages.
-    own: u32,
+    own: u16,
     /// The kernel has sent one in its name.
     has_kernels: bool,
 }
@@ -201,7 +201,7 @@ mod tests {
         let mut queue = Queue::default();
         for from in 0..3 {
             let mut sent = Sent::default();
-            for tag in 0..SHARE {
+            for tag in 0..u32::from(SHARE) {
                 assert_eq!(pool.push(&mut sent, &mut queue, letter(from, tag)), Ok(()));
             }
             assert_eq!(pool.push(&mut sent, &mut queue, letter(from, 0)), Err(Full));
