@@ -40,5 +40,6 @@ mod update;
 #[cfg(test)]
 mod fake;
 
+pub use ipc::mail::bytes as mail_bytes;
 pub use kernel::{AddError, Kernel, Next};
 pub use process::Slot;
