@@ -4,7 +4,7 @@ use super::{Figure, Time};
 use crate::build::{MONITOR, cargo};
 use crate::image::Spoil;
 use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Machine, Next, Timing};
-use crate::observe::Channel;
+use crate::observe::{Channel, What};
 use crate::run::{How, LIMIT, Verdict, Workshop};
 use crate::scenario::{Kind, Program, Scenario};
 use crate::verdict::Ends;
@@ -21,6 +21,8 @@ pub const WARM: &str = "test.warm";
 /// What a test takes beside QEMU's start and the guest's own run: until its machine is started, and
 /// from the guest's last line to the verdict.
 pub const PER_TEST: &str = "harness.per_test";
+/// From QEMU's word that the processor waits for nothing to the report on what everybody was doing.
+const HANG_TO_REPORT: &str = "harness.hang_to_report";
 /// `cargo xtask test` of all tests, with nothing to rebuild.
 pub const SUITE: &str = "harness.suite";
 /// The most memory that QEMU has had when a service logs its first line.
@@ -34,6 +36,7 @@ pub(super) const FIGURES: &[(&str, Measure)] = &[
     (BARE, bare),
     (WARM, warm),
     (PER_TEST, per_test),
+    (HANG_TO_REPORT, hang_to_report),
     (SUITE, suite),
     (PEAK_MEMORY, peak_memory),
 ];
@@ -41,6 +44,7 @@ pub(super) const FIGURES: &[(&str, Measure)] = &[
 const BOOTS: usize = 11;
 /// More than any machine logs before what is waited for.
 const LOG_LIMIT: usize = 64 * 1024;
+const HANGS: usize = 5;
 const WARM_RUNS: usize = 5;
 const WARM_TESTS: usize = 10;
 const SUITE_RUNS: usize = 3;
@@ -150,6 +154,17 @@ fn per_test(workshop: &Workshop, tests: &[Scenario]) -> Result<Figure> {
         let lines = outcome.record.channel(Channel::Console);
         let own_run = lines.map(|event| event.at).max()?;
         Some(Ok(nanoseconds(outcome.took.saturating_sub(own_run))))
+    });
+    summed_up(times)
+}
+
+fn hang_to_report(workshop: &Workshop, tests: &[Scenario]) -> Result<Figure> {
+    let test = tests.iter().find(|test| test.ends == Ends::Hang).context("no test hangs")?;
+    let times = (0..HANGS).map(|_| {
+        let outcome = workshop.test(test, How::default());
+        ensure!(outcome.examined().is_some(), "{} must be reported on to be measured", test.name);
+        let hung = outcome.record.when(|what| matches!(what, What::Qemu(_))).context("it is never idle")?;
+        Ok(nanoseconds(outcome.took.saturating_sub(hung)))
     });
     summed_up(times)
 }

@@ -16,6 +16,7 @@ use crate::Kernel;
 use crate::machine::{Context, Machine};
 use crate::privilege::{Notifier, Privileges};
 use crate::process::{Ipc, Process, Slot, Stops};
+use crate::recorder::Recorder;
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::notification::Notification;
 use abi::{Callers, Endpoint, Errno, Message};
@@ -81,11 +82,11 @@ impl<M: Machine> Kernel<M> {
 
     #[inline]
     fn sendrec(&mut self, caller: Slot, endpoint: Endpoint) -> Result<(), Errno> {
-        let Parties { peer, from, to } = self.parties(caller, endpoint, Primitive::SendRec)?;
+        let Parties { peer, from, to, recorder } = self.parties(caller, endpoint, Primitive::SendRec)?;
         if !to.would_take(from) {
             return self.queue(caller, peer, Ipc::Sending { to: peer, then_receives: true });
         }
-        deliver(from, to, Primitive::SendRec);
+        deliver(from, to, endpoint, Primitive::SendRec, recorder);
         to.ipc = Ipc::Idle;
         if !from.mailbox.is_empty() {
             // The answer may be there already.
@@ -105,8 +106,8 @@ impl<M: Machine> Kernel<M> {
     #[inline]
     fn reply_receive(&mut self, caller: Slot, endpoint: Endpoint) -> Result<(), Errno> {
         match self.parties(caller, endpoint, Primitive::ReplyReceive) {
-            Ok(Parties { peer, from, to }) if to.would_take(from) => {
-                deliver(from, to, Primitive::SendNb);
+            Ok(Parties { peer, from, to, recorder }) if to.would_take(from) => {
+                deliver(from, to, endpoint, Primitive::SendNb, recorder);
                 to.ipc = Ipc::Idle;
                 if from.has_no_mail() {
                     from.ipc = Ipc::Receiving { from: Endpoint::ANY, in_sendrec: false };
@@ -141,9 +142,9 @@ impl<M: Machine> Kernel<M> {
 
     #[inline(never)]
     fn send(&mut self, caller: Slot, endpoint: Endpoint, primitive: Primitive) -> Result<(), Errno> {
-        let Parties { peer, from, to } = self.parties(caller, endpoint, primitive)?;
+        let Parties { peer, from, to, recorder } = self.parties(caller, endpoint, primitive)?;
         if to.would_take(from) {
-            deliver(from, to, primitive);
+            deliver(from, to, endpoint, primitive, recorder);
             self.wake(peer);
             return Ok(());
         }
@@ -182,7 +183,7 @@ impl<M: Machine> Kernel<M> {
         }
         // What waits now goes on with this result, unless its partner dies.
         from.context.set_result(0);
-        Ok(Parties { peer, from, to })
+        Ok(Parties { peer, from, to, recorder: &mut self.recorder })
     }
 
     /// Lets a sender wait until the receiver takes its message.
@@ -286,14 +287,14 @@ impl<M: Machine> Kernel<M> {
         self.processes.process_mut(receiver).callers.remove(&mut self.links, sender);
         let (from, to) = self.processes.pair_mut(sender, receiver).expect("nobody waits to send to itself");
         if let Ipc::Sending { then_receives: true, .. } = from.ipc {
-            deliver(from, to, Primitive::SendRec);
+            deliver(from, to, to.endpoint, Primitive::SendRec, &mut self.recorder);
             from.ipc = Ipc::Receiving { from: to.endpoint, in_sendrec: true };
             self.receive_half(sender);
         } else if from.stops.contains(Stops::PAGE_FAULT) {
             self.deliver_page_fault(sender, receiver);
             self.wake(sender);
         } else {
-            deliver(from, to, Primitive::Send);
+            deliver(from, to, to.endpoint, Primitive::Send, &mut self.recorder);
             self.wake(sender);
         }
         if self.processes.process(sender).signals.is_delayed() {
@@ -325,7 +326,9 @@ impl<M: Machine> Kernel<M> {
             Notifier::Clock | Notifier::Service(_) => 0,
         };
         let message = Notification { uptime_ns, pending }.to_message(source);
-        *receiver.context.message_mut() = Message { class, ..message };
+        let message = Message { class, ..message };
+        *receiver.context.message_mut() = message;
+        self.recorder.record(source, receiver.endpoint, &message);
         receiver.context.set_status(Status::from_kernel(Primitive::Notify));
     }
 
@@ -407,9 +410,10 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn deliver_letter(&mut self, letter: &Letter, to: Slot) {
-        let context = &mut self.processes.process_mut(to).context;
-        *context.message_mut() = letter.message;
-        context.set_status(letter.status);
+        let receiver = self.processes.process_mut(to);
+        *receiver.context.message_mut() = letter.message;
+        receiver.context.set_status(letter.status);
+        self.recorder.record(letter.message.source, receiver.endpoint, &letter.message);
     }
 
     /// A letter has left its queue.
@@ -561,6 +565,7 @@ struct Parties<'a, M: Machine> {
     peer: Slot,
     from: &'a mut Process<M>,
     to: &'a mut Process<M>,
+    recorder: &'a mut Recorder,
 }
 
 /// The error of sending to an endpoint that is no process's.
@@ -582,13 +587,20 @@ fn are_alike<M: Machine>(from: &Process<M>, to: &Process<M>) -> bool {
 
 /// Copies the message registers, and writes what the receiver may believe.
 #[inline]
-fn deliver<M: Machine>(from: &mut Process<M>, to: &mut Process<M>, primitive: Primitive) {
+fn deliver<M: Machine>(
+    from: &mut Process<M>,
+    to: &mut Process<M>,
+    endpoint: Endpoint,
+    primitive: Primitive,
+    recorder: &mut Recorder,
+) {
     from.usage.messages = from.usage.messages.wrapping_add(1);
     let message = to.context.message_mut();
     *message = *from.context.message();
     message.source = from.endpoint;
     message.class = from.class;
     to.context.set_status(Status::sent_by(primitive));
+    recorder.record(from.endpoint, endpoint, to.context.message());
 }
 
 /// Tells whether a receive from `from` would take the letter.

@@ -10,8 +10,10 @@ use crate::machine::Machine;
 use crate::memory::requests::Requests;
 use crate::privilege::{Id, Notifier, Privileges};
 use crate::process::{Identity, Process, Slot, Table};
+use crate::recorder::Recorder;
 use crate::scheduler::{self, Ready};
 use abi::boot::{self, ExitCode};
+use abi::inspect::Layout;
 use abi::ipc::Primitive;
 use abi::{Callers, Endpoint};
 use alloc::vec::Vec;
@@ -37,6 +39,7 @@ pub struct Kernel<M: Machine> {
     pub(crate) wall_clock: WallClock,
     pub(crate) requests: Requests,
     pub(crate) ended: Option<ExitCode>,
+    pub(crate) recorder: Recorder,
 }
 
 /// What the machine does next.
@@ -118,6 +121,7 @@ impl<M: Machine> Kernel<M> {
             has_traced_calls: false,
             ready: Ready::default(),
             ended: None,
+            recorder: Recorder::new(),
         }
     }
 
@@ -284,8 +288,29 @@ impl<M: Machine> Kernel<M> {
         &self.processes
     }
 
+    /// Where all this is in memory, for those who look at it from outside. `layout` has what only the
+    /// machine knows. The kernel must not be moved any more.
+    #[must_use]
+    pub fn layout(&self, layout: Layout) -> Layout {
+        let recorder = &self.recorder;
+        self.processes.layout(Layout {
+            magic: Layout::MAGIC,
+            event_sources: address(&recorder.sources),
+            event_receivers: address(&recorder.receivers),
+            event_calls: address(&recorder.calls),
+            event_count: Recorder::EVENTS as u64,
+            next_event: address(&recorder.next),
+            ..layout
+        })
+    }
+
     /// What a process may do.
     pub(crate) fn privileges_of(&self, slot: Slot) -> &Privileges {
         &self.privileges[self.processes.process(slot).privileges.index()]
     }
+}
+
+/// Where a value is in memory.
+pub(crate) fn address<T: ?Sized>(value: &T) -> u64 {
+    core::ptr::from_ref(value).addr() as u64
 }

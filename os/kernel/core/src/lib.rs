@@ -32,6 +32,7 @@ pub mod memory;
 mod page_faults;
 pub mod privilege;
 pub mod process;
+mod recorder;
 mod scheduler;
 mod signals;
 mod tracing;

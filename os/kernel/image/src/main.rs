@@ -1,13 +1,17 @@
 //! The kernel: hands events from the processor to kernel-core, and its orders back.
 #![no_std]
 #![no_main]
-#![expect(unsafe_code, reason = "the start-up code calls `kernel_main` by its symbol")]
+#![expect(
+    unsafe_code,
+    reason = "the start-up code calls `kernel_main`, and debuggers find `tessera_inspect`, by symbol"
+)]
 
 use abi::boot::{Entry, ExitCode};
+use abi::inspect::Layout;
 use abi::protocols::Level;
 use core::fmt::Write;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heap::Heap;
 use kernel_core::image::{BootImage, ImageError};
 use kernel_core::{Kernel, Next, command_line, load};
@@ -37,6 +41,7 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
         refuse(format_args!("memory: there is none left for the kernel itself"));
     };
     let mut kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
+    publish(&kernel);
     announce(&mut kernel);
     assert!(!parameters.panics, "the command line asks for a panic");
     if let Err(problem) = start_image(&mut kernel, info.image) {
@@ -45,6 +50,16 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
         refuse(format_args!("boot image: {problem}"));
     }
     run(&mut kernel)
+}
+
+/// See [`abi::inspect`]. Only ever written.
+#[unsafe(export_name = "tessera_inspect")]
+static LAYOUT: [AtomicU64; Layout::WORDS] = [const { AtomicU64::new(0) }; _];
+
+/// Says where everything is, for those who look into the kernel's memory.
+fn publish(kernel: &Kernel<Hardware>) {
+    let words = kernel.layout(Context::LAYOUT).to_words();
+    LAYOUT.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
 }
 
 fn announce(kernel: &mut Kernel<Hardware>) {
