@@ -35,7 +35,7 @@ impl<M: Machine> Kernel<M> {
             let reply = Message { source: Endpoint::SYSTEM, class: Callers::KERNEL, ..reply };
             let process = self.processes.process_mut(caller);
             *process.context.message_mut() = reply;
-            process.memory.progress = Progress::default();
+            process.memory.call.progress = Progress::default();
         }
     }
 

@@ -270,7 +270,9 @@ impl<M: Machine> Kernel<M> {
     pub fn next(&self) -> Next {
         match (self.ended, self.ready.first()) {
             (Some(code), _) => Next::End(code),
-            (None, Some(slot)) if self.processes.process(slot).memory.goes_on => Next::Continue(slot),
+            (None, Some(slot)) if self.processes.process(slot).memory.call.parked.goes_on() => {
+                Next::Continue(slot)
+            }
             (None, Some(slot)) => Next::Run(slot),
             (None, None) => Next::Idle,
         }

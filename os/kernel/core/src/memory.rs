@@ -23,12 +23,53 @@ use core::fmt;
 pub struct State {
     /// Where its grants are.
     pub(crate) grants: Option<grants::Table>,
-    /// How far its kernel call came, if it is not over.
+    /// Its kernel call.
+    pub(crate) call: OpenCall,
+}
+
+/// A kernel call of a process, from its trap to its answer.
+///
+/// All but the longest are over before anybody else runs. One that has to wait is parked: its request
+/// stays in the caller's message registers, to be dispatched once more from there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OpenCall {
+    /// How far it came.
     pub(crate) progress: Progress,
-    /// What its kernel call waits for.
-    pub(crate) request: Option<requests::Request>,
-    /// Its kernel call goes on when it is its turn.
-    pub(crate) goes_on: bool,
+    /// What it waits for.
+    pub(crate) parked: Parked,
+}
+
+/// What a kernel call waits for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Parked {
+    /// Nothing: it is being carried out, or there is none.
+    #[default]
+    No,
+    /// VM is to see to memory, which [`Stops::MEMORY_REQUEST`](crate::process::Stops) says, too.
+    ForVm(requests::Request),
+    /// It goes on when it is its caller's turn.
+    ForTurn,
+}
+
+impl Parked {
+    /// Tells whether the message registers hold a call that is not over.
+    pub(crate) const fn is_parked(&self) -> bool {
+        !matches!(self, Self::No)
+    }
+
+    /// Tells whether the call only waits for its caller's turn.
+    #[inline]
+    pub(crate) const fn goes_on(&self) -> bool {
+        matches!(self, Self::ForTurn)
+    }
+
+    /// What VM is to see to.
+    pub(crate) const fn request(&self) -> Option<&requests::Request> {
+        match self {
+            Self::ForVm(request) => Some(request),
+            Self::No | Self::ForTurn => None,
+        }
+    }
 }
 
 /// How far a kernel call came.

@@ -199,7 +199,7 @@ impl<M: Machine> Process<M> {
 
     /// Tells whether its message registers hold a kernel call that is not over.
     pub(crate) fn is_in_a_call(&self) -> bool {
-        self.stops.contains(Stops::MEMORY_REQUEST) || self.memory.goes_on
+        self.memory.call.parked.is_parked()
     }
 
     /// Tells whether it waits for the message that `from` is about to send.

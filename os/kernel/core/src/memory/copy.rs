@@ -1,12 +1,12 @@
 //! Copies: `vircopy`, `physcopy`, `memset`, and what all other copies are made of.
 //!
 //! A call that has to wait leaves its request in the caller's message registers, and how far it
-//! came in [`State::progress`](super::State). When the wait is over it is dispatched once more from
+//! came in its [`OpenCall`](super::OpenCall). When the wait is over it is dispatched once more from
 //! there, so all checks are made again and nothing is copied twice.
 
 use super::grants::Mark;
 use super::requests::Need;
-use super::{CopyFault, PhysicalRange, Place, Progress, Side, UserRange};
+use super::{CopyFault, Parked, PhysicalRange, Place, Progress, Side, UserRange};
 use crate::Kernel;
 use crate::machine::Machine;
 use crate::process::{Slot, Table};
@@ -178,9 +178,9 @@ impl<M: Machine> Kernel<M> {
         };
         match copied {
             Ok(()) if done + slice < len => {
-                let memory = &mut self.processes.process_mut(caller).memory;
-                memory.progress.done = done + slice;
-                memory.goes_on = true;
+                let call = &mut self.processes.process_mut(caller).memory.call;
+                call.progress.done = done + slice;
+                call.parked = Parked::ForTurn;
                 Err(Stop::Waits)
             }
             Ok(()) => Ok(()),
@@ -208,7 +208,7 @@ impl<M: Machine> Kernel<M> {
         };
         // Physical memory is there or it isn't.
         let target = target.ok_or(Errno::EFAULT)?;
-        self.processes.process_mut(caller).memory.progress.done = done;
+        self.processes.process_mut(caller).memory.call.progress.done = done;
         self.miss(caller, misses, Need { target, start, len: len - done, side, others: [other, granter] })
     }
 
@@ -227,12 +227,12 @@ impl<M: Machine> Kernel<M> {
 
     /// How far a call came before it had to wait.
     pub(crate) fn progress(&self, caller: Slot) -> Progress {
-        self.processes.process(caller).memory.progress
+        self.processes.process(caller).memory.call.progress
     }
 
     /// A copy of a vector is over.
     pub(crate) fn next_element(&mut self, caller: Slot) {
-        let progress = &mut self.processes.process_mut(caller).memory.progress;
+        let progress = &mut self.processes.process_mut(caller).memory.call.progress;
         *progress = Progress { element: progress.element + 1, done: 0 };
     }
 }

@@ -58,7 +58,7 @@ fn go_on(kernel: &mut Kernel<Fake>) {
         while kernel
             .processes
             .get(slot)
-            .is_some_and(|process| process.memory.goes_on && process.stops.is_empty())
+            .is_some_and(|process| process.memory.call.parked.goes_on() && process.stops.is_empty())
         {
             kernel.go_on(slot);
         }
@@ -352,7 +352,8 @@ fn happen(kernel: &mut Kernel<Fake>, event: Event) -> bool {
     };
     match event {
         Event::Copy(slot) => {
-            let can = state(kernel, slot).is_some_and(|(memory, stops)| !memory.goes_on && stops.is_empty());
+            let can = state(kernel, slot)
+                .is_some_and(|(memory, stops)| !memory.call.parked.goes_on() && stops.is_empty());
             if can {
                 ask(
                     kernel,
@@ -365,7 +366,9 @@ fn happen(kernel: &mut Kernel<Fake>, event: Event) -> bool {
         Event::Get => is_alive(kernel, VM) && get(kernel) != "ENOENT",
         Event::Ready(slot) | Event::Refuse(slot) => {
             let Some((memory, _)) = state(kernel, slot) else { return false };
-            let Some(request) = memory.request.filter(|_| is_alive(kernel, VM)) else { return false };
+            let Some(request) = memory.call.parked.request().copied().filter(|_| is_alive(kernel, VM)) else {
+                return false;
+            };
             let outcome =
                 if event == Event::Ready(slot) { RequestOutcome::Ready } else { RequestOutcome::Illegal };
             if outcome == RequestOutcome::Ready && request.is_taken {
@@ -376,7 +379,8 @@ fn happen(kernel: &mut Kernel<Fake>, event: Event) -> bool {
             request.is_taken
         }
         Event::Turn(slot) => {
-            let can = state(kernel, slot).is_some_and(|(memory, stops)| memory.goes_on && stops.is_empty());
+            let can = state(kernel, slot)
+                .is_some_and(|(memory, stops)| memory.call.parked.goes_on() && stops.is_empty());
             if can {
                 kernel.go_on(Slot::new(slot));
             }
@@ -396,7 +400,8 @@ fn check(kernel: &Kernel<Fake>, script: &[Event]) {
     let queue: Vec<Slot> = kernel.requests.queue.iter(&kernel.requests.links).collect();
     let mut numbers = Vec::new();
     for slot in &queue {
-        let request = kernel.processes.process(*slot).memory.request.expect("who is in the queue waits");
+        let request =
+            kernel.processes.process(*slot).memory.call.parked.request().expect("who is in the queue waits");
         assert!(!request.is_taken, "{script:?}");
         numbers.push(request.number);
     }
@@ -404,12 +409,16 @@ fn check(kernel: &Kernel<Fake>, script: &[Event]) {
     let is_alive = |slot: u16| kernel.processes.get(Slot::new(slot)).is_some();
     for (slot, process) in kernel.processes.iter() {
         let memory = process.memory;
-        assert_eq!(memory.request.is_some(), process.stops.contains(Stops::MEMORY_REQUEST), "{script:?}");
-        if let Some(request) = memory.request {
+        assert_eq!(
+            memory.call.parked.request().is_some(),
+            process.stops.contains(Stops::MEMORY_REQUEST),
+            "{script:?}"
+        );
+        if let Some(request) = memory.call.parked.request() {
             assert_eq!(queue.contains(&slot), !request.is_taken, "{script:?}");
             assert!(is_alive(VM) && is_alive(OWNER), "nobody waits for the dead: {script:?}");
-            assert!(!memory.goes_on);
-        } else if slot.number() < 2 && !memory.goes_on && process.context.message.number != 0 {
+        } else if slot.number() < 2 && !memory.call.parked.is_parked() && process.context.message.number != 0
+        {
             let answer = answer(kernel, slot.number()).expect("who does not wait has an answer");
             let may_be: &[&str] = match (is_alive(VM), is_alive(OWNER)) {
                 (true, true) => &["{}", "EFAULT"],
@@ -528,8 +537,16 @@ fn a_process_that_starts_anew_has_neither_call_nor_grants() {
         let exec = calls::exec::Request { process: at(0), instruction: HERE, stack: HERE, argument: 0, name };
         assert_eq!(ask(&mut kernel, 1, &exec).as_deref(), Some("{}"));
         let process = kernel.processes.process(Slot::new(0));
-        assert!(process.memory.grants.is_none() && !process.memory.goes_on);
+        assert!(process.memory.grants.is_none() && !process.is_in_a_call());
         assert!(kernel.can_run(0), "nothing that the old image asked for stops the new one");
         assert_eq!(get(&mut kernel), "ENOENT");
     }
+}
+
+#[test]
+fn a_vm_that_becomes_another_keeps_the_call_that_waits_for_its_turn() {
+    let mut kernel = four();
+    kernel.processes.process_mut(Slot::new(VM)).memory.call.parked = super::Parked::ForTurn;
+    kernel.forget_requests(Slot::new(VM));
+    assert!(kernel.processes.process(Slot::new(VM)).memory.call.parked.goes_on());
 }
