@@ -549,8 +549,9 @@ crate::protocol! {
         EINVAL,
     ] from VM;
 
-    /// Keeps a process from running while its address space changes. (MINIX `SYS_VMCTL`,
-    /// `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
+    /// Keeps a process from running while its address space changes. Nobody reaches its memory
+    /// meanwhile: calls that would fail with `EFAULT`, those that wait already when they go on, and a
+    /// grant with `TRY` is marked. (MINIX `SYS_VMCTL`, `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
     77 vm_set_inhibited { process: Endpoint, inhibited: bool } returns {} fails [
         /// There is no such process, it is the caller, or it is in that state already.
         EINVAL,

@@ -15,6 +15,7 @@ pub use vm::UserPage;
 
 use crate::elf::{PAGE_SIZE, USER_END};
 use crate::machine::Machine;
+use crate::process::Process;
 use abi::Errno;
 use core::fmt;
 
@@ -224,11 +225,12 @@ pub struct CopyFault {
 /// Reads a process's memory, if all of it is there.
 pub(crate) fn read_user<M: Machine>(
     machine: &mut M,
-    space: &M::Space,
+    process: &Process<M>,
     address: u64,
     into: &mut [u8],
 ) -> Result<(), Errno> {
     let range = UserRange::new(address, into.len() as u64).ok_or(Errno::EFAULT)?;
+    let space = process.memory_space()?;
     machine.read(Place::Process { space, range }, into).map_err(|_| Errno::EFAULT)
 }
 
@@ -236,11 +238,12 @@ pub(crate) fn read_user<M: Machine>(
 /// can't may have been written.
 pub(crate) fn write_user<M: Machine>(
     machine: &mut M,
-    space: &M::Space,
+    process: &Process<M>,
     address: u64,
     from: &[u8],
 ) -> Result<(), Errno> {
     let range = UserRange::new(address, from.len() as u64).ok_or(Errno::EFAULT)?;
+    let space = process.memory_space()?;
     machine.write(from, Place::Process { space, range }).map_err(|_| Errno::EFAULT)
 }
 

@@ -69,17 +69,18 @@ pub(super) fn devio_string<M: Machine>(
         return Err(Errno::EINVAL);
     }
     let Kernel { machine, processes, .. } = &mut *call.kernel;
-    let space = &processes.process(call.caller).space;
+    let process = processes.process(call.caller);
     let range = memory::UserRange::new(address, u64::from(bytes)).ok_or(Errno::EFAULT)?;
     // Before the device is touched: what it gives can't be given back.
     match direction {
         Direction::In => {
+            let space = process.memory_space()?;
             machine.fill(memory::Place::Process { space, range }, 0).map_err(|_| Errno::EFAULT)?;
         }
         Direction::Out => {
             let mut buffer = [0; 512];
             for (at, piece) in pieces(address, bytes, buffer.len()) {
-                memory::read_user(machine, space, at, &mut buffer[..piece])?;
+                memory::read_user(machine, process, at, &mut buffer[..piece])?;
             }
         }
     }
@@ -87,7 +88,7 @@ pub(super) fn devio_string<M: Machine>(
     for (at, piece) in pieces(address, bytes, buffer.len()) {
         let part = &mut buffer[..piece];
         if direction == Direction::Out {
-            memory::read_user(machine, space, at, part)?;
+            memory::read_user(machine, process, at, part)?;
         }
         for register in part.chunks_mut(size as usize) {
             let mut value = [0; 4];
@@ -103,7 +104,7 @@ pub(super) fn devio_string<M: Machine>(
             }
         }
         if direction == Direction::In {
-            memory::write_user(machine, space, at, part)?;
+            memory::write_user(machine, process, at, part)?;
         }
     }
     Ok(devio_string::Reply {})

@@ -66,7 +66,7 @@ impl Span {
         match self.party {
             Party::Process(slot) => {
                 let range = UserRange::new(start, len).ok_or(Errno::EFAULT)?;
-                Ok(Place::Process { space: &processes.process(slot).space, range })
+                Ok(Place::Process { space: processes.process(slot).memory_space()?, range })
             }
             Party::Physical => PhysicalRange::new(start, len).map(Place::Physical).ok_or(Errno::EFAULT),
         }

@@ -18,6 +18,8 @@ const PAGE: u64 = 4096;
 /// Service 0 and 1 copy, 2 is VM, 3 has the memory.
 const VM: u16 = 2;
 const OWNER: u16 = 3;
+/// In one test, 1 is PM.
+const PM: u16 = 1;
 
 fn four() -> Kernel<Fake> {
     let vm = boot::Process { class: Callers::SERVICE.or(Callers::VM), ..service(VM) };
@@ -309,6 +311,48 @@ fn vm_maps_its_own_frames_and_no_others() {
         assert_eq!(ask(&mut kernel, VM, &give(count)).as_deref(), Some(expected), "{count}");
     }
     assert_eq!(ask(&mut kernel, 0, &take(1)).as_deref(), Some("EPERM"));
+}
+
+/// Reaches for the owner's memory in each way that needs no grant; the answers.
+fn reach(kernel: &mut Kernel<Fake>) -> [Option<String>; 6] {
+    let process = at(OWNER);
+    let set = calls::memset::Request { process, flags: CopyFlags::WAIT, address: HERE, len: 1, byte: 0 };
+    let write = calls::trace_write::Request { process, address: HERE, value: 0 };
+    let get = calls::get_machine_context::Request { process, address: HERE };
+    [
+        ask(kernel, 0, &calls::vircopy::Request { len: 8, ..take() }),
+        ask(kernel, 0, &calls::vircopy::Request { len: 8, flags: CopyFlags::TRY, ..take() }),
+        ask(kernel, 0, &set),
+        ask(kernel, PM, &calls::trace_read::Request { process, address: HERE }),
+        ask(kernel, PM, &write),
+        ask(kernel, PM, &get),
+    ]
+}
+
+#[test]
+fn memory_that_vm_changes_is_out_of_everybodys_reach() {
+    let mut kernel = four();
+    kernel.processes.process_mut(Slot::new(PM)).class = Callers::SERVICE.or(Callers::PM);
+    let inhibit = |inhibited| calls::vm_set_inhibited::Request { process: at(OWNER), inhibited };
+    // One copy waits for a page already; it gets no further either.
+    assert_eq!(ask(&mut kernel, 0, &take()), None);
+    get(&mut kernel);
+    assert_eq!(ask(&mut kernel, VM, &inhibit(true)).as_deref(), Some("{}"));
+    kernel.machine.memory.map(OWNER, HERE + PAGE, true);
+    assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
+    go_on(&mut kernel);
+    assert_eq!(answer(&kernel, 0).as_deref(), Some("EFAULT"));
+
+    let before = kernel.machine.memory.clone();
+    for answer in reach(&mut kernel) {
+        assert_eq!(answer.as_deref(), Some("EFAULT"));
+    }
+    assert_eq!(kernel.machine.memory.bytes, before.bytes);
+    assert_eq!(get(&mut kernel), "ENOENT", "VM knows, and is not asked");
+    assert_eq!(ask(&mut kernel, VM, &inhibit(false)).as_deref(), Some("{}"));
+    for answer in reach(&mut kernel) {
+        assert!(answer.is_some_and(|answer| answer.starts_with('{')));
+    }
 }
 
 /// What can happen next.
