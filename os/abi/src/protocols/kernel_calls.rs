@@ -844,7 +844,8 @@ crate::protocol! {
 
     /// As [`vircopy`], and the endpoint `NONE` stands for physical memory. (MINIX `SYS_PHYSCOPY`.)
     ///
-    /// Memory of the kernel itself can't be reached; page tables can.
+    /// Only frames of processes and of VM are reached: `EFAULT` for the kernel's, page tables among
+    /// them, for those of nobody, for firmware and for devices.
     38 physcopy {
         from: Endpoint,
         to: Endpoint,
@@ -958,6 +959,8 @@ crate::protocol! {
     51 vm_give_frames { address: u64, count: u32 } returns {} fails [
         /// The address is no frame's.
         EINVAL,
+        /// One is still mapped.
+        EBUSY,
     ] from VM;
 
     /// Maps a frame of VM's into a process. `EPERM` if it is not VM's.

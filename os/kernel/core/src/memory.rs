@@ -181,7 +181,7 @@ pub enum Place<'a, S> {
         /// Which part of it.
         range: UserRange,
     },
-    /// Physical memory, but for the kernel's own.
+    /// Physical memory of processes and VM.
     Physical(PhysicalRange),
 }
 

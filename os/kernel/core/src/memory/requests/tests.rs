@@ -302,11 +302,12 @@ fn vm_maps_its_own_frames_and_no_others() {
     };
     assert_eq!(ask(&mut kernel, VM, &protect).as_deref(), Some("{}"));
     assert!(kernel.machine.memory.pages[&(OWNER, HERE + PAGE)].is_writable);
+    let give = |count| calls::vm_give_frames::Request { address: frame, count };
+    assert_eq!(ask(&mut kernel, VM, &give(2)).as_deref(), Some("EBUSY"), "what is mapped stays VM's");
     let unmap = calls::vm_unmap_page::Request { process: at(OWNER), address: HERE + PAGE };
     assert_eq!(ask(&mut kernel, VM, &unmap), Some(format!("{{ frame: {frame} }}")));
     assert_eq!(ask(&mut kernel, VM, &unmap).as_deref(), Some("ENOENT"));
     assert_eq!(ask(&mut kernel, VM, &protect).as_deref(), Some("ENOENT"));
-    let give = |count| calls::vm_give_frames::Request { address: frame, count };
     for (count, expected) in [(0, "EINVAL"), (3, "EPERM"), (u32::MAX, "EPERM"), (2, "{}"), (1, "EPERM")] {
         assert_eq!(ask(&mut kernel, VM, &give(count)).as_deref(), Some(expected), "{count}");
     }
