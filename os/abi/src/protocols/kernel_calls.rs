@@ -735,7 +735,8 @@ crate::protocol! {
     } returns {} fails [
         /// There is no such process, or both are one.
         EINVAL,
-        /// One of them could run, is in VM's hands, or waits for the other.
+        /// One of them could run, is in VM's hands, waits for the other, or takes part in a copy that is
+        /// not over.
         EBUSY,
         /// The target has no room for the source's rights.
         ENOMEM,

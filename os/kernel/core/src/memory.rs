@@ -15,7 +15,7 @@ pub use vm::UserPage;
 
 use crate::elf::{PAGE_SIZE, USER_END};
 use crate::machine::Machine;
-use crate::process::Process;
+use crate::process::{Process, Slot};
 use abi::Errno;
 use core::fmt;
 
@@ -49,7 +49,17 @@ pub(crate) enum Parked {
     /// VM is to see to memory, which [`Stops::MEMORY_REQUEST`](crate::process::Stops) says, too.
     ForVm(requests::Request),
     /// It goes on when it is its caller's turn.
-    ForTurn,
+    ForTurn(Parties),
+}
+
+/// Who takes part in a kernel call, besides its caller: whose memory it reaches, and who granted it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parties([Option<Slot>; 3]);
+
+impl Parties {
+    pub(crate) fn include(&self, slot: Slot) -> bool {
+        self.0.contains(&Some(slot))
+    }
 }
 
 impl Parked {
@@ -61,14 +71,23 @@ impl Parked {
     /// Tells whether the call only waits for its caller's turn.
     #[inline]
     pub(crate) const fn goes_on(&self) -> bool {
-        matches!(self, Self::ForTurn)
+        matches!(self, Self::ForTurn(_))
     }
 
     /// What VM is to see to.
     pub(crate) const fn request(&self) -> Option<&requests::Request> {
         match self {
             Self::ForVm(request) => Some(request),
-            Self::No | Self::ForTurn => None,
+            Self::No | Self::ForTurn(_) => None,
+        }
+    }
+
+    /// Tells whether a process takes part in the call.
+    pub(crate) fn involves(&self, slot: Slot) -> bool {
+        match self {
+            Self::No => false,
+            Self::ForVm(request) => request.parties.include(slot),
+            Self::ForTurn(parties) => parties.include(slot),
         }
     }
 }
@@ -248,4 +267,4 @@ pub(crate) fn write_user<M: Machine>(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

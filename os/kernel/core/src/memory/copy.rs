@@ -6,7 +6,7 @@
 
 use super::grants::Mark;
 use super::requests::Need;
-use super::{CopyFault, Parked, PhysicalRange, Place, Progress, Side, UserRange};
+use super::{CopyFault, Parked, Parties, PhysicalRange, Place, Progress, Side, UserRange};
 use crate::Kernel;
 use crate::machine::Machine;
 use crate::process::{Slot, Table};
@@ -55,6 +55,14 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Whose memory it is, unless it is physical.
+    const fn process(self) -> Option<Slot> {
+        match self.party {
+            Party::Process(slot) => Some(slot),
+            Party::Physical => None,
+        }
+    }
+
     /// The part of it from `done` on.
     pub(crate) fn place<'a, M: Machine>(
         self,
@@ -101,6 +109,15 @@ pub(crate) enum Source {
     Byte(u8),
 }
 
+impl Source {
+    const fn process(self) -> Option<Slot> {
+        match self {
+            Self::Memory(span) => span.process(),
+            Self::Byte(_) => None,
+        }
+    }
+}
+
 /// A copy that a kernel call asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transfer {
@@ -110,6 +127,12 @@ pub(crate) struct Transfer {
     pub(crate) misses: Misses,
     /// Who granted the memory.
     pub(crate) granter: Option<Slot>,
+}
+
+impl Transfer {
+    const fn parties(&self) -> Parties {
+        Parties([self.from.process(), self.to.process(), self.granter])
+    }
 }
 
 /// Bytes that are copied before interrupts and others have their turn: 0.2 ms under QEMU's TCG.
@@ -180,7 +203,7 @@ impl<M: Machine> Kernel<M> {
             Ok(()) if done + slice < len => {
                 let call = &mut self.processes.process_mut(caller).memory.call;
                 call.progress.done = done + slice;
-                call.parked = Parked::ForTurn;
+                call.parked = Parked::ForTurn(transfer.parties());
                 Err(Stop::Waits)
             }
             Ok(()) => Ok(()),
@@ -194,17 +217,10 @@ impl<M: Machine> Kernel<M> {
     fn transfer_fault(&mut self, caller: Slot, transfer: &Transfer, fault: CopyFault) -> Outcome {
         let &Transfer { from, to, len, misses, granter } = transfer;
         let CopyFault { side, address: start, done } = fault;
-        let party = |span: Span| match span.party {
-            Party::Process(slot) => Some(slot),
-            Party::Physical => None,
-        };
-        let source = match from {
-            Source::Memory(from) => party(from),
-            Source::Byte(_) => None,
-        };
+        let (source, to) = (from.process(), to.process());
         let (target, other) = match side {
-            Side::Source => (source, party(to)),
-            Side::Target => (party(to), source),
+            Side::Source => (source, to),
+            Side::Target => (to, source),
         };
         // Physical memory is there or it isn't.
         let target = target.ok_or(Errno::EFAULT)?;

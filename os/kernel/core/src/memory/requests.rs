@@ -5,7 +5,7 @@
 //! order they were made, and tells what became of each. Then the call goes on when it is its
 //! caller's turn. The death of anybody that it needs ends it.
 
-use super::{OpenCall, Parked, Side, State};
+use super::{OpenCall, Parked, Parties, Side, State};
 use crate::Kernel;
 use crate::list::{Links, List};
 use crate::machine::Machine;
@@ -33,7 +33,7 @@ pub(crate) struct Request {
     /// VM works on it, so it is in no queue.
     is_taken: bool,
     /// Whose death ends the call.
-    needs: [Option<Slot>; 3],
+    pub(super) parties: Parties,
 }
 
 /// What a call needs before it can go on.
@@ -72,7 +72,7 @@ impl<M: Machine> Kernel<M> {
             len,
             side,
             is_taken: false,
-            needs: [Some(target), others[0], others[1]],
+            parties: Parties([Some(target), others[0], others[1]]),
         };
         self.processes.process_mut(caller).memory.call.parked = Parked::ForVm(request);
         self.stop(caller, Stops::MEMORY_REQUEST);
@@ -108,10 +108,11 @@ impl<M: Machine> Kernel<M> {
     ) -> Result<(), Errno> {
         let slot = self.processes.find(requestor).ok_or(Errno::ESRCH)?;
         let request = self.processes.process(slot).memory.call.parked.request();
-        request.filter(|request| request.is_taken && request.number == number).ok_or(Errno::ESRCH)?;
+        let request = request.filter(|request| request.is_taken && request.number == number);
+        let parties = request.ok_or(Errno::ESRCH)?.parties;
         match outcome {
             RequestOutcome::Ready => {
-                self.processes.process_mut(slot).memory.call.parked = Parked::ForTurn;
+                self.processes.process_mut(slot).memory.call.parked = Parked::ForTurn(parties);
                 self.resume(slot, Stops::MEMORY_REQUEST);
             }
             RequestOutcome::Illegal => self.end_request(slot, Errno::EFAULT),
@@ -129,9 +130,7 @@ impl<M: Machine> Kernel<M> {
             let Some(process) = self.processes.get(slot).filter(|_| slot != ended) else { continue };
             match process.memory.call.parked.request() {
                 Some(_) if was_vm => self.end_request(slot, Errno::EFAULT),
-                Some(request) if request.needs.contains(&Some(ended)) => {
-                    self.end_request(slot, Errno::EINVAL)
-                }
+                Some(request) if request.parties.include(ended) => self.end_request(slot, Errno::EINVAL),
                 _ => {}
             }
         }

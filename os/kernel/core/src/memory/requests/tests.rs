@@ -591,7 +591,8 @@ fn a_process_that_starts_anew_has_neither_call_nor_grants() {
 #[test]
 fn a_vm_that_becomes_another_keeps_the_call_that_waits_for_its_turn() {
     let mut kernel = four();
-    kernel.processes.process_mut(Slot::new(VM)).memory.call.parked = super::Parked::ForTurn;
+    kernel.processes.process_mut(Slot::new(VM)).memory.call.parked =
+        super::Parked::ForTurn(super::Parties::default());
     kernel.forget_requests(Slot::new(VM));
     assert!(kernel.processes.process(Slot::new(VM)).memory.call.parked.goes_on());
 }
