@@ -349,19 +349,32 @@ crate::protocol! {
         EINVAL,
     ] from SERVICE;
 
-    /// Moves bytes between one port and the caller's memory. (MINIX `SYS_SDEVIO`.)
+    /// Moves bytes between one port and memory: the caller's, or what was granted to it. (MINIX `SYS_SDEVIO`.)
+    ///
+    /// If it fails, the device was not touched. VM is asked for a page that is missing, or not to be
+    /// written by what comes in, unless the grant has `TRY`.
     24 devio_string {
         direction: Direction,
         port: u16,
         width: Width,
-        address: u64,
+        /// `SELF`, or who granted it.
+        granter: Endpoint,
+        /// [`GrantId::NONE`] of the caller's own memory.
+        grant: GrantId,
+        /// An address of the caller's, or where in the granted memory.
+        start: u64,
         /// At most 65536, whole registers.
         bytes: u32,
-    } returns {} fails [
-        /// There is no byte, there are too many, or the port or the bytes are unaligned for the width.
+    } suspends {} fails [
+        /// There is no byte, there are too many, the port or the bytes are unaligned for the width, or
+        /// there is no such granter.
         EINVAL,
-        /// The address is no memory of the caller; the device was not touched.
+        /// A page is missing.
         EFAULT,
+        ELOOP,
+        ENOTREADY,
+        ENOMEM,
+        EIO,
     ] from SERVICE;
 
     /// What the machine has, and what the kernel was started with. (MINIX `SYS_GETINFO`, `GET_MACHINE`.)

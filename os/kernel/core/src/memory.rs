@@ -8,6 +8,7 @@
 pub(crate) mod copy;
 pub(crate) mod grants;
 pub(crate) mod requests;
+mod strings;
 mod translate;
 mod vm;
 

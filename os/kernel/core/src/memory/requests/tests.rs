@@ -123,6 +123,39 @@ fn a_target_that_is_missing_or_read_only_is_asked_for_to_be_written() {
 }
 
 #[test]
+fn a_device_is_not_touched_before_all_of_the_memory_is_there() {
+    use abi::protocols::{Direction, Width};
+    for direction in [Direction::In, Direction::Out] {
+        let mut kernel = four();
+        kernel.allow_ports(boot::Ports { slot: 0, first: 0x3f8, last: 0x3f8 }).unwrap();
+        let page = kernel.machine.memory.pages.remove(&(0, HERE + PAGE)).unwrap();
+        let string = calls::devio_string::Request {
+            direction,
+            port: 0x3f8,
+            width: Width::Byte,
+            granter: Endpoint::SELF,
+            grant: abi::GrantId::NONE,
+            start: HERE + PAGE - 1000,
+            bytes: 2000,
+        };
+        assert_eq!(ask(&mut kernel, 0, &string), None);
+        assert!(get(&mut kernel).contains("len: 1000"));
+        assert!(kernel.machine.ports.is_empty());
+        assert_eq!(kernel.machine.memory.peek(0, HERE + PAGE - 1000, 1000), [0; 1000]);
+        kernel.machine.memory.pages.insert((0, HERE + PAGE), page);
+        assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
+        go_on(&mut kernel);
+        assert_eq!(answer(&kernel, 0).as_deref(), Some("{}"));
+        match direction {
+            Direction::In => {
+                assert_eq!(kernel.machine.memory.peek(0, HERE + PAGE - 1000, 2000), [0xf8; 2000])
+            }
+            Direction::Out => assert_eq!(kernel.machine.ports[&0x3f8], [0; 2000]),
+        }
+    }
+}
+
+#[test]
 fn each_outcome_is_an_error_of_the_call() {
     for (outcome, expected) in [
         (RequestOutcome::Illegal, "EFAULT"),
