@@ -16,6 +16,7 @@ extern crate alloc;
 mod calls;
 mod clock;
 pub mod command_line;
+pub mod debugging;
 pub mod elf;
 mod exit;
 pub mod fault;
@@ -40,5 +41,5 @@ mod update;
 #[cfg(test)]
 mod fake;
 
-pub use kernel::{AddError, Kernel, Next};
+pub use kernel::{AddError, Kernel, Next, OutOfTurn};
 pub use process::Slot;

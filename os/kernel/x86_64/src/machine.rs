@@ -45,6 +45,8 @@ pub enum Event {
     Tick,
     /// A device raised its line.
     Interrupt(u8),
+    /// There is something on the debugger's line.
+    Debugger,
     /// Nothing that anybody waits for.
     Spurious,
 }
@@ -66,19 +68,22 @@ impl Hardware {
     #[inline]
     pub fn run(&mut self, context: &mut Context, space: &AddressSpace) -> Event {
         if !self.is_ticking {
-            self.is_ticking = true;
-            let count = self.frequencies.apic_timer_hz / u64::from(Self::TICK_HZ);
-            apic::start_timer(Repeat::Forever, u32::try_from(count).unwrap_or(u32::MAX).max(1));
+            self.start_ticking();
         }
         space.load();
         // SAFETY: the process's own space was just loaded, and `Context` gives its flags and segments only as it made them.
         let Exit { vector, code } = unsafe { trap::run(context) };
-        match vector {
-            SYSTEM_CALL => Event::Trap { number: context.rax, endpoint: endpoint(context.rdi) },
-            NMI | DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
-            0..32 => Event::Fault(fault(vector, code)),
-            _ => interrupt(vector),
+        if vector == SYSTEM_CALL {
+            return Event::Trap { number: context.rax, endpoint: endpoint(context.rdi) };
         }
+        struck(vector, code)
+    }
+
+    #[inline(never)]
+    fn start_ticking(&mut self) {
+        self.is_ticking = true;
+        let count = self.frequencies.apic_timer_hz / u64::from(Self::TICK_HZ);
+        apic::start_timer(Repeat::Forever, u32::try_from(count).unwrap_or(u32::MAX).max(1));
     }
 
     /// Waits until a device interrupts, or until the uptime `until_ns`, which is a tick. The clock
@@ -125,6 +130,16 @@ fn endpoint(register: u64) -> Endpoint {
     u32::try_from(register).map_or(Endpoint::NONE, Endpoint::from_bits)
 }
 
+/// What a vector means that ended a stretch of a process. Apart from the kernel's shortest way.
+#[inline(never)]
+fn struck(vector: u64, code: u64) -> Event {
+    match vector {
+        NMI | DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
+        0..32 => Event::Fault(fault(vector, code)),
+        _ => interrupt(vector),
+    }
+}
+
 fn fault(vector: u64, code: u64) -> Fault {
     use kernel_core::fault::Access;
     const PAGE_FAULT: u64 = 14;
@@ -146,6 +161,7 @@ fn interrupt(vector: u64) -> Event {
     let lines = apic::FIRST_LINE..apic::FIRST_LINE + apic::LINES;
     let event = match vector {
         apic::TIMER => Event::Tick,
+        apic::DEBUGGER => Event::Debugger,
         vector if lines.contains(&vector) => Event::Interrupt(vector - apic::FIRST_LINE),
         _ => return Event::Spurious,
     };
@@ -158,7 +174,7 @@ impl Machine for Hardware {
     type Space = AddressSpace;
 
     fn uptime_ns(&mut self) -> u64 {
-        let counted = u128::from(timer::time_stamp() - self.started_at);
+        let counted = u128::from(timer::time_stamp() - timer::skipped() - self.started_at);
         u64::try_from(counted * 1_000_000_000 / u128::from(self.frequencies.time_stamp_hz))
             .unwrap_or(u64::MAX)
     }
