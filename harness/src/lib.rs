@@ -11,7 +11,9 @@
 //! * [`verdict`], [`snapshot`], [`determinism`], [`symbols`]: readers of that stream: how it ended,
 //!   whether it is what was reviewed, whether it repeats, where in the source a complaint comes from.
 //! * [`run`], [`suite`], [`report`], [`mod@bench`]: one scenario; many, in parallel; and their reports.
-//! * [`tools`], [`doctor`], [`ci`]: what the host must have, and all checks in a row.
+//! * [`gdb`]: the debugger as a process of ours: its symbols, its commands, its end.
+//! * [`shell`], [`tools`], [`doctor`], [`ci`]: commands as one would type them, what the host must
+//!   have, and all checks in a row.
 //!
 //! Whatever a guest does ends in a value here: no output of a guest makes the harness panic or wait
 //! for ever, and QEMU never outlives it.
@@ -22,6 +24,7 @@ pub mod build;
 pub mod ci;
 pub mod determinism;
 pub mod doctor;
+pub mod gdb;
 pub mod image;
 pub mod list;
 pub mod machine;
@@ -31,6 +34,7 @@ pub mod project;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shell;
 pub mod snapshot;
 pub mod suite;
 pub mod symbols;

@@ -260,11 +260,8 @@ impl Workshop {
     }
 
     fn explain(&self, scenario: &Scenario, record: &Record) -> Vec<(String, Vec<String>)> {
-        let mut files = vec![self.build.kernel.clone()];
-        files.extend(self.build.services.values().cloned());
-        let program = scenario.program.as_ref().and_then(|program| self.build.guest(&program.file));
-        files.extend(program.map(Path::to_path_buf));
-        let mut symbols = Symbols::new(&self.project, files);
+        let program = scenario.program.as_ref().map(|program| program.file.as_str());
+        let mut symbols = Symbols::new(&self.project, self.build.images(program));
         let explained = record.complaints().map(|line| (line.to_string(), symbols.explain(&line.text)));
         explained.collect()
     }
