@@ -297,7 +297,7 @@ impl<M: Machine> Kernel<M> {
             self.wake(sender);
         }
         if self.processes.process(sender).signals.is_delayed() {
-            self.send_is_over(sender);
+            self.end_delay(sender);
         }
     }
 
@@ -362,12 +362,11 @@ impl<M: Machine> Kernel<M> {
         if peer != caller && !self.privileges_of(caller).send_to.contains(target) {
             return Err(Errno::ECALLDENIED);
         }
+        if !self.privileges_of(caller).may_use(Primitive::SendA) {
+            return Err(Errno::ETRAPDENIED);
+        }
         let message = Message { source: sender.endpoint, class: sender.class, ..*sender.context.message() };
         let letter = Letter { message, status: Status::sent_by(Primitive::SendA), from: caller, flags };
-        let limit = self.processes.len() * LETTERS_PER_SENDER;
-        if sender.mail_sent as usize >= limit && !self.would_take_letter(peer, &letter) {
-            return Err(Errno::ENOBUFS);
-        }
         self.post(peer, letter).map_err(|mail::Full| Errno::ENOBUFS)?;
         self.return_to(caller, Ok(()));
         Ok(())
@@ -378,14 +377,13 @@ impl<M: Machine> Kernel<M> {
         if self.would_take_letter(to, &letter) {
             self.deliver_letter(&letter, to);
             self.wake(to);
-            // Counted as if it had waited.
-            self.processes.process_mut(letter.from).mail_sent += 1;
-            self.account_for(&letter, Fate::Taken);
+            self.tell_fate(&letter, Fate::Taken);
             return Ok(());
         }
         let from = letter.from;
-        self.mail.push(&mut self.processes.process_mut(to).mailbox, letter)?;
-        self.processes.process_mut(from).mail_sent += 1;
+        let mut sent = self.processes.process(from).mail_sent;
+        self.mail.push(&mut sent, &mut self.processes.process_mut(to).mailbox, letter)?;
+        self.processes.process_mut(from).mail_sent = sent;
         Ok(())
     }
 
@@ -414,10 +412,15 @@ impl<M: Machine> Kernel<M> {
         context.set_status(letter.status);
     }
 
-    /// Tells the sender of a letter what became of it, if it wants to know.
+    /// A letter has left its queue.
     fn account_for(&mut self, letter: &Letter, fate: Fate) {
+        self.processes.process_mut(letter.from).mail_sent.count_out(letter);
+        self.tell_fate(letter, fate);
+    }
+
+    /// Tells the sender of a letter what became of it, if it wants to know.
+    fn tell_fate(&mut self, letter: &Letter, fate: Fate) {
         let sender = self.processes.process_mut(letter.from);
-        sender.mail_sent -= 1;
         let wanted = match fate {
             Fate::Taken => AsyncFlags::NOTIFY,
             Fate::Lost => AsyncFlags::NOTIFY.with(AsyncFlags::NOTIFY_ERROR),
@@ -437,15 +440,19 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Drops what a process has sent and nobody has taken yet.
-    pub(crate) fn drop_letters_of(&mut self, sender: Slot) {
-        if self.processes.process(sender).mail_sent == 0 {
+    /// Drops those letters of a process that are meant and that nobody has taken yet.
+    pub(crate) fn drop_letters(&mut self, sender: Slot, is_meant: impl Fn(&Letter) -> bool) {
+        let mut sent = self.processes.process(sender).mail_sent;
+        if sent.is_nothing() {
             return;
         }
+        let is_wanted = |letter: &Letter| letter.from == sender && is_meant(letter);
         for (_, receiver) in self.processes.iter_mut() {
-            while self.mail.take(&mut receiver.mailbox, |letter| letter.from == sender).is_some() {}
+            while let Some(letter) = self.mail.take(&mut receiver.mailbox, is_wanted) {
+                sent.count_out(&letter);
+            }
         }
-        self.processes.process_mut(sender).mail_sent = 0;
+        self.processes.process_mut(sender).mail_sent = sent;
     }
 
     /// Tells whether waiting for `peer` would close a circle of processes that wait for each other.
@@ -515,6 +522,7 @@ impl<M: Machine> Kernel<M> {
             Ipc::Receiving { .. } => {}
         }
         self.wake(slot);
+        self.end_delay(slot);
     }
 
     /// Stops a process until all of these reasons are [gone](Kernel::resume).
@@ -547,11 +555,6 @@ enum Fate {
     /// Nobody will ever have it.
     Lost,
 }
-
-/// Letters that one sender can have on their way, for each slot of the process table.
-const LETTERS_PER_SENDER: usize = 2;
-/// Letters that can be on their way, for each slot of the process table.
-pub(crate) const LETTERS: usize = 8;
 
 /// Both sides of a message.
 struct Parties<'a, M: Machine> {

@@ -4,7 +4,7 @@ use crate::calls;
 use crate::clock::{Alarms, WallClock};
 use crate::debugging::Wishes;
 use crate::interrupts::Interrupts;
-use crate::ipc::{LETTERS, mail};
+use crate::ipc::mail;
 use crate::list::Links;
 use crate::log::Log;
 use crate::machine::Machine;
@@ -13,6 +13,7 @@ use crate::privilege::{Id, Notifier, Privileges};
 use crate::process::{Identity, Process, Slot, Table};
 use crate::scheduler::{self, Ready};
 use abi::boot::{self, ExitCode};
+use abi::ipc::Primitive;
 use abi::{Callers, Endpoint};
 use alloc::vec::Vec;
 
@@ -88,6 +89,8 @@ pub enum AddError {
     TooManyPorts,
     /// Another process manages memory.
     SecondVm,
+    /// Processes would schedule each other.
+    SchedulerCircle,
 }
 
 impl core::fmt::Display for AddError {
@@ -100,6 +103,7 @@ impl core::fmt::Display for AddError {
             Self::NoSuchSlot => "the manifest names a slot that no process has",
             Self::NoSuchLine => "the machine has no such interrupt line",
             Self::TooManyPorts => "a service has more than 64 ranges of ports",
+            Self::SchedulerCircle => "it would be scheduled by a process that it schedules, or by itself",
             Self::SecondVm => "another process manages memory (class vm) already",
         })
     }
@@ -121,7 +125,7 @@ impl<M: Machine> Kernel<M> {
             machine,
             log: Log::default(),
             links: Links::new(processes.len()),
-            mail: mail::Pool::new(processes.len() * LETTERS),
+            mail: mail::Pool::new(processes.len()),
             alarms: Alarms::new(processes.len()),
             wall_clock: WallClock::default(),
             requests: Requests::new(processes.len()),
@@ -216,10 +220,18 @@ impl<M: Machine> Kernel<M> {
         let from = self.privileges_of_slot(pair.from)?;
         let to = self.privileges_of_slot(pair.to)?;
         if from != to {
-            self.privileges[from.index()].send_to.insert(Notifier::Service(to));
-            self.privileges[to.index()].send_to.insert(Notifier::Service(from));
+            self.let_send(from, to);
         }
         Ok(())
+    }
+
+    /// Gives leave to send to somebody, who may answer.
+    pub(crate) fn let_send(&mut self, from: Id, to: Id) {
+        self.privileges[from.index()].send_to.insert(Notifier::Service(to));
+        // Who can only receive needs no leave to answer.
+        if self.privileges[to.index()].traps & !Primitive::Receive.bit() != 0 {
+            self.privileges[to.index()].send_to.insert(Notifier::Service(from));
+        }
     }
 
     /// Lets a process use ports.
@@ -252,10 +264,13 @@ impl<M: Machine> Kernel<M> {
     /// Says who looks after a process, or after all programs.
     ///
     /// # Errors
-    /// If the slot is empty.
+    /// If the slot is empty, or if the scheduler would wait for a process that waits for it.
     pub fn set_managers(&mut self, managers: boot::Managers) -> Result<(), AddError> {
         let id = self.privileges_of_slot(managers.slot)?;
         let boot::Managers { signal_manager, backup_manager, scheduler, .. } = managers;
+        if self.is_scheduled_by(scheduler, Slot::new(managers.slot)) {
+            return Err(AddError::SchedulerCircle);
+        }
         let privileges = &mut self.privileges[id.index()];
         (privileges.signal_manager, privileges.backup_manager) = (signal_manager, backup_manager);
         self.processes.process_mut(Slot::new(managers.slot)).scheduler =

@@ -41,5 +41,6 @@ mod update;
 #[cfg(test)]
 mod fake;
 
+pub use ipc::mail::bytes as mail_bytes;
 pub use kernel::{AddError, Kernel, Next, OutOfTurn};
 pub use process::Slot;

@@ -151,8 +151,8 @@ pub struct Process<M: Machine> {
     pub notifications: IdSet,
     /// Messages that were sent to it asynchronously.
     pub(crate) mailbox: mail::Queue,
-    /// How many of its own asynchronous messages wait.
-    pub(crate) mail_sent: u32,
+    /// Its own asynchronous messages that wait.
+    pub(crate) mail_sent: mail::Sent,
     /// What became of those that it wants to hear of, since it last did.
     pub(crate) mail_over: mail::Over,
     /// What it is willing to receive.
@@ -211,7 +211,7 @@ impl<M: Machine> Process<M> {
             callers: List::default(),
             notifications: IdSet::default(),
             mailbox: mail::Queue::default(),
-            mail_sent: 0,
+            mail_sent: mail::Sent::default(),
             mail_over: mail::Over::default(),
             filters: Filters::default(),
             irqs_pending: 0,
@@ -235,6 +235,18 @@ impl<M: Machine> Process<M> {
     /// Tells whether it is in the queue of those that can run.
     pub(crate) fn is_ready(&self) -> bool {
         self.ipc == Ipc::Idle && self.stops.is_empty()
+    }
+
+    /// Tells whether a handler can run in it once it is answered: its message registers hold nothing that has
+    /// yet to be sent, and no kernel call that is not over. One that faults only looks as if it sent.
+    pub(crate) fn can_be_stopped(&self) -> bool {
+        let sends = matches!(self.ipc, Ipc::Sending { .. }) && !self.stops.contains(Stops::PAGE_FAULT);
+        !sends && !self.is_in_a_call()
+    }
+
+    /// Tells whether it is in no primitive, so that its registers may be others from now on.
+    pub(crate) fn is_between_primitives(&self) -> bool {
+        self.can_be_stopped() && !matches!(self.ipc, Ipc::Receiving { .. })
     }
 
     /// Tells whether its message registers hold a kernel call that is not over.

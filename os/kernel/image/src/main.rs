@@ -25,8 +25,7 @@ static HEAP: Heap = Heap::empty();
 
 /// The kernel's memory beside the process table.
 const HEAP_BASE_BYTES: usize = 512 * 1024;
-/// The kernel's memory for each process that there can be: its entry, and its share of the messages that
-/// are on their way.
+/// The kernel's memory for each process that there can be, beside the messages that are on their way.
 const HEAP_BYTES_PER_PROCESS: usize = 4096;
 
 /// Called once by the start-up code, in 64-bit mode, on the kernel's own stack.
@@ -35,7 +34,9 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let info = BootInfo::read(start).unwrap_or_else(|problem| refuse(format_args!("start info: {problem}")));
     let parameters = command_line::parse(info.command_line)
         .unwrap_or_else(|problem| refuse(format_args!("command line: {problem}")));
-    let heap_bytes = HEAP_BASE_BYTES + usize::from(parameters.processes) * HEAP_BYTES_PER_PROCESS;
+    let heap_bytes = HEAP_BASE_BYTES
+        + usize::from(parameters.processes) * HEAP_BYTES_PER_PROCESS
+        + kernel_core::mail_bytes(parameters.processes);
     let Ok(memory) = PhysicalMemory::init(&info, &HEAP, heap_bytes) else {
         refuse(format_args!("memory: there is none left for the kernel itself"));
     };
