@@ -401,6 +401,8 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
             self.session = self.begin(system);
         } else if body.starts_with(b"m") && !is_sensible_read(body) {
             return self.answer(b"E0e");
+        } else if body.starts_with(b"M") && !is_whole_write(body) {
+            return self.answer(b"E16");
         } else if body.starts_with(b"vKill") {
             // gdbstub doesn't answer it, for which gdb would wait.
             self.answer(b"OK");
@@ -480,6 +482,17 @@ fn is_sensible_read(body: &[u8]) -> bool {
     match [numbers.next(), numbers.next(), numbers.next()] {
         [Some(Some(address)), Some(Some(len)), None] => {
             len <= SIZE as u64 && address.checked_add(len).is_some()
+        }
+        _ => false,
+    }
+}
+
+/// Tells whether there are as many bytes to be written as it says.
+fn is_whole_write(body: &[u8]) -> bool {
+    let mut parts = body.split(|byte| b",:".contains(byte));
+    match [parts.next(), parts.next(), parts.next(), parts.next()] {
+        [Some(_), Some(len), Some(digits), None] => {
+            digits.len().is_multiple_of(2) && hex(len) == Some(digits.len() as u64 / 2)
         }
         _ => false,
     }
