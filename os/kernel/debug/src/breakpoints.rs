@@ -269,7 +269,7 @@ fn split(asked: Asked, parts: &mut [Option<Hardware>; HARDWARE]) -> Option<usize
     while address < end {
         let len = [8_u8, 4, 2, 1]
             .into_iter()
-            .find(|len| address.is_multiple_of(u64::from(*len)) && address + u64::from(*len) <= end)?;
+            .find(|len| address.is_multiple_of(u64::from(*len)) && u64::from(*len) <= end - address)?;
         *parts.get_mut(count)? = Some(Hardware { address, access, len });
         address += u64::from(len);
         count += 1;

@@ -401,7 +401,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
             self.session = self.begin(system);
         } else if body.starts_with(b"m") && !is_sensible_read(body) {
             return self.answer(b"E0e");
-        } else if body.starts_with(b"M") && !is_whole_write(body) {
+        } else if (body.starts_with(b"M") || body.starts_with(b"X")) && !is_whole_write(body) {
             return self.answer(b"E16");
         } else if body.starts_with(b"vKill") {
             // gdbstub doesn't answer it, for which gdb would wait.
@@ -487,15 +487,21 @@ fn is_sensible_read(body: &[u8]) -> bool {
     }
 }
 
-/// Tells whether there are as many bytes to be written as it says.
+/// Tells whether there are as many bytes to be written as it says: in digits, or in bytes of which some are escaped.
 fn is_whole_write(body: &[u8]) -> bool {
-    let mut parts = body.split(|byte| b",:".contains(byte));
-    match [parts.next(), parts.next(), parts.next(), parts.next()] {
-        [Some(_), Some(len), Some(digits), None] => {
-            digits.len().is_multiple_of(2) && hex(len) == Some(digits.len() as u64 / 2)
-        }
-        _ => false,
-    }
+    let mut parts = body.splitn(3, |byte| b",:".contains(byte));
+    let [Some(_), Some(len), Some(data)] = [parts.next(), parts.next(), parts.next()] else { return false };
+    let count = if body.starts_with(b"X") {
+        let mut bytes = data.iter();
+        let unescaped =
+            || bytes.next().and_then(|byte| if *byte == b'}' { bytes.next() } else { Some(byte) });
+        core::iter::from_fn(unescaped).count()
+    } else if data.len().is_multiple_of(2) {
+        data.len() / 2
+    } else {
+        return false;
+    };
+    hex(len) == Some(count as u64)
 }
 
 /// Tells whether a process has just come to a breakpoint of gdb's, and puts it there.

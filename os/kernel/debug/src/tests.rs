@@ -4,13 +4,14 @@ mod fake;
 mod hostile;
 mod random;
 
-use crate::machine::{Cpu, Trap};
+use crate::machine::{Cpu, Debuggable as _, Trap};
 use crate::packets::{body, checksum};
 use crate::{Happened, Reaction, Stub, System, arch};
 use abi::boot::{self, Pair};
 use abi::registers::Register;
 use abi::{Callers, Name};
 use fake::{DATA, Fake, KERNEL_DATA, KERNEL_TEXT, Registers, TEXT, Wire};
+use kernel_core::machine::Context as _;
 use kernel_core::{Kernel, Slot};
 
 /// A system with a debugger at its line.
@@ -171,9 +172,9 @@ fn a_breakpoint_stops_who_comes_to_it_and_is_in_memory_only_while_the_system_run
     assert_eq!((byte(&debugged, 0), byte(&debugged, 1)), (Some(0xcc), Some(0xcc)));
     let slot = Slot::new(1);
     let (_, process) = debugged.system.kernel.inside(slot).unwrap();
-    let mut registers = kernel_core::machine::Context::registers(&process.context);
+    let mut registers = process.context.registers();
     registers[Register::Rip as usize] = TEXT + 9;
-    kernel_core::machine::Context::set_registers(&mut process.context, &registers).unwrap();
+    process.context.set_registers(&registers).unwrap();
     let fault = kernel_core::fault::Fault::Exception { vector: 3, code: 0 };
     debugged.running = slot;
     let reaction = debugged.stub.look(&mut debugged.system, Some(slot), Happened::Fault(fault));
@@ -184,6 +185,42 @@ fn a_breakpoint_stops_who_comes_to_it_and_is_in_memory_only_while_the_system_run
     assert_eq!(replies[0], "T05thread:p01.03;swbreak:;");
     assert_eq!(replies[1], "0800001000000000");
     assert_eq!((byte(&debugged, 0), byte(&debugged, 1)), (Some(0x90), Some(0x90)));
+}
+
+#[test]
+fn a_breakpoint_is_only_in_who_has_the_same_code_there() {
+    // row I2
+    let mut debugged = Debugged::new();
+    assert!(debugged.system.kernel.machine.patch(Some(&1), TEXT + 8, 0x91));
+    let packets = [&b"Hgp1.2"[..], b"m10000000,1", b"Z0,10000008,1", b"vCont;c"].map(packet).concat();
+    debugged.hears(&[packet(HELLO), packets].concat());
+    let byte = |debugged: &Debugged, space| debugged.system.kernel.machine.byte(Some(space), TEXT + 8);
+    assert_eq!((byte(&debugged, 0), byte(&debugged, 1)), (Some(0xcc), Some(0x91)));
+    debugged.answers(&[b"D;1"]);
+    assert_eq!((byte(&debugged, 0), byte(&debugged, 1)), (Some(0x90), Some(0x91)));
+}
+
+#[test]
+fn a_breakpoint_instruction_of_a_programs_own_is_a_fault_behind_which_it_stands() {
+    // row I2
+    let mut debugged = Debugged::new();
+    debugged.hears(&[&packet(HELLO), &packet(b"Z0,10000008,1"), &packet(b"vCont;c")[..]].concat());
+    let (slot, fault) = (Slot::new(0), kernel_core::fault::Fault::Exception { vector: 3, code: 0 });
+    let reaction = debugged.stub.look(&mut debugged.system, Some(slot), Happened::Fault(fault));
+    assert_eq!(reaction, Reaction::Stop);
+    let before = debugged.system.kernel.processes().get(slot).unwrap().context.instruction_pointer();
+    debugged.pauses();
+    assert_eq!(replies(&debugged.wire.take())[0], "T05thread:p01.02;");
+    let after = debugged.system.kernel.processes().get(slot).unwrap().context.instruction_pointer();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn of_the_kernels_flags_only_those_of_programs_are_set() {
+    // row I2
+    let mut debugged = Debugged::new();
+    debugged.answers(&[b"Hgp1.1", b"P11=ffffffff"]);
+    assert_eq!(debugged.cpu.registers[Register::Rflags as usize] & !0xcd5, 0);
 }
 
 #[test]

@@ -144,6 +144,39 @@ fn what_can_t_be_written_by_its_owner_is_not_written() {
 }
 
 #[test]
+fn binary_writes_have_as_many_bytes_as_they_say() {
+    let cases = [
+        (&b"X10001000,2:ab"[..], "OK", "6162"),
+        // An escaped `#`, and an empty one that asks whether there are such packets.
+        (b"X10001000,2:}\x03b", "OK", "2362"),
+        (b"X10001000,0:", "OK", "0000"),
+        (b"X10001000,3:ab", "E16", "0000"),
+        (b"X10001000,1:ab", "E16", "0000"),
+        (b"X10001000,ffffffffffffffff:ab", "E16", "0000"),
+        (b"X10001000,1:}", "E16", "0000"),
+        (b"X10001000", "E16", "0000"),
+        (b"X", "E16", "0000"),
+        (b"X10000000,1:a", "E0e", "0000"),
+    ];
+    for (write, expected, bytes) in cases {
+        let packets = [&b"Hgp1.2"[..], write, b"m10001000,2"].map(packet).concat();
+        let answers = Debugged::new().survives(&packets);
+        assert_eq!(answers[1..], [expected, bytes], "{}", write.escape_ascii());
+    }
+}
+
+#[test]
+fn an_answer_that_was_lost_comes_again() {
+    let mut debugged = Debugged::new();
+    let output = debugged.hears(&[&packet(HELLO), &packet(b"Tp1.2")[..], b"--"].concat());
+    assert!(output.ends_with(&packet(b"OK").repeat(3)), "{}", output.escape_ascii());
+    // Also that to an interrupt.
+    let output = debugged.hears(&[&packet(HELLO), &packet(b"Tp1.2"), &packet(b"vCont;c")[..]].concat());
+    assert!(output.ends_with(b"+"), "{}", output.escape_ascii());
+    assert_eq!(super::replies(&debugged.hears(b"\x03-")), ["T02thread:p01.02;"; 2]);
+}
+
+#[test]
 fn threads_that_do_not_live_are_refused_and_do_not_run() {
     for thread in
         ["p1.4", "p1.9", "p1.7fff", "p1.ffff", "p1.10001", "p1.7fffffffffffffff", "p1.ffffffffffffffff"]
@@ -258,6 +291,13 @@ fn more_points_than_there_are_debug_registers_are_refused() {
     let answers = Debugged::new().answers(&bodies);
     assert_eq!(answers[..4], ["OK"; 4]);
     assert!(answers[4..].iter().all(|text| text.starts_with('E')), "{answers:?}");
+}
+
+#[test]
+fn the_last_bytes_of_memory_can_be_watched() {
+    // They start at a multiple of eight, but there are no eight bytes.
+    let answers = Debugged::new().answers(&[b"Z2,fffffffffffffff8,4", b"Z2,fffffffffffffffc,3"]);
+    assert_eq!(answers, ["OK", "OK"]);
 }
 
 #[test]
