@@ -20,7 +20,7 @@ impl Arch for X86_64 {
     }
 }
 
-/// The number of a register in [`LAYOUT`].
+/// The number of a register in `target.xml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number(pub usize);
 
