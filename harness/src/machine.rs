@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::marker::PhantomData;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::rc::Rc;
@@ -150,6 +150,9 @@ impl Machine {
         let (ours, theirs) = qmp::pair()?;
         let mut command = tied::command(config.launcher, config.qemu);
         command.args(config.arguments(&channels));
+        // Ctrl-C of the user's terminal goes to a group of processes. It is for us, or for a
+        // debugger, and never for QEMU, which ends with us anyway.
+        command.process_group(0);
         let theirs_too = theirs.try_clone().context("failed to copy a socket")?;
         command.stdin(Stdio::from(theirs)).stdout(Stdio::from(theirs_too)).stderr(Stdio::piped());
         let started = Instant::now();

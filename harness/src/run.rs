@@ -173,8 +173,7 @@ impl Workshop {
             Runs::Once | Runs::Twice => Repetition::NotTried,
         };
         let end = judge(&record, scenario.main());
-        let files = [vec![self.build.kernel.clone()], self.programs(scenario)].concat();
-        let mut symbols = Symbols::new(&self.project, files);
+        let mut symbols = Symbols::new(&self.project, self.images(scenario));
         let post_mortem = self.examine(&record, &mut symbols);
         let comparison = match &end {
             end if !scenario.ends.allow(end) => {
@@ -248,7 +247,7 @@ impl Workshop {
         let config = self.config(scenario, Kernel::Bytes(&kernel), image.as_deref(), scenario.clock);
         let mut command = vec![crate::tools::QEMU.into()];
         command.extend(config.by_hand());
-        Ok(Setup { command, kernel, image, programs: self.programs(scenario) })
+        Ok(Setup { command, kernel, image, programs: self.images(scenario).split_off(1) })
     }
 
     fn config<'a>(
@@ -292,12 +291,9 @@ impl Workshop {
         Some(dump.map_err(Clone::clone).and_then(|file| examine(file).map_err(|error| format!("{error:#}"))))
     }
 
-    /// The programs of a scenario's machine.
-    fn programs(&self, scenario: &Scenario) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = self.build.services.values().cloned().collect();
-        let program = scenario.program.as_ref().and_then(|program| self.build.guest(&program.file));
-        files.extend(program.map(Path::to_path_buf));
-        files
+    /// The executables of a scenario's machine, the kernel first.
+    fn images(&self, scenario: &Scenario) -> Vec<PathBuf> {
+        self.build.images(scenario.program.as_ref().map(|program| program.file.as_str()))
     }
 }
 
