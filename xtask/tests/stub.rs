@@ -291,3 +291,54 @@ fn ctrl_c_stops_a_machine_that_waits_and_gdb_can_come_back() {
     let threads = debugged.ask("info threads");
     assert!(threads.contains("(monitor"), "{threads}");
 }
+
+// row I2
+#[test]
+fn the_lesson_of_the_documentation_goes_as_it_says() {
+    let Some(mut debugged) = Debugged::start("a_fault_ends_only_its_process") else { return };
+    let page = std::fs::read_to_string(root().join("docs/debugging.md")).expect("the page");
+    let lesson: String =
+        page.split("```").filter(|block| block.starts_with("gdb\n")).map(|block| &block[4..]).collect();
+    for line in lesson.lines() {
+        if let Some(command) = line.strip_prefix("(gdb) ") {
+            debugged.ask(command);
+        }
+    }
+    // The page says nothing of what gdb says at the start.
+    assert_eq!(debugged.transcript(), lesson);
+    assert_eq!(debugged.end().0, exit(ExitCode::Success));
+}
+
+/// `cargo xtask gdb`, without a terminal: its exit code, and all that it printed.
+fn command(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(launcher());
+    let output = command.arg("gdb").args(arguments).stdin(std::process::Stdio::null()).output();
+    let output = output.expect("xtask runs");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+// row I2
+#[test]
+fn the_command_starts_a_machine_and_ends_it_with_gdb() {
+    if tools::find(GDB).zip(tools::find(QEMU)).is_none() {
+        assert!(!tools::is_ci(), "QEMU or gdb is missing: run `cargo xtask doctor`");
+        return;
+    }
+    let batch = ["-batch", "-ex", "break ds::main", "-ex", "continue", "-ex", "info threads"];
+    let (code, text) = command(&[&[PROGRAM, "--"], &batch[..]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("hit Breakpoint 1, ds::main ()") && text.contains("(ds, endpoint 6: running)"),
+        "{text}"
+    );
+    let (code, text) =
+        command(&[PROGRAM, "--timeout", "2", "--", "-batch", "-ex", "python import time; time.sleep(1000)"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("gdb didn't end in 2 s and was killed"), "{text}");
+    let (code, text) = command(&["no_such_test"]);
+    assert_eq!(code, Some(4), "{text}");
+    let (code, text) = command(&[PROGRAM, "--print-command", "--attach", "/dev/ttyUSB0"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("-ex 'target remote /dev/ttyUSB0'") && text.contains("add-symbol-file"), "{text}");
+}
