@@ -41,17 +41,22 @@ fn after_each(line: &str, mark: &str, replacement: &str) -> String {
     redacted
 }
 
-/// Legacy names of functions end with `17h`, sixteen digits and `E`.
+/// Marks before hashes, how many digits these have, and what follows: in legacy names of functions, in readable ones,
+/// and in the paths of the standard library.
+const HASHES: [(&str, usize, &str); 3] = [("17h", 16, "E"), ("::h", 16, ""), ("/rustc/", 40, "/")];
+
 fn without_hashes(line: &str) -> String {
-    const MARK: &str = "17h";
-    const DIGITS: usize = 16;
-    let mut pieces = line.split(MARK);
+    HASHES.iter().fold(line.to_owned(), |line, (mark, digits, end)| without_hash(&line, mark, *digits, end))
+}
+
+fn without_hash(line: &str, mark: &str, digits: usize, end: &str) -> String {
+    let mut pieces = line.split(mark);
     let mut redacted = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
-        redacted.push_str(MARK);
+        redacted.push_str(mark);
         let is_hash = |hash: &str| hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match (piece.get(..DIGITS), piece.get(DIGITS..)) {
-            (Some(hash), Some(rest)) if is_hash(hash) && rest.starts_with('E') => {
+        match (piece.get(..digits), piece.get(digits..)) {
+            (Some(hash), Some(rest)) if is_hash(hash) && rest.starts_with(end) => {
                 redacted.push_str("[HASH]");
                 redacted.push_str(rest);
             }
@@ -83,6 +88,10 @@ mod tests {
                 "Breakpoint 1 at [ADDRESS]: file src/main.rs, line [LINE].",
             ),
             ("0x0000000060000027\t12\tfn main() {", "[ADDRESS]\t[LINE]\tfn main() {"),
+            (
+                "<kernel::STACKS::h3ce7113adbf3ee9a+33784> at /rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/core.rs:3",
+                "<kernel::STACKS::h[HASH]+[OFFSET]> at /rustc/[HASH]/library/core.rs:[LINE]",
+            ),
             ("22\t        Self { len: 0 }", "[LINE]\t        Self { len: 0 }"),
             ("$1 = 17", "$1 = 17"),
             ("a + b\tc", "a + b\tc"),
