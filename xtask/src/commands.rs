@@ -143,6 +143,8 @@ pub(crate) fn bench(arguments: &Bench) -> Result<Exit> {
 
 /// `cargo xtask ci`
 pub(crate) fn ci() -> Result<Exit> {
+    // Some host tests drive a real machine or a real gdb. If these can't be had, the checks say so.
+    let _ = tools::qemu(Permission::NotAsked).and_then(|_| tools::gdb(Permission::NotAsked));
     let finished = harness::ci::run(&project()?, &launcher()?)?;
     let failed: Vec<_> = finished.iter().filter(|step| !step.status.success()).collect();
     Ok(match failed.as_slice() {
