@@ -161,6 +161,14 @@ impl Build {
         Ok(())
     }
 
+    /// The executables of a machine that runs `program`, the kernel first. Each is linked at
+    /// addresses of its own, so all of their symbols can be used at once.
+    #[must_use]
+    pub fn images(&self, program: Option<&str>) -> Vec<PathBuf> {
+        let program = program.and_then(|program| self.guest(program)).map(Path::to_path_buf);
+        std::iter::once(&self.kernel).chain(self.services.values()).cloned().chain(program).collect()
+    }
+
     /// The file of a program that a guest process can run.
     #[must_use]
     pub fn guest(&self, name: &str) -> Option<&Path> {

@@ -12,7 +12,9 @@
 //!   whether it is what was reviewed, whether it repeats, where in the source a complaint comes from.
 //! * [`dump`], [`inspect`]: memory of a machine that had to be stopped, and what everybody was doing there.
 //! * [`run`], [`suite`], [`report`], [`mod@bench`]: one scenario; many, in parallel; and their reports.
-//! * [`tools`], [`doctor`], [`ci`]: what the host must have, and all checks in a row.
+//! * [`gdb`]: the debugger as a process of ours: its symbols, its commands, its end.
+//! * [`shell`], [`tools`], [`doctor`], [`ci`]: commands as one would type them, what the host must
+//!   have, and all checks in a row.
 //!
 //! Whatever a guest does ends in a value here: no output of a guest makes the harness panic or wait
 //! for ever, and QEMU never outlives it.
@@ -24,6 +26,7 @@ pub mod ci;
 pub mod determinism;
 pub mod doctor;
 pub mod dump;
+pub mod gdb;
 pub mod image;
 pub mod inspect;
 pub mod list;
@@ -34,6 +37,7 @@ pub mod project;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod shell;
 pub mod snapshot;
 pub mod suite;
 pub mod symbols;

@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::marker::PhantomData;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::rc::Rc;
@@ -107,6 +107,26 @@ impl From<ExitStatus> for Exit {
     }
 }
 
+/// What a machine's second serial port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DebuggerLine {
+    None,
+    Socket,
+}
+
+/// A path in the address of a socket has room for so many bytes (unix(7)).
+const SOCKET_PATH_BYTES: usize = 107;
+
+fn can_be_socket(path: &Path) -> Result<()> {
+    if path.as_os_str().len() > SOCKET_PATH_BYTES {
+        bail!(
+            "{} is too long for the name of a socket: set CARGO_TARGET_DIR to a shorter path",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 /// A running machine. Dropping it kills QEMU.
 pub struct Machine {
     child: Child,
@@ -131,6 +151,18 @@ impl Machine {
     /// # Errors
     /// If QEMU can't be started or doesn't answer; the text holds what it said.
     pub fn start(config: &Config<'_>) -> Result<Self> {
+        Self::start_with(config, DebuggerLine::None)
+    }
+
+    /// Starts a machine whose second serial port is a socket: see [`debugger`](Self::debugger).
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_for_debugger(config: &Config<'_>) -> Result<Self> {
+        Self::start_with(config, DebuggerLine::Socket)
+    }
+
+    fn start_with(config: &Config<'_>, line: DebuggerLine) -> Result<Self> {
         let directory = Arc::new(Directory::create(config.artefacts)?);
         let console = Console::open()?;
         let image = match config.image {
@@ -141,7 +173,12 @@ impl Machine {
             Kernel::File(path) => path.to_owned(),
             Kernel::Bytes(bytes) => directory.write("kernel", bytes)?,
         };
+        let debugger = directory.path("gdb");
+        if line == DebuggerLine::Socket {
+            can_be_socket(&debugger)?;
+        }
         let channels = command_line::Channels {
+            debugger: (line == DebuggerLine::Socket).then_some(&debugger),
             kernel: &kernel,
             console: console.path(),
             log: &directory.path("log"),
@@ -150,6 +187,9 @@ impl Machine {
         let (ours, theirs) = qmp::pair()?;
         let mut command = tied::command(config.launcher, config.qemu);
         command.args(config.arguments(&channels));
+        // Ctrl-C of the user's terminal goes to a group of processes. It is for us, or for a
+        // debugger, and never for QEMU, which ends with us anyway.
+        command.process_group(0);
         let theirs_too = theirs.try_clone().context("failed to copy a socket")?;
         command.stdin(Stdio::from(theirs)).stdout(Stdio::from(theirs_too)).stderr(Stdio::piped());
         let started = Instant::now();
@@ -190,6 +230,12 @@ impl Machine {
     #[must_use]
     pub fn started(&self) -> Instant {
         self.started
+    }
+
+    /// The socket of the debugger's line, if it was started with one.
+    #[must_use]
+    pub fn debugger(&self) -> PathBuf {
+        self.directory.path("gdb")
     }
 
     /// Waits for output or for the end, but no longer than `until`.

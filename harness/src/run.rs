@@ -1,12 +1,12 @@
 //! One scenario from its boot image to its outcome.
 
-use crate::build::Build;
+use crate::build::{Build, MONITOR};
 use crate::determinism::{Difference, Repetition, first_difference};
 use crate::dump::Dump;
 use crate::image::{Image, bare, loadable};
 use crate::inspect::{self, PostMortem};
-use crate::machine::{Config, DumpFile, Kernel, Machine, PATIENCE, Timing};
-use crate::observe::{Event, Record, Wish, watch};
+use crate::machine::{Config, DumpFile, Kernel, Machine, Next, Output, PATIENCE, Timing};
+use crate::observe::{Event, KEPT_BYTES, Record, Wish, escape, watch};
 use crate::project::Project;
 use crate::scenario::{Kind, Scenario, with_machines};
 use crate::snapshot::{Comparison, Snapshot, render};
@@ -173,8 +173,7 @@ impl Workshop {
             Runs::Once | Runs::Twice => Repetition::NotTried,
         };
         let end = judge(&record, scenario.main());
-        let files = [vec![self.build.kernel.clone()], self.programs(scenario)].concat();
-        let mut symbols = Symbols::new(&self.project, files);
+        let mut symbols = Symbols::new(&self.project, self.images(scenario));
         let post_mortem = self.examine(&record, &mut symbols);
         let comparison = match &end {
             end if !scenario.ends.allow(end) => {
@@ -238,6 +237,51 @@ impl Workshop {
         Machine::start(&self.config(scenario, kernel, image.as_deref(), timing))
     }
 
+    /// Boots a machine that waits for a debugger at the start of the kernel's `main`, and waits until it does.
+    ///
+    /// # Errors
+    /// If there is something wrong with the scenario, QEMU doesn't start, or the kernel doesn't come so far.
+    pub fn boot_for_debugger(&self, scenario: &Scenario, timing: Timing) -> Result<Machine> {
+        if scenario.bare.is_some() {
+            bail!(
+                "{} runs machine code in place of the kernel, so there is no stub to debug it",
+                scenario.name
+            );
+        }
+        let image = self.image(scenario)?;
+        let kernel = Kernel::File(&self.build.kernel);
+        let command_line = format!("{} gdb=wait", scenario.command_line);
+        let config = self.config(scenario, kernel, image.as_deref(), timing);
+        let mut machine = Machine::start_for_debugger(&Config { command_line: &command_line, ..config })?;
+        let end = Instant::now() + PATIENCE;
+        let mut said = Vec::new();
+        // What goes over the line before the kernel has set it up is lost.
+        while !contains(&machine.log(KEPT_BYTES)?.bytes, LISTENS) {
+            match machine.next(Instant::now() + GLANCE) {
+                Next::Output(Output::Console(bytes) | Output::Qemu(bytes)) => said.extend(bytes),
+                Next::Output(_) => {}
+                Next::Late if Instant::now() < end => {}
+                Next::Late | Next::Ended(_) => {
+                    let said = escape(String::from_utf8_lossy(&said).trim().as_bytes());
+                    bail!("the kernel doesn't come to where it waits for a debugger: {said}")
+                }
+            }
+        }
+        Ok(machine)
+    }
+
+    /// The scenario of that name, or a machine with the interactive program.
+    ///
+    /// # Errors
+    /// [`NoSuchProgram`]; else as for [`scenarios`](Self::scenarios).
+    pub fn scenario(&self, name: &str) -> Result<Scenario> {
+        if name == MONITOR {
+            return Ok(Scenario::plain(MONITOR));
+        }
+        let found = self.scenarios()?.into_iter().find(|scenario| scenario.name == name);
+        found.ok_or_else(|| NoSuchProgram(name.to_owned()).into())
+    }
+
     /// What a scenario's machine is started with.
     fn setup(&self, scenario: &Scenario) -> Result<Setup> {
         let image = self.image(scenario)?;
@@ -248,7 +292,7 @@ impl Workshop {
         let config = self.config(scenario, Kernel::Bytes(&kernel), image.as_deref(), scenario.clock);
         let mut command = vec![crate::tools::QEMU.into()];
         command.extend(config.by_hand());
-        Ok(Setup { command, kernel, image, programs: self.programs(scenario) })
+        Ok(Setup { command, kernel, image, programs: self.images(scenario).split_off(1) })
     }
 
     fn config<'a>(
@@ -292,12 +336,9 @@ impl Workshop {
         Some(dump.map_err(Clone::clone).and_then(|file| examine(file).map_err(|error| format!("{error:#}"))))
     }
 
-    /// The programs of a scenario's machine.
-    fn programs(&self, scenario: &Scenario) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = self.build.services.values().cloned().collect();
-        let program = scenario.program.as_ref().and_then(|program| self.build.guest(&program.file));
-        files.extend(program.map(Path::to_path_buf));
-        files
+    /// The executables of a scenario's machine, the kernel first.
+    fn images(&self, scenario: &Scenario) -> Vec<PathBuf> {
+        self.build.images(scenario.program.as_ref().map(|program| program.file.as_str()))
     }
 }
 
@@ -308,6 +349,15 @@ fn explain(record: &Record, symbols: &mut Symbols<'_>) -> Vec<(String, Vec<Strin
 /// What was found, if anything was.
 fn found(post_mortem: &Option<Result<PostMortem, String>>) -> Option<&PostMortem> {
     post_mortem.as_ref()?.as_ref().ok()
+}
+
+/// What the kernel logs when it listens to a debugger.
+const LISTENS: &[u8] = b"a debugger can attach";
+/// How often the log is looked at for that.
+const GLANCE: Duration = Duration::from_millis(2);
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
 /// What a comparison of two runs means for a scenario.

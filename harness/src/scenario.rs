@@ -259,6 +259,27 @@ impl Scenario {
         })
     }
 
+    /// A machine with that program and nothing else to say about it.
+    #[must_use]
+    pub fn plain(program: &str) -> Self {
+        Self {
+            name: program.to_owned(),
+            kind: Kind::Test,
+            rows: Vec::new(),
+            ends: Ends::default(),
+            program: Some(Program { file: program.to_owned(), ..Program::default() }),
+            bare: None,
+            spoil: Spoil::default(),
+            memory_mib: DEFAULT_MEMORY_MIB,
+            firmware: Firmware::default(),
+            command_line: String::new(),
+            clock: Timing::default(),
+            nondeterministic: None,
+            is_canary: false,
+            limit: None,
+        }
+    }
+
     /// The name of the process that the machine runs for.
     #[must_use]
     pub fn main(&self) -> Option<&str> {

@@ -10,6 +10,7 @@ mod review;
 mod tests;
 
 pub use files::{Pending, pending, unreferenced};
+pub(crate) use redact::redact;
 pub use review::{Review, review};
 
 use crate::inspect::PostMortem;
@@ -45,7 +46,7 @@ pub enum Comparison {
 pub fn render(end: &End, record: &Record, found: Option<&PostMortem>) -> String {
     let mut text = format!("ends: {end}\n");
     section(&mut text, "console", console(record));
-    let complaints = record.complaints().map(|line| redact::redact(&line.to_string())).collect();
+    let complaints = record.complaints().map(|line| redact(&line.to_string())).collect();
     section(&mut text, "complaints", complaints);
     // What is stopped while it runs isn't always stopped at the same place.
     if let (End::Hang(Hang::IdleForever), Some(found)) = (end, found) {
@@ -71,7 +72,7 @@ const CUT_LINES: usize = 20;
 fn console(record: &Record) -> Vec<String> {
     let lines = record.events().iter().filter_map(|event| match &event.what {
         // The kernel's last words, which are in its log as well.
-        What::Console(line) if line.starts_with("E kernel: ") => Some(vec![redact::redact(line)]),
+        What::Console(line) if line.starts_with("E kernel: ") => Some(vec![redact(line)]),
         What::Console(line) => Some(vec![line.clone()]),
         What::ConsoleRest(rest) => Some(vec![rest.clone(), "[no line end]".into()]),
         _ => None,

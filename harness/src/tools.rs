@@ -83,18 +83,31 @@ pub enum Permission {
 /// # Errors
 /// [`Missing`] if it isn't allowed; else if the installation fails.
 pub fn qemu(permission: Permission) -> Result<PathBuf> {
-    if let Some(qemu) = find(QEMU) {
-        return Ok(qemu);
+    provide(QEMU, permission)
+}
+
+/// Finds gdb. If it isn't there, it is installed, and QEMU with it, where that is allowed.
+///
+/// # Errors
+/// [`Missing`] if it isn't allowed; else if the installation fails.
+pub fn gdb(permission: Permission) -> Result<PathBuf> {
+    provide(GDB, permission)
+}
+
+fn provide(program: &'static str, permission: Permission) -> Result<PathBuf> {
+    if let Some(path) = find(program) {
+        return Ok(path);
     }
     let host = Host::of_this_machine();
-    let commands = match plan(&host, permission) {
+    let commands = match plan(&host, program, permission) {
         Plan::Run(commands) => commands,
         Plan::Say(text) => return Err(Missing(text).into()),
     };
     for command in commands {
         run(&command)?;
     }
-    find(QEMU).with_context(|| format!("failed to find {QEMU} although it was just installed: look at PATH"))
+    find(program)
+        .with_context(|| format!("failed to find {program} although it was just installed: look at PATH"))
 }
 
 fn run(command: &[String]) -> Result<()> {
@@ -109,7 +122,7 @@ fn run(command: &[String]) -> Result<()> {
         .status()
         .with_context(|| format!("failed to run {program}"))?;
     if !status.success() {
-        bail!("failed to install QEMU: {} ended with {status}", command.join(" "));
+        bail!("failed to install QEMU and gdb: {} ended with {status}", command.join(" "));
     }
     Ok(())
 }
@@ -186,10 +199,10 @@ enum Plan {
     Say(String),
 }
 
-fn plan(host: &Host, permission: Permission) -> Plan {
+fn plan(host: &Host, program: &str, permission: Permission) -> Plan {
     let Some(manager) = host.manager else {
         return Plan::Say(format!(
-            "{QEMU} is not installed, and this system has no package manager known here: \
+            "{program} is not installed, and this system has no package manager known here: \
              install QEMU {OLDEST_QEMU} or later for x86-64, and gdb"
         ));
     };
@@ -206,7 +219,7 @@ fn plan(host: &Host, permission: Permission) -> Plan {
     }
     let commands: Vec<String> = commands.iter().map(|command| command.join(" ")).collect();
     Plan::Say(format!(
-        "{QEMU} is not installed. Type this, or let `cargo xtask test --install` do it:\n\n    {}\n",
+        "{program} is not installed. Type this, or let `cargo xtask test --install` do it:\n\n    {}\n",
         commands.join(" && ")
     ))
 }

@@ -33,6 +33,7 @@ Examples:
   cargo xtask test --exact hello -j 1  one test
   cargo xtask review                   look at what has changed, accept it or not
   cargo xtask run                      a console
+  cargo xtask gdb                      a debugger of all of it
   cargo xtask bench ipc --json         measurements
 ";
 
@@ -51,6 +52,9 @@ pub(crate) enum Command {
     /// Boots a console on this terminal.
     #[command(after_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Boots a machine and opens gdb on its kernel, where each process is a thread; or attaches to one that runs.
+    #[command(after_help = GDB_EXAMPLES)]
+    Gdb(Gdb),
     /// Boots a machine for each guest test, and compares what it does with the reviewed snapshot.
     #[command(after_help = TEST_EXAMPLES)]
     Test(Test),
@@ -76,7 +80,8 @@ pub(crate) enum Command {
 const RUN_EXAMPLES: &str = "\
 Examples:
   cargo xtask run
-  cargo xtask run hello_from_ds --log
+  cargo xtask run a_program_publishes_and_retrieves --log
+  cargo xtask run --gdb /tmp/gdb
   cargo xtask run -- -m 256M -d int,cpu_reset
 ";
 
@@ -88,12 +93,52 @@ pub(crate) struct Run {
     /// Show the kernel's log on standard error, and not only in target/tessera/run.log.
     #[arg(long)]
     pub(crate) log: bool,
+    /// Let a debugger attach at this socket, which QEMU makes.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) gdb: Option<PathBuf>,
     /// Install QEMU and gdb if they are missing.
     #[arg(long)]
     pub(crate) install: bool,
     /// Further arguments for QEMU.
     #[arg(last = true, value_name = "QEMU ARGUMENTS")]
     pub(crate) qemu: Vec<OsString>,
+}
+
+const GDB_EXAMPLES: &str = "\
+Examples:
+  cargo xtask gdb                               a machine with a console, stopped where the kernel starts
+  cargo xtask gdb a_program_publishes_and_retrieves                 the machine of a test
+  cargo xtask gdb a_program_publishes_and_retrieves -- -batch -ex 'break ds::main' -ex continue -ex 'info threads'
+  cargo xtask gdb --attach /tmp/gdb             what `cargo xtask run --gdb /tmp/gdb` started
+  cargo xtask gdb --attach /dev/ttyUSB0         a real machine whose kernel was given gdb=com2
+
+In gdb, `monitor help` lists what the kernel tells, such as `monitor ps`. When gdb ends, the machine
+does; `detach` lets it go on to its end before.
+
+Exit codes: 0 gdb ended with 0, 100 with another code, 4 no test has such a name, 101 the build
+failed, 105 QEMU or gdb is missing.
+";
+
+#[derive(Args)]
+pub(crate) struct Gdb {
+    /// The test, or program, whose machine is started.
+    #[arg(default_value = harness::build::MONITOR)]
+    pub(crate) name: String,
+    /// Start no machine, but attach to one: its socket, a terminal, or HOST:PORT. NAME tells whose symbols it needs.
+    #[arg(long, value_name = "REMOTE")]
+    pub(crate) attach: Option<OsString>,
+    /// Print the command that starts gdb, without `target remote` unless there is --attach, and start nothing.
+    #[arg(long)]
+    pub(crate) print_command: bool,
+    /// How long gdb may take [default: no limit, or 60 if standard input is no terminal].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) timeout: Option<std::time::Duration>,
+    /// Install QEMU and gdb if they are missing.
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// Arguments for gdb.
+    #[arg(last = true, value_name = "GDB ARGUMENTS")]
+    pub(crate) gdb: Vec<OsString>,
 }
 
 const TEST_EXAMPLES: &str = "\

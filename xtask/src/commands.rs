@@ -1,8 +1,10 @@
 //! The commands.
 
+mod gdb;
 mod review;
 mod test;
 
+pub(crate) use gdb::gdb;
 pub(crate) use review::review;
 pub(crate) use test::{bless, test};
 
@@ -59,12 +61,20 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit> {
     if is_person {
         eprintln!("Ctrl-A X closes the machine, Ctrl-A H lists more. The kernel's log: {}", log.display());
     }
+    if let Some(socket) = &arguments.gdb {
+        eprintln!(
+            "A debugger can attach: cargo xtask gdb {} --attach {}",
+            arguments.program,
+            socket.display()
+        );
+    }
     let session = Session {
         qemu: &qemu,
         launcher: &launcher()?,
         kernel: &built.kernel,
         image: &image,
         log: &log,
+        debugger: arguments.gdb.as_deref(),
         arguments: &arguments.qemu,
     };
     let ended = session.run()?;
@@ -133,6 +143,8 @@ pub(crate) fn bench(arguments: &Bench) -> Result<Exit> {
 
 /// `cargo xtask ci`
 pub(crate) fn ci() -> Result<Exit> {
+    // Some host tests drive a real machine or a real gdb. If these can't be had, the checks say so.
+    let _ = tools::qemu(Permission::NotAsked).and_then(|_| tools::gdb(Permission::NotAsked));
     let finished = harness::ci::run(&project()?, &launcher()?)?;
     let failed: Vec<_> = finished.iter().filter(|step| !step.status.success()).collect();
     Ok(match failed.as_slice() {

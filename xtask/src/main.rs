@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Build => commands::build(),
         Command::Run(arguments) => commands::run(&arguments),
+        Command::Gdb(arguments) => commands::gdb(&arguments),
         Command::Test(arguments) => commands::test(&arguments),
         Command::Bless(arguments) => commands::bless(&arguments),
         Command::Review => commands::review(),

@@ -69,6 +69,8 @@ pub(super) struct Channels<'a> {
     pub(super) log: &'a Path,
     pub(super) kernel: &'a Path,
     pub(super) image: Option<&'a Path>,
+    /// The socket of the debugger's line, if there is one.
+    pub(super) debugger: Option<&'a Path>,
 }
 
 impl Config<'_> {
@@ -79,6 +81,9 @@ impl Config<'_> {
         arguments.pair("-chardev", &["file,id=log,path=".as_ref(), channels.log]);
         arguments.plain(&["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"]);
         arguments.plain(&["-serial", "chardev:console", "-S"]);
+        if let Some(socket) = channels.debugger {
+            arguments.debugger(socket);
+        }
         arguments.timing(self.timing);
         arguments.0
     }
@@ -107,18 +112,30 @@ impl Config<'_> {
 
 /// The arguments for a machine on this terminal: console on standard input and output, real time.
 ///
-/// `log` is where the kernel's log goes, `more` what the user adds.
-pub(super) fn interactive(kernel: &Path, image: &Path, log: &Path, more: &[OsString]) -> Vec<OsString> {
+/// `log` is where the kernel's log goes, `debugger` a socket to attach at, `more` what the user adds.
+pub(super) fn interactive(
+    kernel: &Path,
+    image: &Path,
+    log: &Path,
+    debugger: Option<&Path>,
+    more: &[OsString],
+) -> Vec<OsString> {
     let mut arguments = Arguments::board(DEFAULT_MEMORY_MIB, Firmware::default());
-    arguments.software(kernel, Some(image), "");
+    arguments.software(kernel, Some(image), if debugger.is_some() { ATTACHABLE } else { "" });
     // Standard error may be a file that already has contents; others are made by who calls this.
     arguments.pair("-chardev", &["file,id=log,append=on,path=".as_ref(), log]);
     // The multiplexer is what Ctrl-A X ends the machine through.
     arguments.plain(&["-chardev", "stdio,id=console,mux=on,signal=off", "-mon", "chardev=console"]);
     arguments.plain(&["-serial", "chardev:console"]);
+    if let Some(socket) = debugger {
+        arguments.debugger(socket);
+    }
     arguments.0.extend_from_slice(more);
     arguments.0
 }
+
+/// The kernel's parameter that lets a debugger attach at the second serial port.
+const ATTACHABLE: &str = "gdb=com2";
 
 /// The memory of a machine that doesn't ask for another size.
 pub(crate) const DEFAULT_MEMORY_MIB: u32 = 64;
@@ -164,6 +181,12 @@ impl Arguments {
         if !command_line.is_empty() {
             self.plain(&["-append", command_line]);
         }
+    }
+
+    /// The second serial port is a socket.
+    fn debugger(&mut self, socket: &Path) {
+        self.pair("-chardev", &["socket,id=gdb,server=on,wait=off,path=".as_ref(), socket]);
+        self.plain(&["-serial", "chardev:gdb"]);
     }
 
     fn timing(&mut self, timing: Timing) {

@@ -19,6 +19,8 @@ pub struct Session<'a> {
     pub image: &'a Path,
     /// The file that the kernel's log is added to.
     pub log: &'a Path,
+    /// The socket that a debugger can attach at, if it may.
+    pub debugger: Option<&'a Path>,
     /// Further arguments for QEMU.
     pub arguments: &'a [OsString],
 }
@@ -58,7 +60,13 @@ impl Session<'_> {
     /// If QEMU can't be run.
     pub fn run(&self) -> Result<Ended> {
         let mut command = tied::command(self.launcher, self.qemu);
-        command.args(command_line::interactive(self.kernel, self.image, self.log, self.arguments));
+        command.args(command_line::interactive(
+            self.kernel,
+            self.image,
+            self.log,
+            self.debugger,
+            self.arguments,
+        ));
         let status = command.status().with_context(|| format!("failed to run {}", self.qemu.display()))?;
         Ok(Ended::of(status.into()))
     }

@@ -15,10 +15,10 @@ use super::{Reader, details, json, reason, repeat, word};
 use crate::machine::{IMAGE, KERNEL};
 use crate::observe::{Channel, Event, What};
 use crate::run::{Outcome, Setup, Verdict};
+use crate::shell;
 use crate::suite::News;
 use anyhow::{Context, Result};
 use serde_json::json;
-use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use twox_hash::XxHash64;
@@ -138,14 +138,5 @@ fn script(outcome: &Outcome, setup: &Setup) -> String {
 
 /// The command as one would type it.
 fn command(setup: &Setup) -> String {
-    setup.command.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
-}
-
-fn quote(word: &OsStr) -> String {
-    let word = word.to_string_lossy();
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_=+,.:/".contains(character);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.into_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    shell::line(&setup.command)
 }

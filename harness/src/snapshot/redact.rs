@@ -3,7 +3,7 @@
 use crate::symbols::TRACE;
 
 /// Replaces addresses, stack traces, positions in source files and amounts of memory.
-pub(super) fn redact(complaint: &str) -> String {
+pub(crate) fn redact(complaint: &str) -> String {
     let (text, trace) = match complaint.find(TRACE) {
         Some(start) => (&complaint[..start], "stacktrace: [ADDRESSES]"),
         None => (complaint, ""),

@@ -1,4 +1,4 @@
-use super::{Host, MANAGERS, Manager, Permission, Plan, Version, find, plan};
+use super::{GDB, Host, MANAGERS, Manager, Permission, Plan, QEMU, Version, find, plan};
 
 fn host(manager: &str) -> Host {
     let manager: &'static Manager =
@@ -22,37 +22,39 @@ fn said(plan: Plan) -> String {
 
 #[test]
 fn nothing_is_installed_without_leave() {
-    let text = said(plan(&host("apt-get"), Permission::NotAsked));
+    let text = said(plan(&host("apt-get"), QEMU, Permission::NotAsked));
     assert!(text.contains("    sudo apt-get update && sudo apt-get install --yes"), "{text}");
     assert!(text.contains("cargo xtask test --install"), "{text}");
+    let text = said(plan(&host("dnf"), GDB, Permission::NotAsked));
+    assert!(text.starts_with("gdb is not installed. Type this"), "{text}");
     // To be able to isn't leave.
-    said(plan(&Host { has_sudo: true, ..host("dnf") }, Permission::NotAsked));
-    said(plan(&host("brew"), Permission::NotAsked));
+    said(plan(&Host { has_sudo: true, ..host("dnf") }, QEMU, Permission::NotAsked));
+    said(plan(&host("brew"), QEMU, Permission::NotAsked));
 }
 
 #[test]
 fn root_and_ci_install() {
     let root = Host { is_root: true, ..host("apt-get") };
     let expected = ["apt-get update", "apt-get install --yes --no-install-recommends qemu-system-x86 gdb"];
-    assert_eq!(commands(plan(&root, Permission::NotAsked)), expected);
+    assert_eq!(commands(plan(&root, QEMU, Permission::NotAsked)), expected);
     let ci = Host { is_ci: true, has_sudo: true, ..host("pacman") };
     let expected = ["sudo pacman -Sy --needed --noconfirm qemu-system-x86 gdb"];
-    assert_eq!(commands(plan(&ci, Permission::NotAsked)), expected);
+    assert_eq!(commands(plan(&ci, QEMU, Permission::NotAsked)), expected);
     // A CI run can't type a password.
-    said(plan(&Host { has_sudo: false, ..ci }, Permission::NotAsked));
+    said(plan(&Host { has_sudo: false, ..ci }, QEMU, Permission::NotAsked));
 }
 
 #[test]
 fn a_user_who_asks_for_it_gets_it() {
     let expected = ["sudo dnf install --assumeyes qemu-system-x86 gdb"];
-    assert_eq!(commands(plan(&host("dnf"), Permission::Given)), expected);
-    assert_eq!(commands(plan(&host("brew"), Permission::Given)), ["brew install qemu gdb"]);
+    assert_eq!(commands(plan(&host("dnf"), QEMU, Permission::Given)), expected);
+    assert_eq!(commands(plan(&host("brew"), QEMU, Permission::Given)), ["brew install qemu gdb"]);
 }
 
 #[test]
 fn a_system_without_a_known_manager_is_told_what_is_needed() {
     let host = Host { manager: None, ..host("brew") };
-    assert!(said(plan(&host, Permission::Given)).contains("install QEMU 7.2 or later"));
+    assert!(said(plan(&host, QEMU, Permission::Given)).contains("install QEMU 7.2 or later"));
 }
 
 #[test]

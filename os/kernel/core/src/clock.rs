@@ -43,6 +43,11 @@ impl Alarms {
         self.0.last().map(|alarm| alarm.at_ns)
     }
 
+    /// All of them, the next one first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, Slot)> {
+        self.0.iter().rev().map(|alarm| (alarm.at_ns, alarm.owner))
+    }
+
     /// Takes out the next one if its time has come.
     fn expired(&mut self, now_ns: u64) -> Option<Slot> {
         self.0.pop_if(|alarm| alarm.at_ns <= now_ns).map(|alarm| alarm.owner)

@@ -9,6 +9,8 @@ pub struct Parameters {
     pub processes: u16,
     /// `timer=auto` or `timer=measured`.
     pub timer: Timer,
+    /// `gdb=com2` or `gdb=wait`: whether a debugger can attach.
+    pub debugger: Debugger,
     /// `panic=start`: the kernel panics as soon as it can, to show what that looks like.
     pub panics: bool,
 }
@@ -22,9 +24,21 @@ pub enum Timer {
     Measured,
 }
 
+/// Whether a debugger can attach, at the second serial port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Debugger {
+    /// It can't: the kernel leaves the port alone.
+    #[default]
+    None,
+    /// At any time.
+    Com2,
+    /// At any time, and the kernel waits for one before it starts anything.
+    Wait,
+}
+
 impl Default for Parameters {
     fn default() -> Self {
-        Self { processes: 256, timer: Timer::Auto, panics: false }
+        Self { processes: 256, timer: Timer::Auto, debugger: Debugger::None, panics: false }
     }
 }
 
@@ -36,7 +50,7 @@ impl fmt::Display for BadWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured and panic=start",
+            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, gdb=com2|wait and panic=start",
             self.0.escape_ascii()
         )
     }
@@ -70,6 +84,14 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
             };
             Some(Parameters { timer, ..parameters })
         }
+        "gdb" => {
+            let debugger = match value {
+                "com2" => Debugger::Com2,
+                "wait" => Debugger::Wait,
+                _ => return None,
+            };
+            Some(Parameters { debugger, ..parameters })
+        }
         "panic" => (value == "start").then_some(Parameters { panics: true, ..parameters }),
         _ => None,
     }
@@ -83,7 +105,7 @@ mod tests {
     fn words_are_parameters_or_refused() {
         let default = Parameters::default();
         let processes = |processes| Ok(Parameters { processes, ..default });
-        let cases: [(&[u8], _); 16] = [
+        let cases: [(&[u8], _); 19] = [
             (b"", Ok(default)),
             (b"  \t\n ", Ok(default)),
             (b"processes=8", processes(8)),
@@ -93,6 +115,9 @@ mod tests {
                 b"timer=measured processes=1",
                 Ok(Parameters { processes: 1, timer: Timer::Measured, ..default }),
             ),
+            (b"gdb=com2", Ok(Parameters { debugger: Debugger::Com2, ..default })),
+            (b"gdb=wait", Ok(Parameters { debugger: Debugger::Wait, ..default })),
+            (b"gdb=", Err(BadWord(b"gdb="))),
             (b"panic=start", Ok(Parameters { panics: true, ..default })),
             (b"panic=", Err(BadWord(b"panic="))),
             (b"processes=0", Err(BadWord(b"processes=0"))),

@@ -116,6 +116,7 @@ impl<M: Machine> Kernel<M> {
     /// Stops the machine. The first reason counts.
     pub(crate) fn end(&mut self, code: ExitCode) {
         self.ended.get_or_insert(code);
+        self.is_out_of_turn = true;
     }
 
     /// Logs where a process is, outwards from the innermost frame.

@@ -33,7 +33,7 @@ impl<M: Machine> Kernel<M> {
     /// A process asked for the primitive of that number.
     #[inline]
     pub fn trap(&mut self, caller: Slot, number: u64, endpoint: Endpoint) {
-        if self.has_traced_calls && self.stop_at_call(caller, number) {
+        if self.has_traced_calls && self.stop_at_call(caller, number, endpoint) {
             return;
         }
         // Not part of the `match`, which would look into a table on a page of its own.

@@ -2,6 +2,7 @@
 
 use crate::calls;
 use crate::clock::{Alarms, WallClock};
+use crate::debugging::Wishes;
 use crate::interrupts::Interrupts;
 use crate::ipc::mail;
 use crate::list::Links;
@@ -40,6 +41,10 @@ pub struct Kernel<M: Machine> {
     pub(crate) requests: Requests,
     pub(crate) ended: Option<ExitCode>,
     pub(crate) recorder: Recorder,
+    /// What a debugger asks for.
+    pub(crate) wishes: Wishes,
+    /// The machine has ended, or a debugger wants something: the turn isn't that of the first who can run.
+    pub(crate) is_out_of_turn: bool,
 }
 
 /// What the machine does next.
@@ -51,8 +56,21 @@ pub enum Next {
     Continue(Slot),
     /// Waits for an interrupt.
     Idle,
+    /// Something that is no matter of whose turn it is, see [`Kernel::out_of_turn`].
+    OutOfTurn,
+}
+
+/// What the machine does next when it isn't the turn of the first who can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutOfTurn {
     /// Stops.
     End(ExitCode),
+    /// Asks the debugger: something happened that it wants to hear of, or nobody whom it lets run can.
+    Debugger,
+    /// As [`Next::Run`], whom alone the debugger lets run.
+    Run(Slot),
+    /// As [`Next::Continue`], the same.
+    Continue(Slot),
 }
 
 /// Why a process of the boot image can't be added.
@@ -122,6 +140,8 @@ impl<M: Machine> Kernel<M> {
             ready: Ready::default(),
             ended: None,
             recorder: Recorder::new(),
+            wishes: Wishes::default(),
+            is_out_of_turn: false,
         }
     }
 
@@ -169,6 +189,7 @@ impl<M: Machine> Kernel<M> {
             ..Process::new(identity, context, space)
         };
         self.processes.insert(slot, process);
+        self.space_changed();
         if wanted.class.admits(Callers::VM) {
             self.vm = Some(endpoint);
         }
@@ -268,13 +289,13 @@ impl<M: Machine> Kernel<M> {
     /// What to do now.
     #[must_use]
     pub fn next(&self) -> Next {
-        match (self.ended, self.ready.first()) {
-            (Some(code), _) => Next::End(code),
-            (None, Some(slot)) if self.processes.process(slot).memory.call.parked.goes_on() => {
-                Next::Continue(slot)
-            }
-            (None, Some(slot)) => Next::Run(slot),
-            (None, None) => Next::Idle,
+        if self.is_out_of_turn {
+            return Next::OutOfTurn;
+        }
+        match self.ready.first() {
+            Some(slot) if self.processes.process(slot).memory.call.parked.goes_on() => Next::Continue(slot),
+            Some(slot) => Next::Run(slot),
+            None => Next::Idle,
         }
     }
 

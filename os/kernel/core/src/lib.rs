@@ -16,6 +16,7 @@ extern crate alloc;
 mod calls;
 mod clock;
 pub mod command_line;
+pub mod debugging;
 pub mod elf;
 mod exit;
 pub mod fault;
@@ -42,5 +43,5 @@ mod update;
 mod fake;
 
 pub use ipc::mail::bytes as mail_bytes;
-pub use kernel::{AddError, Kernel, Next};
+pub use kernel::{AddError, Kernel, Next, OutOfTurn};
 pub use process::Slot;

@@ -340,7 +340,8 @@ impl<M: Machine> Table<M> {
     }
 
     /// The process of a slot, if there is one.
-    pub(crate) fn get(&self, slot: Slot) -> Option<&Process<M>> {
+    #[must_use]
+    pub fn get(&self, slot: Slot) -> Option<&Process<M>> {
         self.slots.get(slot.index())?.process.as_ref()
     }
 
@@ -365,6 +366,11 @@ impl<M: Machine> Table<M> {
         State { wait, stops: process.stops }
     }
 
+    /// The same, to be changed.
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> Option<&mut Process<M>> {
+        self.slots.get_mut(slot.index())?.process.as_mut()
+    }
+
     /// Two living processes, unless they are one.
     #[inline]
     pub(crate) fn pair_mut(&mut self, one: Slot, other: Slot) -> Option<(&mut Process<M>, &mut Process<M>)> {
@@ -374,7 +380,7 @@ impl<M: Machine> Table<M> {
 
     /// The slot of a living process.
     #[inline]
-    pub(crate) fn find(&self, endpoint: Endpoint) -> Option<Slot> {
+    pub fn find(&self, endpoint: Endpoint) -> Option<Slot> {
         // A special endpoint has a slot number beyond any table.
         let slot = Slot::new(endpoint.slot_bits());
         let entry = self.slots.get(slot.index())?;

@@ -67,6 +67,7 @@ impl<M: Machine> Kernel<M> {
     /// If nobody deals with the process's signals; nothing has happened then.
     pub(crate) fn cause_signal(&mut self, slot: Slot, signal: Signal) -> Result<(), NoManager> {
         let mut manager = self.manager_of(slot).ok_or(NoManager)?;
+        self.signal_raised(slot, signal);
         if manager == slot {
             if !Signals::LETHAL.contains(signal) {
                 self.processes.process_mut(slot).signals.pending.insert(signal);

@@ -7,9 +7,9 @@
 use crate::Kernel;
 use crate::machine::{Context, Machine};
 use crate::process::Slot;
-use abi::Signal;
 use abi::ipc::Primitive;
 use abi::protocols;
+use abi::{Endpoint, Signal};
 
 /// How a process is traced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +41,8 @@ impl<M: Machine> Kernel<M> {
 
     /// Stops a traced process at a call, and tells whether it did.
     #[cold]
-    pub(crate) fn stop_at_call(&mut self, slot: Slot, primitive: u64) -> bool {
+    pub(crate) fn stop_at_call(&mut self, slot: Slot, primitive: u64, endpoint: Endpoint) -> bool {
+        self.log_call(slot, primitive, endpoint);
         if Primitive::from_number(primitive) == Some(Primitive::KernelCall) {
             return false;
         }

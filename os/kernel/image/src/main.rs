@@ -13,10 +13,15 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heap::Heap;
+use kernel_core::command_line::Debugger;
 use kernel_core::image::{BootImage, ImageError};
-use kernel_core::{Kernel, Next, command_line, load};
+use kernel_core::{Kernel, Next, OutOfTurn, Slot, command_line, load};
+use kernel_debug::machine::{Cpu, Trap};
+use kernel_debug::{Happened, Reaction, Stub, System};
+use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
-    BootInfo, Console, Context, Event, Hardware, PhysicalMemory, StartInfo, protections, stop,
+    BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck, protections,
+    stop,
 };
 use memory_functions as _;
 
@@ -40,16 +45,58 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let Ok(memory) = PhysicalMemory::init(&info, &HEAP, heap_bytes) else {
         refuse(format_args!("memory: there is none left for the kernel itself"));
     };
-    let mut kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
-    publish(&kernel);
-    announce(&mut kernel);
+    let kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
+    let mut tessera = Tessera { system: System::new(kernel), stub: None };
+    publish(&tessera.system.kernel);
+    announce(&mut tessera.system.kernel);
     assert!(!parameters.panics, "the command line asks for a panic");
-    if let Err(problem) = start_image(&mut kernel, info.image) {
+    attach_debugger(&mut tessera, parameters.debugger);
+    main(&mut tessera, info.image)
+}
+
+/// The kernel, and the debugger's end in it.
+struct Tessera {
+    system: System<Hardware>,
+    /// `None` unless the command line asks for it.
+    stub: Option<Stub<Hardware, Com2>>,
+}
+
+impl Debugged for Tessera {
+    fn trapped(&mut self, trap: Trap, cpu: &mut Cpu) -> bool {
+        let Self { system, stub } = self;
+        stub.as_mut().is_some_and(|stub| stub.trapped(system, trap, cpu))
+    }
+}
+
+/// Lets a debugger attach, or waits for one at the start of [`main`].
+#[inline(never)]
+fn attach_debugger(tessera: &mut Tessera, wanted: Debugger) {
+    if wanted == Debugger::None {
+        return;
+    }
+    let Some(line) = Com2::init() else {
+        refuse(format_args!("command line: gdb= needs a second serial port, and there is none"));
+    };
+    let mut stub = Stub::new(&mut tessera.system, line);
+    if wanted == Debugger::Wait {
+        let start: fn(&mut Tessera, Option<&[u8]>) -> ! = main;
+        stub.stop_at(&mut tessera.system, (start as *const ()).expose_provenance() as u64);
+    }
+    tessera.stub = Some(stub);
+    debug::register(tessera);
+    tessera.system.kernel.say(Level::Info, format_args!("a debugger can attach at COM2"));
+}
+
+/// Starts what the boot image holds, and runs it until the machine ends.
+#[inline(never)]
+fn main(tessera: &mut Tessera, image: Option<&[u8]>) -> ! {
+    let kernel = &mut tessera.system.kernel;
+    if let Err(problem) = start_image(kernel, image) {
         let free = kernel.machine.memory.free_bytes() / 1024;
         kernel.say(Level::Info, format_args!("{free} KiB of memory are free"));
         refuse(format_args!("boot image: {problem}"));
     }
-    run(&mut kernel)
+    run(tessera)
 }
 
 /// See [`abi::inspect`]. Only ever written.
@@ -110,42 +157,117 @@ fn start_process(
     Ok(())
 }
 
-/// Runs processes until the machine ends.
-fn run(kernel: &mut Kernel<Hardware>) -> ! {
+/// Runs processes until the machine ends. Apart from what comes before, which would take its registers; and what is
+/// inlined here has no other caller, or it would not be.
+#[inline(never)]
+fn run(tessera: &mut Tessera) -> ! {
     loop {
-        match kernel.next() {
-            Next::Run(slot) => {
-                let (machine, context, space) = kernel.to_run(slot);
-                match machine.run(context, space) {
-                    Event::Trap { number, endpoint } => kernel.trap(slot, number, endpoint),
-                    event => take(kernel, Some(slot), event),
-                }
-            }
+        let kernel = &mut tessera.system.kernel;
+        // To be found in each way apart: where ways meet, the compiler no longer knows that the process was found.
+        let (slot, (machine, context, space)) = match kernel.next() {
+            Next::Run(slot) => (slot, kernel.to_run(slot)),
             Next::Continue(slot) => {
-                kernel.go_on(slot);
-                let event = kernel.machine.poll();
-                take(kernel, Some(slot), event);
+                go_on(tessera, slot);
+                continue;
             }
             Next::Idle => {
-                let alarm_ns = kernel.next_alarm_ns();
-                let event = kernel.machine.wait(alarm_ns);
-                take(kernel, None, event);
+                wait(tessera);
+                continue;
             }
-            Next::End(code) => stop(code),
+            Next::OutOfTurn => match out_of_turn(tessera) {
+                Some(slot) => (slot, tessera.system.kernel.to_run(slot)),
+                None => continue,
+            },
+        };
+        match machine.run(context, space) {
+            Exit::Trap { number, endpoint } => tessera.system.kernel.trap(slot, number, endpoint),
+            Exit::Struck(struck) => interrupted(tessera, slot, struck),
         }
     }
 }
 
+/// Takes what came up while a process ran.
+#[inline(never)]
+fn interrupted(tessera: &mut Tessera, slot: Slot, struck: Struck) {
+    take(tessera, Some(slot), struck.event());
+}
+
+/// Waits for an interrupt.
+#[inline(never)]
+fn wait(tessera: &mut Tessera) {
+    let kernel = &mut tessera.system.kernel;
+    let alarm_ns = kernel.next_alarm_ns();
+    let event = kernel.machine.wait(alarm_ns);
+    take(tessera, None, event);
+}
+
+/// Goes on with the kernel call of a process.
+#[inline(never)]
+fn go_on(tessera: &mut Tessera, slot: Slot) {
+    let kernel = &mut tessera.system.kernel;
+    kernel.go_on(slot);
+    let event = kernel.machine.poll();
+    take(tessera, Some(slot), event);
+}
+
+/// Ends the machine, asks the debugger, or tells whom alone it lets run.
+#[cold]
+#[inline(never)]
+fn out_of_turn(tessera: &mut Tessera) -> Option<Slot> {
+    match tessera.system.kernel.out_of_turn() {
+        OutOfTurn::End(code) => stop(code),
+        OutOfTurn::Run(slot) => return Some(slot),
+        OutOfTurn::Continue(slot) => go_on(tessera, slot),
+        OutOfTurn::Debugger => {
+            ask_debugger(tessera, None, Happened::Asked);
+        }
+    }
+    None
+}
+
 /// Hands an event to those whom it concerns. Apart from the loop, whose shortest way it would make longer.
 #[inline(never)]
-fn take(kernel: &mut Kernel<Hardware>, running: Option<kernel_core::Slot>, event: Event) {
+fn take(tessera: &mut Tessera, running: Option<Slot>, event: Event) {
     match (event, running) {
-        (Event::Fault(fault), Some(slot)) => kernel.fault(slot, fault),
-        (Event::Tick, running) => kernel.tick(running),
-        (Event::Interrupt(line), _) => kernel.interrupt(line),
-        // Only a process traps or faults, and the loop takes its traps.
-        (Event::Spurious | Event::Trap { .. }, _) | (Event::Fault(_), None) => {}
+        (Event::Fault(fault), Some(slot)) => {
+            if ask_debugger(tessera, running, Happened::Fault(fault)) == Answer::AsEver {
+                tessera.system.kernel.fault(slot, fault);
+            }
+        }
+        (Event::Tick, running) => tessera.system.kernel.tick(running),
+        (Event::Interrupt(line), _) => tessera.system.kernel.interrupt(line),
+        (Event::Debugger, running) => {
+            ask_debugger(tessera, running, Happened::Line);
+        }
+        // Only a process faults.
+        (Event::Spurious, _) | (Event::Fault(_), None) => {}
     }
+}
+
+/// What the debugger says to what happened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// What would be done without it.
+    AsEver,
+    /// Nothing more.
+    Nothing,
+}
+
+/// Lets the debugger look at what happened, and stops for as long as it wants.
+#[cold]
+#[inline(never)]
+fn ask_debugger(tessera: &mut Tessera, running: Option<Slot>, happened: Happened) -> Answer {
+    let Tessera { system, stub } = tessera;
+    let Some(stub) = stub else { return Answer::AsEver };
+    match stub.look(system, running, happened) {
+        Reaction::None => return Answer::AsEver,
+        Reaction::Done => return Answer::Nothing,
+        Reaction::Stop => {}
+    }
+    debug::pause(tessera);
+    let Tessera { system, stub } = tessera;
+    let passes = stub.as_mut().is_some_and(|stub| stub.passes_fault(system));
+    if passes { Answer::AsEver } else { Answer::Nothing }
 }
 
 /// Stops before anything has started, because what the kernel was started with is no good.

@@ -17,6 +17,8 @@ const LOCAL_APIC: u64 = 0xfee0_0000;
 pub(crate) const FIRST_LINE: u8 = 0x20;
 /// The vector of the timer.
 pub(crate) const TIMER: u8 = 0xf0;
+/// The vector of the debugger's line, of a higher class than those of other lines.
+pub(crate) const DEBUGGER: u8 = 0xe0;
 const SPURIOUS: u8 = 0xff;
 /// Lines of the I/O APIC that the kernel serves.
 pub(crate) const LINES: u8 = 24;
@@ -24,6 +26,7 @@ pub(crate) const LINES: u8 = 24;
 /// A register of the local APIC, by its offset.
 #[derive(Clone, Copy)]
 pub(crate) enum Register {
+    TaskPriority = 0x80,
     EndOfInterrupt = 0xb0,
     SpuriousVector = 0xf0,
     Timer = 0x320,
@@ -87,6 +90,20 @@ pub(crate) fn set_line(line: u8, enabled: bool) {
     let low = if enabled { vector } else { vector | MASKED };
     write_io(0x10 + u32::from(line) * 2, low);
     write_io(0x11 + u32::from(line) * 2, 0);
+}
+
+/// Lets a line's interrupts through for good, with a vector of its own.
+pub(crate) fn route(line: u8, vector: u8) {
+    write_io(0x10 + u32::from(line) * 2, u32::from(vector));
+    write_io(0x11 + u32::from(line) * 2, 0);
+}
+
+/// Does something while interrupts of no lower class than that vector's get through. Others wait.
+pub(crate) fn with_only(vector: u8, wait: impl FnOnce()) {
+    // Intel SDM 3A, 11.8.3.1: what is in the class of the register, or below it, is held back.
+    write(Register::TaskPriority, u32::from(vector & 0xf0) - 1);
+    wait();
+    write(Register::TaskPriority, 0);
 }
 
 #[inline(never)]

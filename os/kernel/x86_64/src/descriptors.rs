@@ -20,6 +20,11 @@ pub(crate) const USER_CODE: u64 = 4 << 3 | 3;
 /// What `ss` holds in a process.
 pub(crate) const USER_DATA: u64 = 3 << 3 | 3;
 
+/// `cs` and `ss` in a process, and in the kernel.
+pub(crate) const USER_SEGMENTS: [u32; 2] = [4 << 3 | 3, 3 << 3 | 3];
+/// See [`USER_SEGMENTS`].
+pub(crate) const KERNEL_SEGMENTS: [u32; 2] = [1 << 3, 2 << 3];
+
 /// Something that the processor uses after it has been set up once.
 struct Table<T>(UnsafeCell<T>);
 // SAFETY: there is one processor, and only `init` writes, before anything else looks.
@@ -72,6 +77,17 @@ pub(crate) fn init() {
     // SAFETY: `syscall` loads the first of these and the one behind it, `sysret` the two behind the
     // other: the kernel's and the process's selectors, in the order of the table above.
     unsafe { Star::write_raw(2 << 3 | 3, 1 << 3) };
+}
+
+/// Gives exceptions other stacks than they have, or these again.
+pub(crate) fn exchange_stacks() {
+    // SAFETY: the processor reads the table when an interrupt comes, which none does now.
+    let tss = unsafe { &mut *TSS.0.get() };
+    for [vector, other] in trap::EXCHANGED_STACKS {
+        let mut stacks = tss.interrupt_stack_table;
+        stacks.swap(vector, other);
+        tss.interrupt_stack_table = stacks;
+    }
 }
 
 fn fill(idt: &mut InterruptDescriptorTable) {

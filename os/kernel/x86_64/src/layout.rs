@@ -18,6 +18,11 @@ pub(crate) const KERNEL_OFFSET: u64 = 0xffff_ffff_8000_0000;
 /// Physical memory that the direct map can hold: up to where the devices' registers appear.
 pub(crate) const DIRECT_MAP_LIMIT: u64 = 1 << 46;
 
+/// Tells whether an address is one of the devices' registers.
+pub(crate) const fn is_device(address: u64) -> bool {
+    DEVICES <= address && address < KERNEL_OFFSET
+}
+
 /// Where a physical address appears in the direct map.
 pub(crate) fn direct(address: PhysAddr) -> VirtAddr {
     VirtAddr::new(DIRECT_MAP + address.as_u64())

@@ -8,7 +8,7 @@ use crate::memory::PhysicalMemory;
 use crate::paging::AddressSpace;
 use crate::port;
 use crate::timer::{self, Frequencies};
-use crate::trap::{self, Exit, SYSTEM_CALL};
+use crate::trap::{self, SYSTEM_CALL};
 use abi::protocols::Width;
 use abi::{Endpoint, Errno, PageAccess};
 use kernel_core::command_line::Timer;
@@ -30,22 +30,36 @@ pub struct Hardware {
     is_ticking: bool,
 }
 
-/// What ended a stretch of a process, or of waiting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The process asked for an IPC primitive.
+/// What ended a stretch of a process.
+#[derive(Clone, Copy, Debug)]
+pub enum Exit {
+    /// It asked for an IPC primitive.
     Trap {
         /// Which.
         number: u64,
         /// Its endpoint.
         endpoint: Endpoint,
     },
+    /// Anything else, which it didn't ask for.
+    Struck(Struck),
+}
+
+/// A vector that ended a stretch of a process. Nothing more, so that the shortest way through the kernel, on which
+/// there is none, keeps it in registers.
+#[derive(Clone, Copy, Debug)]
+pub struct Struck(trap::Exit);
+
+/// What happened while a process ran, or nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
     /// The processor refused an instruction of the process.
     Fault(Fault),
     /// The clock ticked.
     Tick,
     /// A device raised its line.
     Interrupt(u8),
+    /// There is something on the debugger's line.
+    Debugger,
     /// Nothing that anybody waits for.
     Spurious,
 }
@@ -65,21 +79,24 @@ impl Hardware {
 
     /// Runs a process until something happens.
     #[inline]
-    pub fn run(&mut self, context: &mut Context, space: &AddressSpace) -> Event {
+    pub fn run(&mut self, context: &mut Context, space: &AddressSpace) -> Exit {
         if !self.is_ticking {
-            self.is_ticking = true;
-            let count = self.frequencies.apic_timer_hz / u64::from(Self::TICK_HZ);
-            apic::start_timer(Repeat::Forever, u32::try_from(count).unwrap_or(u32::MAX).max(1));
+            self.start_ticking();
         }
         space.load();
         // SAFETY: the process's own space was just loaded, and `Context` gives its flags and segments only as it made them.
-        let Exit { vector, code } = unsafe { trap::run(context) };
-        match vector {
-            SYSTEM_CALL => Event::Trap { number: context.rax, endpoint: endpoint(context.rdi) },
-            NMI | DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
-            0..32 => Event::Fault(fault(vector, code)),
-            _ => interrupt(vector),
+        let exit = unsafe { trap::run(context) };
+        if exit.vector == SYSTEM_CALL {
+            return Exit::Trap { number: context.rax, endpoint: endpoint(context.rdi) };
         }
+        Exit::Struck(Struck(exit))
+    }
+
+    #[inline(never)]
+    fn start_ticking(&mut self) {
+        self.is_ticking = true;
+        let count = self.frequencies.apic_timer_hz / u64::from(Self::TICK_HZ);
+        apic::start_timer(Repeat::Forever, u32::try_from(count).unwrap_or(u32::MAX).max(1));
     }
 
     /// Waits until a device interrupts, or until the uptime `until_ns`, which is a tick. The clock
@@ -126,6 +143,19 @@ fn endpoint(register: u64) -> Endpoint {
     u32::try_from(register).map_or(Endpoint::NONE, Endpoint::from_bits)
 }
 
+impl Struck {
+    /// What the vector means.
+    #[must_use]
+    pub fn event(self) -> Event {
+        let Self(trap::Exit { vector, code }) = self;
+        match vector {
+            NMI | DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
+            0..32 => Event::Fault(fault(vector, code)),
+            _ => interrupt(vector),
+        }
+    }
+}
+
 fn fault(vector: u64, code: u64) -> Fault {
     use kernel_core::fault::Access;
     const PAGE_FAULT: u64 = 14;
@@ -147,6 +177,7 @@ fn interrupt(vector: u64) -> Event {
     let lines = apic::FIRST_LINE..apic::FIRST_LINE + apic::LINES;
     let event = match vector {
         apic::TIMER => Event::Tick,
+        apic::DEBUGGER => Event::Debugger,
         vector if lines.contains(&vector) => Event::Interrupt(vector - apic::FIRST_LINE),
         _ => return Event::Spurious,
     };
@@ -159,7 +190,7 @@ impl Machine for Hardware {
     type Space = AddressSpace;
 
     fn uptime_ns(&mut self) -> u64 {
-        let counted = u128::from(timer::time_stamp() - self.started_at);
+        let counted = u128::from(timer::time_stamp() - timer::skipped() - self.started_at);
         u64::try_from(counted * 1_000_000_000 / u128::from(self.frequencies.time_stamp_hz))
             .unwrap_or(u64::MAX)
     }

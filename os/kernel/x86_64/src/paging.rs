@@ -11,6 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use kernel_core::elf::Access;
 use kernel_core::load::OutOfMemory;
 use kernel_core::memory::UserPage;
+use kernel_debug::machine::Pages;
 use x86_64::PhysAddr;
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr3, Cr3Flags, Cr4, Cr4Flags};
 use x86_64::structures::paging::page_table::PageTableEntry;
@@ -461,6 +462,42 @@ impl AddressSpace {
         }
     }
 
+    /// Where its table is.
+    pub(crate) fn root(&self) -> u64 {
+        self.root.as_u64()
+    }
+
+    /// Calls `visit` with the ranges of its pages that follow each other and are alike.
+    pub(crate) fn pages(&self, visit: &mut dyn FnMut(Pages)) {
+        let mut open: Option<Pages> = None;
+        each_page(self.root, ROOT, 0, &mut |address, flags| {
+            let page = Pages {
+                start: address,
+                end: address + PAGE,
+                is_writable: flags.contains(Flags::WRITABLE),
+                is_executable: !flags.contains(Flags::NO_EXECUTE),
+                is_lent: flags.contains(LENT),
+            };
+            match &mut open {
+                Some(range)
+                    if (Pages { start: range.start, end: page.end, ..page })
+                        == (Pages { end: page.end, ..*range })
+                        && range.end == page.start =>
+                {
+                    range.end = page.end;
+                }
+                _ => {
+                    if let Some(range) = open.replace(page) {
+                        visit(range);
+                    }
+                }
+            }
+        });
+        if let Some(range) = open {
+            visit(range);
+        }
+    }
+
     /// A walk through the process's pages. Tables must not change meanwhile.
     pub(crate) const fn walk(&self) -> Walk {
         Walk::from(self.root)
@@ -499,6 +536,21 @@ impl AddressSpace {
         }
         // SAFETY: as above.
         memory.give(unsafe { Frame::from_address(self.root) });
+    }
+}
+
+/// Calls `visit` with the address and flags of each page below a table of the lower half, in order.
+fn each_page(address: PhysAddr, level: u32, start: u64, visit: &mut dyn FnMut(u64, Flags)) {
+    // SAFETY: a table of a living space, which nobody changes meanwhile.
+    let table = unsafe { table(address) };
+    let entries = if level == ROOT { 256 } else { 512 };
+    for (index, entry) in (0_u64..).zip(table.iter()).take(entries) {
+        let at = start | index << (12 + 9 * level);
+        match entry.flags() {
+            flags if !flags.contains(Flags::PRESENT) => {}
+            flags if level == LAST => visit(at, flags),
+            _ => each_page(entry.addr(), level - 1, at, visit),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::apic::{self, Register};
 use crate::port;
 use core::arch::x86_64::{__cpuid, _rdtsc};
+use core::sync::atomic::{AtomicU64, Ordering};
 use kernel_core::command_line::Timer;
 
 /// Counts a second.
@@ -16,6 +17,19 @@ pub(crate) struct Frequencies {
 pub(crate) fn time_stamp() -> u64 {
     // SAFETY: every x86-64 has the counter, and reading it has no effect.
     unsafe { _rdtsc() }
+}
+
+/// Counts of the time-stamp counter in which the system stood still for a debugger.
+static SKIPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Time that was no time of the system's.
+pub(crate) fn skipped() -> u64 {
+    SKIPPED.load(Ordering::Relaxed)
+}
+
+/// So many counts more were no time of the system's.
+pub(crate) fn skip(counts: u64) {
+    SKIPPED.store(skipped() + counts, Ordering::Relaxed);
 }
 
 impl Frequencies {

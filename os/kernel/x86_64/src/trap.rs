@@ -4,10 +4,12 @@
 //! traps, faults or is interrupted. Underneath, the ways out save the process's registers in its
 //! [`Context`] and take up the kernel's stack where [`run`] left it.
 //!
-//! An exception in the kernel itself is a defect and ends in a panic. An interrupt reaches the
+//! An exception in the kernel itself is for the debugger, if one is there; else a defect that ends in a panic. An interrupt reaches the
 //! kernel only while it waits in [`wait_for_interrupt`].
 
 use crate::context::{BY_INTERRUPT, BY_SYSCALL, Context, FloatState};
+use crate::debug::{self, KernelFrame};
+use abi::registers::FloatRegisters;
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use x86_64::VirtAddr;
@@ -46,7 +48,9 @@ struct Stacks {
 }
 
 /// Which stack a vector runs on: all others share the first one.
-const VECTOR_STACKS: usize = 5;
+const VECTOR_STACKS: usize = 7;
+/// Pairs of stacks: what vectors have, and what they have while the debugger works.
+pub(crate) const EXCHANGED_STACKS: [[usize; 2]; 2] = [[0, 5], [1, 6]];
 const DEBUG: u8 = 1;
 const NMI: u8 = 2;
 const BREAKPOINT: u8 = 3;
@@ -167,24 +171,76 @@ vector_common:
     and qword ptr [rsp + 16], -513      # interrupts stay off after the return
     iretq
 
+# All of its registers, as `KernelFrame` has them: a debugger may want to see and to change them.
 4:  push rax
     push rcx
     push rdx
+    push rbx
+    push rbp
     push rsi
     push rdi
     push r8
     push r9
     push r10
     push r11
+    push r12
+    push r13
+    push r14
+    push r15
+    .cfi_def_cfa rsp, 144
+    .cfi_offset rax, -32
+    .cfi_offset rcx, -40
+    .cfi_offset rdx, -48
+    .cfi_offset rbx, -56
+    .cfi_offset rbp, -64
+    .cfi_offset rsi, -72
+    .cfi_offset rdi, -80
+    .cfi_offset r8, -88
+    .cfi_offset r9, -96
+    .cfi_offset r10, -104
+    .cfi_offset r11, -112
+    .cfi_offset r12, -120
+    .cfi_offset r13, -128
+    .cfi_offset r14, -136
+    .cfi_offset r15, -144
+    mov rdi, rsp
+    # The processor aligns the stack before it pushes seven words less two, and here are fifteen.
+    sub rsp, 512
+    fxsave64 [rsp]
+    mov rsi, rsp
     cld
-    lea rdi, [rsp + 72]
-    mov rsi, rbp
-    sub rsp, 512+8
-    and rsp, -16
     call kernel_exception
-    ud2
+    fxrstor64 [rsp]
+    add rsp, 512
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rbp
+    pop rbx
+    pop rdx
+    pop rcx
+    pop rax
+    add rsp, 16
+    iretq
     .cfi_endproc
 .size vector_common, .-vector_common
+
+# Stops the kernel in the debugger.
+.type kernel_pause,@function
+.globl kernel_pause
+kernel_pause:
+    .cfi_startproc
+    int3
+    ret
+    .cfi_endproc
+.size kernel_pause, .-kernel_pause
 
 # A process's `syscall`: rip in rcx, rflags in r11, and no stack of ours yet.
 .type system_call,@function
@@ -388,6 +444,16 @@ pub(crate) fn wait_for_interrupt() -> u64 {
     unsafe { waited_for }
 }
 
+/// The same, in the middle of somebody else's wait.
+pub(crate) fn wait_aside() -> u64 {
+    // SAFETY: the kernel runs on one processor, and interrupts are off here.
+    let before = unsafe { waited_for };
+    let vector = wait_for_interrupt();
+    // SAFETY: as above.
+    unsafe { waited_for = before };
+    vector
+}
+
 /// Lets one interrupt through that waits already; gives its vector, or 0.
 pub(crate) fn poll_interrupt() -> u64 {
     // SAFETY: the kernel runs on one processor, and interrupts are off here.
@@ -399,24 +465,22 @@ pub(crate) fn poll_interrupt() -> u64 {
     unsafe { waited_for }
 }
 
-/// What the processor pushed, and the two words before it.
-#[repr(C)]
-struct ExceptionFrame {
-    vector: u64,
-    code: u64,
-    rip: u64,
-    cs: u64,
-    rflags: u64,
-    rsp: u64,
-    ss: u64,
+/// Tells whether an address is in the code by which exceptions reach the debugger.
+pub(crate) fn is_way_to_debugger(address: u64) -> bool {
+    let start = (&raw const vector_entries).addr() as u64;
+    let end = (&raw const system_call).addr() as u64;
+    (start..end).contains(&address)
 }
 
-/// An exception in the kernel.
+/// An exception in the kernel: the debugger's business, or a defect.
 #[unsafe(no_mangle)]
-extern "C" fn kernel_exception(frame: &ExceptionFrame, rbp: u64) -> ! {
+extern "C" fn kernel_exception(frame: &mut KernelFrame, float: &mut FloatRegisters) {
     let address = x86_64::registers::control::Cr2::read_raw();
-    let ExceptionFrame { vector, code, rip, rsp, .. } = *frame;
-    FAULTED_AT.set(Some((rip, rbp)));
+    if debug::handle(frame, float) {
+        return;
+    }
+    let KernelFrame { vector, code, rip, rsp, .. } = *frame;
+    FAULTED_AT.set(Some((rip, frame.rbp())));
     panic!("exception {vector} (code {code:#x}) at {rip:#x}, stack {rsp:#x}, address {address:#x}");
 }
 

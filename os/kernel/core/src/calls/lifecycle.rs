@@ -50,6 +50,7 @@ pub(super) fn fork<M: Machine>(call: &mut Call<'_, M>, request: fork::Request) -
     child.context.set_result(0);
     child.context.set_single_step(false);
     kernel.processes.insert(slot, child);
+    kernel.space_changed();
     Ok(fork::Reply { child: endpoint })
 }
 

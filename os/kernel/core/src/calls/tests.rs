@@ -1,7 +1,7 @@
 //! Kernel calls through their door: a message in the caller's registers, and what is there afterwards.
 
 use crate::fake::{Fake, at, kernel, program, service};
-use crate::{Kernel, Next, Slot};
+use crate::{Kernel, Next, OutOfTurn, Slot};
 use abi::boot::{self, ExitCode, Irq, Ports};
 use abi::ipc::Primitive;
 use abi::protocols::{Level, Width, kernel as calls};
@@ -138,13 +138,13 @@ fn the_machine_ends_as_its_main_process_does() {
         kernel.exit(Slot::new(0), 1);
         assert!(matches!(kernel.next(), Next::Run(_)));
         kernel.exit(Slot::new(1), status);
-        assert_eq!(kernel.next(), Next::End(expected));
+        assert_eq!(kernel.out_of_turn(), OutOfTurn::End(expected));
         assert!(kernel.log_text().ends_with(&format!("I kernel: s1 exited with status {status}\n")));
     }
     let mut kernel = kernel(&[main(0), service(1)]);
     let fault = crate::fault::Fault::Page { address: 0x10, access: crate::fault::Access::Write };
     kernel.fault(Slot::new(0), fault);
-    assert_eq!(kernel.next(), Next::End(ExitCode::ServiceFault));
+    assert_eq!(kernel.out_of_turn(), OutOfTurn::End(ExitCode::ServiceFault));
     let expected = "E kernel: s0: page fault writing 0x10 at 0x10000000\nE kernel: s0: stacktrace: 0x10000000 0x10000010\n";
     assert_eq!(kernel.log_text(), expected);
 }

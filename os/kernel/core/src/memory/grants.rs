@@ -24,6 +24,18 @@ pub(crate) struct Table {
     entries: u32,
 }
 
+impl Table {
+    /// How many entries there are.
+    pub(crate) const fn entries(self) -> u32 {
+        self.entries
+    }
+
+    /// Where an entry is.
+    pub(crate) const fn entry(self, index: u32) -> u64 {
+        self.start + index as u64 * GrantEntry::SIZE as u64
+    }
+}
+
 /// What somebody wants of a grant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Use {

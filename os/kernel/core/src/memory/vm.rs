@@ -53,7 +53,9 @@ impl<M: Machine> Kernel<M> {
         let page = UserPage::new(address)?;
         let frame = frames(frame, 1)?;
         let Self { machine, processes, .. } = self;
-        machine.map_page(&mut processes.process_mut(slot).space, page, frame, access)
+        machine.map_page(&mut processes.process_mut(slot).space, page, frame, access)?;
+        self.space_changed();
+        Ok(())
     }
 
     pub(crate) fn vm_unmap_page(&mut self, process: Endpoint, address: u64) -> Result<u64, Errno> {

@@ -3,7 +3,7 @@
 use crate::fake::{Fake, at, kernel, program, server, service};
 use crate::fault::{Access, Fault};
 use crate::process::Stops;
-use crate::{Kernel, Next, Slot};
+use crate::{Kernel, Next, OutOfTurn, Slot};
 use abi::boot::{self, ExitCode, Managers};
 use abi::ipc::Primitive;
 use abi::notification::Notification;
@@ -244,7 +244,7 @@ fn a_machine_that_runs_for_a_process_ends_when_that_is_cleared() {
     kernel.fault(Slot::new(1), FAULT);
     assert_eq!(kernel.next(), Next::Run(Slot::new(0)));
     assert_eq!(kernel.asks(0, &clear(1)), "kernel.clear = {}");
-    assert_eq!(kernel.next(), Next::End(ExitCode::ServiceFault));
+    assert_eq!(kernel.out_of_turn(), OutOfTurn::End(ExitCode::ServiceFault));
 }
 
 #[test]

@@ -1,0 +1,300 @@
+//! What a debugger sees of the kernel, and what it asks of it.
+//!
+//! Nothing here changes what processes do to each other. A debugger may look at any moment, also in the
+//! middle of a function of the kernel's: so nothing here panics or follows a list without an end.
+
+use crate::log::Line;
+use crate::machine::{Context, Machine};
+use crate::process::{Ipc, Process, Slot, Stops};
+use crate::{Kernel, OutOfTurn};
+use abi::boot::ExitCode;
+use abi::ipc::Primitive;
+use abi::protocols::Level;
+use abi::{Endpoint, Errno, GrantEntry, Name, Signal, Wire, describe};
+use core::fmt;
+
+/// What a debugger asks of the kernel.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    /// Nobody else is to run.
+    only: Option<Slot>,
+    /// It wants to hear of memory that processes get.
+    watches_spaces: bool,
+    /// It wants to hear of signals.
+    catches_signals: bool,
+    /// It wants all calls in the log.
+    traces_calls: bool,
+    news: News,
+}
+
+/// What happened that a debugger asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// A process has memory that it hadn't.
+    pub spaces_changed: bool,
+    /// A process was sent a signal.
+    pub signal: Option<(Slot, Signal)>,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Lets only this process run, or all again. When it can't run, [`next`](Self::next) says that the
+    /// debugger is to decide.
+    pub fn run_only(&mut self, only: Option<Slot>) {
+        self.wishes.only = only;
+        self.settle_wishes();
+    }
+
+    /// Says whether the debugger is to hear of memory that processes get.
+    pub fn watch_spaces(&mut self, on: bool) {
+        self.wishes.watches_spaces = on;
+    }
+
+    /// Says whether the debugger is to hear of signals.
+    pub fn catch_signals(&mut self, on: bool) {
+        self.wishes.catches_signals = on;
+    }
+
+    /// Takes what has happened.
+    pub fn take_news(&mut self) -> News {
+        let news = core::mem::take(&mut self.wishes.news);
+        self.settle_wishes();
+        news
+    }
+
+    /// The debugger wants to hear of what just happened to memory.
+    pub(crate) fn space_changed(&mut self) {
+        if self.wishes.watches_spaces {
+            self.wishes.news.spaces_changed = true;
+            self.settle_wishes();
+        }
+    }
+
+    /// A signal is being raised.
+    pub(crate) fn signal_raised(&mut self, slot: Slot, signal: Signal) {
+        if self.wishes.catches_signals {
+            self.wishes.news.signal.get_or_insert((slot, signal));
+            self.settle_wishes();
+        }
+    }
+
+    fn settle_wishes(&mut self) {
+        let is_asked = self.wishes.only.is_some() || self.wishes.news != News::default();
+        self.is_out_of_turn = is_asked || self.ended.is_some();
+    }
+
+    /// What to do when [`next`](Self::next) says that it's no matter of whose turn it is.
+    #[must_use]
+    pub fn out_of_turn(&self) -> OutOfTurn {
+        if let Some(code) = self.ended {
+            return OutOfTurn::End(code);
+        }
+        let only = self.wishes.only.filter(|_| self.wishes.news == News::default());
+        let ready = only.filter(|slot| self.processes.get(*slot).is_some_and(Process::is_ready));
+        match ready {
+            Some(slot) if self.processes.process(slot).memory.call.parked.goes_on() => {
+                OutOfTurn::Continue(slot)
+            }
+            Some(slot) => OutOfTurn::Run(slot),
+            None => OutOfTurn::Debugger,
+        }
+    }
+
+    /// Logs every call of every process, or no longer.
+    pub fn trace_calls(&mut self, on: bool) {
+        self.wishes.traces_calls = on;
+        self.has_traced_calls |= on;
+    }
+
+    /// Logs a call, if a debugger wants that.
+    pub(crate) fn log_call(&mut self, slot: Slot, number: u64, endpoint: Endpoint) {
+        if !self.wishes.traces_calls {
+            return;
+        }
+        let Some(process) = self.processes.get(slot) else { return };
+        let (name, to) = (process.name, self.name_of(endpoint));
+        let message = describe(process.context.message());
+        let line = Line::of(name, Level::Info);
+        match Primitive::from_number(number) {
+            Some(Primitive::Receive) => {
+                self.log.line(&mut self.machine, line, format_args!("call: receive from {to}"));
+            }
+            Some(Primitive::Notify) => {
+                self.log.line(&mut self.machine, line, format_args!("call: notify {to}"));
+            }
+            Some(Primitive::KernelCall) => {
+                self.log.line(&mut self.machine, line, format_args!("call: kernel, {message}"));
+            }
+            primitive => {
+                let text = format_args!("call: {primitive:?} to {to}, {message}");
+                self.log.line(&mut self.machine, line, text);
+            }
+        }
+    }
+
+    /// The debugger ends the machine.
+    pub fn end_by_debugger(&mut self) {
+        self.say(Level::Info, format_args!("the debugger ended the machine"));
+        self.end(ExitCode::Failure);
+    }
+
+    /// Tells whether VM is there to resolve page faults of that process.
+    #[must_use]
+    pub fn has_vm_beside(&self, slot: Slot) -> bool {
+        self.vm().is_some_and(|vm| vm != slot)
+    }
+
+    /// One more than the highest slot.
+    #[must_use]
+    pub fn slots(&self) -> u16 {
+        u16::try_from(self.processes.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Tells whether a process could run.
+    #[must_use]
+    pub fn is_runnable(&self, slot: Slot) -> bool {
+        self.processes.get(slot).is_some_and(Process::is_ready)
+    }
+
+    /// The process whose turn it is.
+    #[must_use]
+    pub fn first(&self) -> Option<Slot> {
+        self.ready.first()
+    }
+
+    /// The living process of that slot, with the machine below.
+    pub fn inside(&mut self, slot: Slot) -> Option<(&mut M, &mut Process<M>)> {
+        Some((&mut self.machine, self.processes.get_mut(slot)?))
+    }
+
+    /// What a process does, for people.
+    #[must_use]
+    pub fn doing(&self, slot: Slot) -> Option<Doing<'_, M>> {
+        Some(Doing { kernel: self, process: self.processes.get(slot)? })
+    }
+
+    /// All attachments to interrupt lines: line, owner, the bit that it is told by, and whether it has yet to enable
+    /// the line.
+    pub fn irq_hooks(&self) -> impl Iterator<Item = (u8, Slot, u8, bool)> {
+        self.interrupts.hooks()
+    }
+
+    /// All alarms, the next one first: when in nanoseconds of uptime, and whose.
+    pub fn alarms(&self) -> impl Iterator<Item = (u64, Slot)> {
+        self.alarms.iter()
+    }
+
+    /// The entries of a process's table of grants that are in use, by index.
+    ///
+    /// # Errors
+    /// `ENOENT` if it has registered no table, `EFAULT` if its memory isn't there.
+    pub fn grants(&mut self, slot: Slot, mut visit: impl FnMut(u32, &GrantEntry)) -> Result<(), Errno> {
+        let process = self.processes.get(slot).ok_or(Errno::ESRCH)?;
+        let table = process.memory.grants.ok_or(Errno::ENOENT)?;
+        for index in 0..table.entries() {
+            let mut bytes = [0; GrantEntry::SIZE];
+            crate::memory::read_user(&mut self.machine, process, table.entry(index), &mut bytes)?;
+            // A process writes there what it likes.
+            if let Some(entry) = GrantEntry::get(&bytes).filter(|entry| entry.flags & GrantEntry::VALID != 0)
+            {
+                visit(index, &entry);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a process does: whom it waits for, with which message, and what else stops it.
+pub struct Doing<'a, M: Machine> {
+    kernel: &'a Kernel<M>,
+    process: &'a Process<M>,
+}
+
+/// `receiving from any`, `sendrec to pm, wait {..}`, `stopped: page fault reading 0x10`.
+impl<M: Machine> fmt::Display for Doing<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, process } = self;
+        let message = describe(process.context.message());
+        let mut separator = "";
+        let waits_for_vm = process.stops.contains(Stops::PAGE_FAULT);
+        match process.ipc {
+            Ipc::Idle if process.stops.is_empty() => return f.write_str("runnable"),
+            // What it would say is the kernel's, and told below.
+            Ipc::Idle => {}
+            Ipc::Sending { .. } if waits_for_vm => {}
+            Ipc::Sending { to, then_receives } => {
+                let how = if then_receives { "sendrec" } else { "sending" };
+                write!(f, "{how} to {}, {message}", kernel.name_of_slot(to))?;
+                separator = "; ";
+            }
+            Ipc::Receiving { from, in_sendrec: true } => {
+                write!(f, "sendrec to {}, {message}", kernel.name_of(from))?;
+                separator = "; ";
+            }
+            Ipc::Receiving { from, in_sendrec: false } => {
+                write!(f, "receiving from {}", kernel.name_of(from))?;
+                separator = "; ";
+            }
+        }
+        for (reason, text) in REASONS {
+            if !process.stops.contains(reason) {
+                continue;
+            }
+            write!(f, "{separator}{text}")?;
+            if reason == Stops::PAGE_FAULT {
+                write!(f, " {}", process.page_fault.to_fault())?;
+            } else if reason == Stops::MEMORY_REQUEST {
+                write!(f, " of {message}")?;
+            }
+            separator = "; ";
+        }
+        Ok(())
+    }
+}
+
+/// What stops a process, for people.
+const REASONS: [(Stops, &str); 10] = [
+    (Stops::NO_QUANTUM, "waits for its scheduler"),
+    (Stops::MEMORY_REQUEST, "waits for memory"),
+    (Stops::PAGE_FAULT, "waits for VM:"),
+    (Stops::SIGNALLED, "has a signal"),
+    (Stops::SIGNAL_PENDING, "waits for its signal manager"),
+    (Stops::STOPPED, "stopped by its manager"),
+    (Stops::TRACED, "stopped by its tracer"),
+    (Stops::NO_PRIVILEGES, "has no privileges yet"),
+    (Stops::NO_SPACE, "has no memory yet"),
+    (Stops::ENDED, "has ended"),
+];
+
+/// A name, or else an endpoint.
+pub enum Called {
+    /// A living process.
+    Name(Name),
+    /// Nobody who has a name.
+    Endpoint(Endpoint),
+}
+
+impl fmt::Display for Called {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Endpoint(endpoint) => endpoint.fmt(f),
+        }
+    }
+}
+
+impl<M: Machine> Kernel<M> {
+    /// What an endpoint is called.
+    #[must_use]
+    pub fn name_of(&self, endpoint: Endpoint) -> Called {
+        let found = self.processes.find(endpoint).and_then(|slot| self.processes.get(slot));
+        found.map_or(Called::Endpoint(endpoint), |process| Called::Name(process.name))
+    }
+
+    /// What the process of a slot is called.
+    #[must_use]
+    pub fn name_of_slot(&self, slot: Slot) -> Called {
+        self.processes
+            .get(slot)
+            .map_or(Called::Endpoint(Endpoint::NONE), |process| Called::Name(process.name))
+    }
+}

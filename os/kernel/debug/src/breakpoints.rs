@@ -1,0 +1,278 @@
+//! Breakpoints in code, and the debug registers.
+//!
+//! Breakpoint instructions stand in memory only while the system runs: the debugger's own code may have one in it,
+//! and nobody who reads memory in between is to see any.
+//!
+//! An address is not enough to say which code is meant: programs share theirs. A breakpoint is put into each process
+//! that has the same code there as the one that gdb looked at, and gdb itself lets those go on that are not meant.
+
+use crate::machine::{Access, Debuggable, HARDWARE, Hardware};
+use alloc::vec::Vec;
+use kernel_core::elf::USER_END;
+use kernel_core::{Kernel, Slot};
+
+/// `int3`
+const BREAKPOINT: u8 = 0xcc;
+/// Bytes by which code is told apart.
+const CODE: usize = 16;
+/// How many breakpoints there can be at a time. gdb says so if there are more.
+const LIMIT: usize = 1024;
+
+#[derive(Clone, Copy, Debug)]
+struct Breakpoint {
+    address: u64,
+    /// What is there, as far as it was mapped, once a process has it.
+    code: Option<Code>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Code {
+    bytes: [u8; CODE],
+    len: usize,
+}
+
+/// What gdb wants to be told of by a debug register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Point {
+    /// What is watched.
+    pub(crate) hardware: Hardware,
+    /// As gdb knows it.
+    pub(crate) asked: Asked,
+    /// Whose memory it is, if it is a process's.
+    pub(crate) owner: Option<Slot>,
+}
+
+/// A request of gdb's for one or more debug registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) address: u64,
+    pub(crate) len: u64,
+    pub(crate) access: Access,
+    /// gdb wants to hear of reads only, which the processor doesn't tell from writes.
+    pub(crate) is_read: bool,
+}
+
+/// All of them.
+#[derive(Debug)]
+pub(crate) struct Breakpoints {
+    code: Vec<Breakpoint>,
+    points: [Option<Point>; HARDWARE],
+    /// Whose memory was meant by what gdb asked for last: it takes all back at each stop, and asks again.
+    owners: [Option<(Asked, Option<Slot>)>; 16],
+    next_owner: usize,
+    is_armed: bool,
+}
+
+impl Breakpoints {
+    pub(crate) fn new() -> Self {
+        Self {
+            code: Vec::new(),
+            points: [None; HARDWARE],
+            owners: [None; 16],
+            next_owner: 0,
+            is_armed: false,
+        }
+    }
+
+    /// Takes the memory that it may need: nothing can be allocated while the kernel stands anywhere.
+    pub(crate) fn reserve(&mut self) {
+        self.code.reserve_exact(LIMIT);
+    }
+
+    /// Adds one; `false` if there are too many. `slot` is whose code gdb looks at.
+    pub(crate) fn add<M: Debuggable>(
+        &mut self,
+        kernel: &mut Kernel<M>,
+        slot: Option<Slot>,
+        address: u64,
+    ) -> bool {
+        if self.code.len() >= self.code.capacity() {
+            return false;
+        }
+        if self.has(address) {
+            return true;
+        }
+        let slot = slot.filter(|_| is_user(address));
+        let code = if is_user(address) {
+            read(kernel, slot, address).filter(|_| slot.is_some())
+        } else {
+            read(kernel, None, address)
+        };
+        // The kernel is there from the start: what it doesn't have it never will.
+        if code.is_none() && !is_user(address) {
+            return false;
+        }
+        self.code.push(Breakpoint { address, code });
+        true
+    }
+
+    /// Removes one; `false` if it isn't there.
+    pub(crate) fn remove(&mut self, address: u64) -> bool {
+        let before = self.code.len();
+        self.code.retain(|breakpoint| breakpoint.address != address);
+        self.code.len() != before
+    }
+
+    /// Tells whether there is one.
+    pub(crate) fn has(&self, address: u64) -> bool {
+        self.code.iter().any(|breakpoint| breakpoint.address == address)
+    }
+
+    /// Tells whether there are any in memory of processes.
+    pub(crate) fn are_in_processes(&self) -> bool {
+        self.code.iter().any(|breakpoint| is_user(breakpoint.address))
+    }
+
+    /// Gives debug registers to a request; `false` if there are too few, or it can't be watched.
+    pub(crate) fn add_point(&mut self, asked: Asked, owner: Option<Slot>) -> bool {
+        let owner = self.owner(asked, owner.filter(|_| is_user(asked.address)));
+        let free = self.points.iter().filter(|point| point.is_none()).count();
+        let mut parts = [None; HARDWARE];
+        let Some(count) = split(asked, &mut parts).filter(|count| *count <= free) else { return false };
+        let free = self.points.iter_mut().filter(|point| point.is_none());
+        for (point, hardware) in free.zip(parts.into_iter().take(count)) {
+            *point = hardware.map(|hardware| Point { hardware, asked, owner });
+        }
+        true
+    }
+
+    fn owner(&mut self, asked: Asked, owner: Option<Slot>) -> Option<Slot> {
+        let known = self.owners.iter().flatten().find(|(known, _)| *known == asked);
+        if let Some((_, owner)) = known {
+            return *owner;
+        }
+        self.owners[self.next_owner] = Some((asked, owner));
+        self.next_owner = (self.next_owner + 1) % self.owners.len();
+        owner
+    }
+
+    /// Takes a request back; `false` if it isn't there.
+    pub(crate) fn remove_point(&mut self, asked: Asked) -> bool {
+        let mut was_there = false;
+        for point in &mut self.points {
+            if point.is_some_and(|point| point.asked == asked) {
+                *point = None;
+                was_there = true;
+            }
+        }
+        was_there
+    }
+
+    /// The request that a debug exception is about, as `dr6` tells.
+    pub(crate) fn hit(&self, dr6: u64) -> Option<Point> {
+        let hits = self.points.iter().enumerate().filter(|(index, _)| dr6 & 1 << index != 0);
+        hits.filter_map(|(_, point)| *point).next()
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.code.clear();
+        self.points = [None; HARDWARE];
+        self.owners = [None; 16];
+    }
+
+    /// Puts all in place; again, for processes that have got memory since.
+    pub(crate) fn arm<M: Debuggable>(&mut self, kernel: &mut Kernel<M>) {
+        for index in 0..self.code.len() {
+            let Some(breakpoint) = self.code.get(index).copied() else { break };
+            if !is_user(breakpoint.address) {
+                kernel.machine.patch(None, breakpoint.address, BREAKPOINT);
+                continue;
+            }
+            for slot in (0..kernel.slots()).map(Slot::new) {
+                let Some(here) = self.code_of(kernel, slot, breakpoint.address) else { continue };
+                let code = self.code[index].code.get_or_insert(here);
+                if *code == here {
+                    patch(kernel, slot, breakpoint.address, BREAKPOINT);
+                }
+            }
+        }
+        let hardware = self.points.map(|point| point.map(|point| point.hardware));
+        kernel.machine.set_hardware(&hardware);
+        self.is_armed = true;
+    }
+
+    /// Takes all out of memory.
+    pub(crate) fn disarm<M: Debuggable>(&mut self, kernel: &mut Kernel<M>) {
+        if !core::mem::take(&mut self.is_armed) {
+            return;
+        }
+        kernel.machine.set_hardware(&[None; HARDWARE]);
+        for index in 0..self.code.len() {
+            let Some(Breakpoint { address, code: Some(code) }) = self.code.get(index).copied() else {
+                continue;
+            };
+            if !is_user(address) {
+                kernel.machine.patch(None, address, code.bytes[0]);
+                continue;
+            }
+            for slot in (0..kernel.slots()).map(Slot::new) {
+                if self.code_of(kernel, slot, address) == Some(code) {
+                    patch(kernel, slot, address, code.bytes[0]);
+                }
+            }
+        }
+    }
+
+    /// What a process has at an address, but for breakpoints.
+    fn code_of<M: Debuggable>(&self, kernel: &mut Kernel<M>, slot: Slot, address: u64) -> Option<Code> {
+        let mut code = read(kernel, Some(slot), address)?;
+        for breakpoint in &self.code {
+            let Some(offset) =
+                breakpoint.address.checked_sub(address).and_then(|at| usize::try_from(at).ok())
+            else {
+                continue;
+            };
+            let byte = code.bytes[..code.len].get_mut(offset).filter(|byte| **byte == BREAKPOINT);
+            if let Some((byte, known)) = byte.zip(breakpoint.code) {
+                *byte = known.bytes[0];
+            }
+        }
+        Some(code)
+    }
+}
+
+/// Tells whether an address is one of processes.
+pub(crate) const fn is_user(address: u64) -> bool {
+    address < USER_END
+}
+
+fn read<M: Debuggable>(kernel: &mut Kernel<M>, slot: Option<Slot>, address: u64) -> Option<Code> {
+    let mut bytes = [0; CODE];
+    let len = match slot {
+        None => kernel.machine.peek(None, address, &mut bytes),
+        Some(slot) => {
+            let (machine, process) = kernel.inside(slot)?;
+            machine.peek(Some(&process.space), address, &mut bytes)
+        }
+    };
+    // What was read before a page that is missing doesn't count.
+    bytes[len..].fill(0);
+    (len > 0).then_some(Code { bytes, len })
+}
+
+fn patch<M: Debuggable>(kernel: &mut Kernel<M>, slot: Slot, address: u64, byte: u8) {
+    if let Some((machine, process)) = kernel.inside(slot) {
+        machine.patch(Some(&process.space), address, byte);
+    }
+}
+
+/// Divides what is to be watched into what debug registers can watch: 1, 2, 4 or 8 bytes, aligned. How many these are.
+fn split(asked: Asked, parts: &mut [Option<Hardware>; HARDWARE]) -> Option<usize> {
+    let Asked { mut address, len, access, .. } = asked;
+    if access == Access::Execute {
+        parts[0] = Some(Hardware { address, access, len: 1 });
+        return Some(1);
+    }
+    let end = address.checked_add(len).filter(|end| *end > address)?;
+    let mut count = 0;
+    while address < end {
+        let len = [8_u8, 4, 2, 1]
+            .into_iter()
+            .find(|len| address.is_multiple_of(u64::from(*len)) && u64::from(*len) <= end - address)?;
+        *parts.get_mut(count)? = Some(Hardware { address, access, len });
+        address += u64::from(len);
+        count += 1;
+    }
+    Some(count)
+}

@@ -1,0 +1,286 @@
+//! What the debugger does to the processor: debug registers, breakpoints in code, the way from an exception
+//! in the kernel to the debugger and back.
+//!
+//! While the debugger works, exceptions have other stacks, so that what it does can't overwrite the registers that it
+//! was called with; the processor watches nothing; and no interrupt but the line's gets through.
+
+use crate::apic::{self, Register};
+use crate::descriptors;
+use crate::layout;
+use crate::machine::Hardware;
+use crate::paging::{AddressSpace, Page, Permissions, kernel_walk, to_usize};
+use crate::{port, timer, trap};
+use abi::registers::{FloatRegisters, Register as Name};
+use core::arch::asm;
+use core::cell::Cell;
+use kernel_core::elf::USER_END;
+use kernel_debug::machine::{Access, Control, Cpu, Debuggable, HARDWARE, Pages, Trap};
+use x86_64::registers::control::{Cr0, Cr2, Cr3, Cr4};
+use x86_64::registers::model_specific::{FsBase, GsBase};
+
+/// Who is called when an exception strikes the kernel: gets what the kernel registered, and tells whether the
+/// kernel is to go on.
+type Handler = fn(*mut (), Trap, &mut Cpu) -> bool;
+
+/// The way to the debugger.
+struct Door {
+    handler: Cell<Option<(Handler, *mut ())>>,
+    /// The debugger works.
+    is_open: Cell<bool>,
+    /// What `dr7` is to hold while it doesn't.
+    control: Cell<u64>,
+}
+// SAFETY: there is one processor, and interrupts are off in the kernel.
+unsafe impl Sync for Door {}
+
+static DOOR: Door =
+    Door { handler: Cell::new(None), is_open: Cell::new(false), control: Cell::new(DR7_NONE) };
+
+/// No debug register is on (Intel SDM 3B, 17.2.4: bit 10 is always set).
+const DR7_NONE: u64 = 1 << 10;
+
+/// Something that the kernel can stop and hand to its debugger.
+pub trait Debugged {
+    /// The kernel has stopped by `trap`, with these registers, which it goes on with afterwards. `false` if nobody
+    /// debugs that: a defect.
+    fn trapped(&mut self, trap: Trap, cpu: &mut Cpu) -> bool;
+}
+
+/// Has exceptions in the kernel reach `debugged`, wherever they strike. It lives as long as the kernel.
+pub fn register<T: Debugged>(debugged: &mut T) {
+    fn call<T: Debugged>(debugged: *mut (), trap: Trap, cpu: &mut Cpu) -> bool {
+        // SAFETY: `register` got it for as long as the kernel lives, and the code that holds it stands still at the
+        // instruction that trapped, as it would for a debugger outside of the machine.
+        let debugged = unsafe { &mut *debugged.cast::<T>() };
+        debugged.trapped(trap, cpu)
+    }
+    DOOR.handler.set(Some((call::<T>, (&raw mut *debugged).cast())));
+}
+
+/// Stops the kernel here, as by a breakpoint.
+#[inline(never)]
+pub fn pause<T: Debugged>(debugged: &mut T) {
+    // SAFETY: the debugger changes what it was registered with, which is given to it here once more; registers and
+    // flags stay as they are.
+    unsafe { asm!("call kernel_pause", in("rdi") &raw mut *debugged, clobber_abi("sysv64")) };
+}
+
+unsafe extern "C" {
+    static kernel_pause: u8;
+}
+
+/// Registers of the kernel as `vector_common` stores them, and the words that the processor pushes.
+#[repr(C)]
+pub(crate) struct KernelFrame {
+    general: [u64; 15],
+    pub(crate) vector: u64,
+    pub(crate) code: u64,
+    pub(crate) rip: u64,
+    cs: u64,
+    rflags: u64,
+    pub(crate) rsp: u64,
+    ss: u64,
+}
+
+impl KernelFrame {
+    /// The frame pointer.
+    pub(crate) const fn rbp(&self) -> u64 {
+        self.general[Name::Rbp as usize]
+    }
+
+    fn cpu(&self, float: &FloatRegisters) -> Cpu {
+        let mut registers = [0; 18];
+        registers[..15].copy_from_slice(&self.general);
+        registers[Name::Rip as usize] = self.rip;
+        registers[Name::Rflags as usize] = self.rflags;
+        registers[Name::Rsp as usize] = self.rsp;
+        Cpu { registers, float: *float }
+    }
+
+    fn set(&mut self, cpu: &Cpu) {
+        self.general.copy_from_slice(&cpu.registers[..15]);
+        self.rip = cpu.registers[Name::Rip as usize];
+        self.rflags = cpu.registers[Name::Rflags as usize];
+        self.rsp = cpu.registers[Name::Rsp as usize];
+    }
+}
+
+/// Hands an exception in the kernel to the debugger. `false` if there is none, or it is the debugger's own.
+pub(crate) fn handle(frame: &mut KernelFrame, float: &mut FloatRegisters) -> bool {
+    const DEBUG: u64 = 1;
+    const BREAKPOINT: u64 = 3;
+    write_dr7(DR7_NONE);
+    let Some((handler, debugged)) = DOOR.handler.get() else { return false };
+    if DOOR.is_open.replace(true) {
+        return false;
+    }
+    descriptors::exchange_stacks();
+    let started_at = timer::time_stamp();
+    let ticks = [Register::Timer, Register::TimerInitial].map(apic::read);
+    apic::stop_timer();
+    let pause = (&raw const kernel_pause).addr() as u64;
+    let trap = match frame.vector {
+        BREAKPOINT if frame.rip == pause + 1 => Trap::Pause,
+        BREAKPOINT => Trap::Breakpoint,
+        DEBUG => Trap::Debug,
+        vector => Trap::Exception(u8::try_from(vector).unwrap_or(u8::MAX)),
+    };
+    let mut cpu = frame.cpu(float);
+    let goes_on = handler(debugged, trap, &mut cpu);
+    if goes_on {
+        frame.set(&cpu);
+        *float = cpu.float;
+    }
+    apic::write(Register::Timer, ticks[0]);
+    apic::write(Register::TimerInitial, ticks[1]);
+    timer::skip(timer::time_stamp() - started_at);
+    descriptors::exchange_stacks();
+    DOOR.is_open.set(false);
+    write_dr7(DOOR.control.get());
+    goes_on
+}
+
+fn write_dr7(value: u64) {
+    // SAFETY: what a debug register causes is an exception, which `vector_common` deals with.
+    unsafe { asm!("mov dr7, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
+}
+
+/// Reads memory that a walk finds, up to the first page that is missing. How many bytes.
+fn walk(
+    space: Option<&AddressSpace>,
+    address: u64,
+    len: usize,
+    is_written: bool,
+    mut visit: impl FnMut(usize, Page),
+) -> usize {
+    let is_user = address < USER_END;
+    let (mut walk, needs) = match space {
+        Some(space) if is_user => (space.walk(), Permissions::user(is_written)),
+        _ if !is_user => (kernel_walk(), Permissions::kernel(is_written)),
+        _ => return 0,
+    };
+    let mut done = 0;
+    while done < len {
+        let Some(at) = address.checked_add(done as u64) else { break };
+        // Addresses between the halves lead nowhere, and device registers have effects when they are read.
+        let is_there = at < USER_END || at >= layout::DIRECT_MAP && !layout::is_device(at);
+        let Some(page) = is_there.then(|| walk.page(at, needs)).flatten() else { break };
+        let bytes = to_usize(page.bytes).min(len - done);
+        visit(done, Page { address: page.address, bytes: bytes as u64 });
+        done += bytes;
+    }
+    done
+}
+
+impl Debuggable for Hardware {
+    fn peek(&mut self, space: Option<&AddressSpace>, address: u64, into: &mut [u8]) -> usize {
+        walk(space, address, into.len(), false, |done, page| {
+            let from = layout::direct_pointer::<u8>(page.address);
+            let to = &mut into[done..done + to_usize(page.bytes)];
+            for (index, byte) in to.iter_mut().enumerate() {
+                // SAFETY: memory that a page table leads to, which the direct map holds. Others may refer to it, but
+                // stand still.
+                *byte = unsafe { from.wrapping_add(index).read_volatile() };
+            }
+        })
+    }
+
+    fn poke(&mut self, space: Option<&AddressSpace>, address: u64, from: &[u8]) -> usize {
+        walk(space, address, from.len(), true, |done, page| {
+            let to = layout::direct_pointer::<u8>(page.address);
+            for (index, byte) in from[done..done + to_usize(page.bytes)].iter().enumerate() {
+                // SAFETY: as in `peek`; what a debugger writes there is its user's responsibility.
+                unsafe { to.wrapping_add(index).write_volatile(*byte) };
+            }
+        })
+    }
+
+    fn patch(&mut self, space: Option<&AddressSpace>, address: u64, byte: u8) -> bool {
+        if trap::is_way_to_debugger(address) {
+            return false;
+        }
+        let found = walk(space, address, 1, false, |_, page| {
+            let to = layout::direct_pointer::<u8>(page.address);
+            // SAFETY: interrupts are off, and write protection is on again before anything else happens.
+            unsafe { Cr0::update(|flags| flags.remove(x86_64::registers::control::Cr0Flags::WRITE_PROTECT)) };
+            // SAFETY: a byte of code, mapped in the direct map; it is the start of an instruction, or gdb is wrong.
+            unsafe { to.write_volatile(byte) };
+            // SAFETY: as it was.
+            unsafe { Cr0::update(|flags| flags.insert(x86_64::registers::control::Cr0Flags::WRITE_PROTECT)) };
+        });
+        found == 1
+    }
+
+    fn set_hardware(&mut self, points: &[Option<kernel_debug::machine::Hardware>; HARDWARE]) {
+        let mut control = DR7_NONE;
+        let mut addresses = [0; HARDWARE];
+        for (index, point) in points.iter().enumerate() {
+            let Some(point) = point else { continue };
+            addresses[index] = point.address;
+            // Intel SDM 3B, 17.2.4: global enable, then type and length, two bits each.
+            let access = match point.access {
+                Access::Execute => 0b00,
+                Access::Write => 0b01,
+                Access::ReadWrite => 0b11,
+            };
+            let len = match point.len {
+                2 => 0b01,
+                4 => 0b11,
+                8 => 0b10,
+                _ => 0b00,
+            };
+            control |= 2 << (2 * index) | (access | len << 2) << (16 + 4 * index);
+        }
+        let [dr0, dr1, dr2, dr3] = addresses;
+        write_dr7(DR7_NONE);
+        // SAFETY: nothing is watched at the moment.
+        unsafe { asm!("mov dr0, {}", in(reg) dr0, options(nomem, nostack, preserves_flags)) };
+        // SAFETY: as above.
+        unsafe { asm!("mov dr1, {}", in(reg) dr1, options(nomem, nostack, preserves_flags)) };
+        // SAFETY: as above.
+        unsafe { asm!("mov dr2, {}", in(reg) dr2, options(nomem, nostack, preserves_flags)) };
+        // SAFETY: as above.
+        unsafe { asm!("mov dr3, {}", in(reg) dr3, options(nomem, nostack, preserves_flags)) };
+        DOOR.control.set(control);
+        if !DOOR.is_open.get() {
+            write_dr7(control);
+        }
+    }
+
+    fn take_debug_status(&mut self) -> u64 {
+        const NOTHING: u64 = 0xffff_0ff0;
+        let status: u64;
+        // SAFETY: reads a register.
+        unsafe { asm!("mov {}, dr6", out(reg) status, options(nomem, nostack, preserves_flags)) };
+        // SAFETY: the register only tells what happened.
+        unsafe { asm!("mov dr6, {}", in(reg) NOTHING, options(nomem, nostack, preserves_flags)) };
+        status
+    }
+
+    fn control(&self) -> Control {
+        Control {
+            cr0: Cr0::read_raw(),
+            cr2: Cr2::read_raw(),
+            cr4: Cr4::read_raw(),
+            fs_base: FsBase::read().as_u64(),
+            gs_base: GsBase::read().as_u64(),
+            user_segments: descriptors::USER_SEGMENTS,
+            kernel_segments: descriptors::KERNEL_SEGMENTS,
+        }
+    }
+
+    fn root(&self, space: Option<&AddressSpace>) -> u64 {
+        space.map_or_else(|| Cr3::read().0.start_address().as_u64(), AddressSpace::root)
+    }
+
+    fn pages(&self, space: &AddressSpace, visit: &mut dyn FnMut(Pages)) {
+        space.pages(visit);
+    }
+
+    fn reset(&mut self) -> ! {
+        // The reset control register of the chipset, then of the keyboard controller.
+        port::write_u8(0xcf9, 6);
+        port::write_u8(0x64, 0xfe);
+        crate::stop(abi::boot::ExitCode::Failure)
+    }
+}

@@ -1,0 +1,103 @@
+//! `cargo xtask gdb`
+
+use super::{launcher, permission, project};
+use crate::arguments::Gdb;
+use crate::exit::Exit;
+use anyhow::{Context as _, Result};
+use harness::build;
+use harness::gdb::{Debugger, Terminal};
+use harness::machine::{self, Machine, Next, Output, Timing};
+use harness::report::stdout;
+use harness::run::{Tools, Workshop};
+use harness::tools;
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long gdb may take where nobody sits in front of it.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long output is taken at a time.
+const DRAIN: Duration = Duration::from_millis(100);
+/// How often the kernel's log is copied to where the user can read it.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// As much of the kernel's log as is kept.
+const LOG_BYTES: usize = 1 << 20;
+
+pub(crate) fn gdb(arguments: &Gdb) -> Result<Exit> {
+    let project = project()?;
+    let gdb = tools::gdb(permission(arguments.install))?;
+    let starts_machine = arguments.attach.is_none() && !arguments.print_command;
+    // What starts no machine needs no QEMU.
+    let qemu = if starts_machine { tools::qemu(permission(arguments.install))? } else { tools::QEMU.into() };
+    let system = build::system(&project)?;
+    let built = build::build(&project, &system)?;
+    let launcher = launcher()?;
+    let workshop = Workshop::open(project, system, built, Tools { qemu, launcher: launcher.clone() })?;
+    let scenario = workshop.scenario(&arguments.name)?;
+    let program = scenario.program.as_ref().map(|program| program.file.as_str());
+    let images = workshop.build.images(program);
+    let debugger = |remote| Debugger {
+        gdb: &gdb,
+        launcher: &launcher,
+        images: &images,
+        remote,
+        commands: &[],
+        arguments: &arguments.gdb,
+    };
+    if arguments.print_command {
+        writeln!(stdout(), "{}", debugger(arguments.attach.as_deref()).shown())?;
+        return Ok(Exit::Good);
+    }
+    let terminal = Terminal::prepare()?;
+    let is_person = std::io::stdin().is_terminal();
+    let limit = arguments.timeout.or_else(|| (!is_person).then_some(LIMIT));
+    if let Some(remote) = &arguments.attach {
+        return Ok(exit_of(debugger(Some(remote)).hand_over(&terminal, limit, || {})?));
+    }
+    let timing = if is_person { Timing::RealTime } else { scenario.clock };
+    let mut machine = workshop.boot_for_debugger(&scenario, timing)?;
+    let socket = machine.debugger();
+    let artefacts = workshop.project.artefacts()?;
+    let (console, log) = (artefacts.join("gdb.console"), artefacts.join("gdb.log"));
+    let mut shown =
+        File::create(&console).with_context(|| format!("failed to write {}", console.display()))?;
+    if is_person {
+        eprintln!("The console: {}. The kernel's log: {}", console.display(), log.display());
+    }
+    let mut kept = Instant::now();
+    let ended = debugger(Some(socket.as_os_str())).hand_over(&terminal, limit, || {
+        drain(&mut machine, &mut shown);
+        if kept.elapsed() > LOG_INTERVAL {
+            kept = Instant::now();
+            // What can't be written now may be so later.
+            let _ = keep_log(&machine, &log);
+        }
+    });
+    drain(&mut machine, &mut shown);
+    keep_log(&machine, &log)?;
+    Ok(exit_of(ended?))
+}
+
+/// Takes what a machine has given, so that it need not wait for us; for a while, or one that prints without end
+/// would keep gdb's end from being seen.
+fn drain(machine: &mut Machine, console: &mut File) {
+    let end = Instant::now() + DRAIN;
+    while Instant::now() < end
+        && let Next::Output(output) = machine.next(Instant::now())
+    {
+        if let Output::Console(bytes) = output {
+            // A disk that is full is no reason to end what the user debugs.
+            let _ = console.write_all(&bytes);
+        }
+    }
+}
+
+fn keep_log(machine: &Machine, path: &Path) -> Result<()> {
+    std::fs::write(path, machine.log(LOG_BYTES)?.bytes)
+        .with_context(|| format!("failed to write {}", path.display()))
+}
+
+fn exit_of(exit: machine::Exit) -> Exit {
+    if exit == machine::Exit::Code(0) { Exit::Good } else { Exit::TestsFailed }
+}
