@@ -349,19 +349,32 @@ crate::protocol! {
         EINVAL,
     ] from SERVICE;
 
-    /// Moves bytes between one port and the caller's memory. (MINIX `SYS_SDEVIO`.)
+    /// Moves bytes between one port and memory: the caller's, or what was granted to it. (MINIX `SYS_SDEVIO`.)
+    ///
+    /// If it fails, the device was not touched. VM is asked for a page that is missing, or not to be
+    /// written by what comes in, unless the grant has `TRY`.
     24 devio_string {
         direction: Direction,
         port: u16,
         width: Width,
-        address: u64,
+        /// `SELF`, or who granted it.
+        granter: Endpoint,
+        /// [`GrantId::NONE`] of the caller's own memory.
+        grant: GrantId,
+        /// An address of the caller's, or where in the granted memory.
+        start: u64,
         /// At most 65536, whole registers.
         bytes: u32,
-    } returns {} fails [
-        /// There is no byte, there are too many, or the port or the bytes are unaligned for the width.
+    } suspends {} fails [
+        /// There is no byte, there are too many, the port or the bytes are unaligned for the width, or
+        /// there is no such granter.
         EINVAL,
-        /// The address is no memory of the caller; the device was not touched.
+        /// A page is missing.
         EFAULT,
+        ELOOP,
+        ENOTREADY,
+        ENOMEM,
+        EIO,
     ] from SERVICE;
 
     /// What the machine has, and what the kernel was started with. (MINIX `SYS_GETINFO`, `GET_MACHINE`.)
@@ -549,8 +562,9 @@ crate::protocol! {
         EINVAL,
     ] from VM;
 
-    /// Keeps a process from running while its address space changes. (MINIX `SYS_VMCTL`,
-    /// `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
+    /// Keeps a process from running while its address space changes. Nobody reaches its memory
+    /// meanwhile: calls that would fail with `EFAULT`, those that wait already when they go on, and a
+    /// grant with `TRY` is marked. (MINIX `SYS_VMCTL`, `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
     77 vm_set_inhibited { process: Endpoint, inhibited: bool } returns {} fails [
         /// There is no such process, it is the caller, or it is in that state already.
         EINVAL,
@@ -734,7 +748,8 @@ crate::protocol! {
     } returns {} fails [
         /// There is no such process, or both are one.
         EINVAL,
-        /// One of them could run, is in VM's hands, or waits for the other.
+        /// One of them could run, is in VM's hands, waits for the other, or takes part in a copy that is
+        /// not over.
         EBUSY,
         /// The target has no room for the source's rights.
         ENOMEM,
@@ -843,7 +858,8 @@ crate::protocol! {
 
     /// As [`vircopy`], and the endpoint `NONE` stands for physical memory. (MINIX `SYS_PHYSCOPY`.)
     ///
-    /// Memory of the kernel itself can't be reached; page tables can.
+    /// Only frames of processes and of VM are reached: `EFAULT` for the kernel's, page tables among
+    /// them, for those of nobody, for firmware and for devices.
     38 physcopy {
         from: Endpoint,
         to: Endpoint,
@@ -957,6 +973,8 @@ crate::protocol! {
     51 vm_give_frames { address: u64, count: u32 } returns {} fails [
         /// The address is no frame's.
         EINVAL,
+        /// One is still mapped.
+        EBUSY,
     ] from VM;
 
     /// Maps a frame of VM's into a process. `EPERM` if it is not VM's.

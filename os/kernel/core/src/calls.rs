@@ -35,7 +35,7 @@ impl<M: Machine> Kernel<M> {
             let reply = Message { source: Endpoint::SYSTEM, class: Callers::KERNEL, ..reply };
             let process = self.processes.process_mut(caller);
             *process.context.message_mut() = reply;
-            process.memory.progress = Progress::default();
+            process.memory.call.progress = Progress::default();
         }
     }
 
@@ -120,7 +120,7 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         privileges: privilege_allow privilege_disallow privilege_set_system privilege_set_user privilege_add_io
             privilege_add_memory privilege_add_irq privilege_query_memory privilege_update privilege_yield
             privilege_clear_ipc_refs privilege_add_target privilege_remove_target state_clear_ipc_refs update;
-        devices: irq_disable irq_detach devio_batch devio_string;
+        devices: irq_disable irq_detach devio_batch;
         information: get_machine get_irq_hook get_privileges log_stack set_virtual_timer;
         trace: trace_stop trace_resume trace_read trace_write trace_read_register trace_write_register;
     }
@@ -422,6 +422,18 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
     ) -> Option<Answer> {
         let outcome = self.kernel.safe_memset(self.caller, &request);
         answer(ticket, outcome.map(|()| kernel::safe_memset::Reply {}))
+    }
+
+    fn devio_string(
+        &mut self,
+        ticket: Ticket<kernel::devio_string::Request>,
+        request: kernel::devio_string::Request,
+    ) -> Option<Answer> {
+        let outcome = match self.check_port(request.port, request.width) {
+            Ok(()) => self.kernel.devio_string(self.caller, &request),
+            Err(error) => Err(error.into()),
+        };
+        answer(ticket, outcome.map(|()| kernel::devio_string::Reply {}))
     }
 
     fn umap(

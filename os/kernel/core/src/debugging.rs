@@ -91,7 +91,9 @@ impl<M: Machine> Kernel<M> {
         let only = self.wishes.only.filter(|_| self.wishes.news == News::default());
         let ready = only.filter(|slot| self.processes.get(*slot).is_some_and(Process::is_ready));
         match ready {
-            Some(slot) if self.processes.process(slot).memory.goes_on => OutOfTurn::Continue(slot),
+            Some(slot) if self.processes.process(slot).memory.call.parked.goes_on() => {
+                OutOfTurn::Continue(slot)
+            }
             Some(slot) => OutOfTurn::Run(slot),
             None => OutOfTurn::Debugger,
         }
@@ -190,7 +192,7 @@ impl<M: Machine> Kernel<M> {
         let table = process.memory.grants.ok_or(Errno::ENOENT)?;
         for index in 0..table.entries() {
             let mut bytes = [0; GrantEntry::SIZE];
-            crate::memory::read_user(&mut self.machine, &process.space, table.entry(index), &mut bytes)?;
+            crate::memory::read_user(&mut self.machine, process, table.entry(index), &mut bytes)?;
             // A process writes there what it likes.
             if let Some(entry) = GrantEntry::get(&bytes).filter(|entry| entry.flags & GrantEntry::VALID != 0)
             {

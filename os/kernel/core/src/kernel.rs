@@ -293,7 +293,7 @@ impl<M: Machine> Kernel<M> {
             return Next::OutOfTurn;
         }
         match self.ready.first() {
-            Some(slot) if self.processes.process(slot).memory.goes_on => Next::Continue(slot),
+            Some(slot) if self.processes.process(slot).memory.call.parked.goes_on() => Next::Continue(slot),
             Some(slot) => Next::Run(slot),
             None => Next::Idle,
         }

@@ -64,13 +64,13 @@ pub trait Machine {
     /// Takes frames back from VM.
     ///
     /// # Errors
-    /// `EPERM` if one is not VM's.
+    /// `EPERM` if one is not VM's, `EBUSY` if one is mapped.
     fn give_frames(&mut self, frames: PhysicalRange) -> Result<(), Errno>;
     /// Maps a frame of VM's into a process.
     ///
     /// # Errors
     /// `EPERM` if the frame is not VM's, `EEXIST` if there is a page, `ENOMEM` if there is no memory
-    /// for a table.
+    /// for a table, or no number for one mapping more.
     fn map_page(
         &mut self,
         space: &mut Self::Space,

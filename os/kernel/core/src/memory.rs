@@ -8,6 +8,7 @@
 pub(crate) mod copy;
 pub(crate) mod grants;
 pub(crate) mod requests;
+mod strings;
 mod translate;
 mod vm;
 
@@ -15,6 +16,7 @@ pub use vm::UserPage;
 
 use crate::elf::{PAGE_SIZE, USER_END};
 use crate::machine::Machine;
+use crate::process::{Process, Slot};
 use abi::Errno;
 use core::fmt;
 
@@ -23,12 +25,72 @@ use core::fmt;
 pub struct State {
     /// Where its grants are.
     pub(crate) grants: Option<grants::Table>,
-    /// How far its kernel call came, if it is not over.
+    /// Its kernel call.
+    pub(crate) call: OpenCall,
+}
+
+/// A kernel call of a process, from its trap to its answer.
+///
+/// All but the longest are over before anybody else runs. One that has to wait is parked: its request
+/// stays in the caller's message registers, to be dispatched once more from there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OpenCall {
+    /// How far it came.
     pub(crate) progress: Progress,
-    /// What its kernel call waits for.
-    pub(crate) request: Option<requests::Request>,
-    /// Its kernel call goes on when it is its turn.
-    pub(crate) goes_on: bool,
+    /// What it waits for.
+    pub(crate) parked: Parked,
+}
+
+/// What a kernel call waits for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Parked {
+    /// Nothing: it is being carried out, or there is none.
+    #[default]
+    No,
+    /// VM is to see to memory, which [`Stops::MEMORY_REQUEST`](crate::process::Stops) says, too.
+    ForVm(requests::Request),
+    /// It goes on when it is its caller's turn.
+    ForTurn(Parties),
+}
+
+/// Who takes part in a kernel call, besides its caller: whose memory it reaches, and who granted it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Parties([Option<Slot>; 3]);
+
+impl Parties {
+    pub(crate) fn include(&self, slot: Slot) -> bool {
+        self.0.contains(&Some(slot))
+    }
+}
+
+impl Parked {
+    /// Tells whether the message registers hold a call that is not over.
+    pub(crate) const fn is_parked(&self) -> bool {
+        !matches!(self, Self::No)
+    }
+
+    /// Tells whether the call only waits for its caller's turn.
+    #[inline]
+    pub(crate) const fn goes_on(&self) -> bool {
+        matches!(self, Self::ForTurn(_))
+    }
+
+    /// What VM is to see to.
+    pub(crate) const fn request(&self) -> Option<&requests::Request> {
+        match self {
+            Self::ForVm(request) => Some(request),
+            Self::No | Self::ForTurn(_) => None,
+        }
+    }
+
+    /// Tells whether a process takes part in the call.
+    pub(crate) fn involves(&self, slot: Slot) -> bool {
+        match self {
+            Self::No => false,
+            Self::ForVm(request) => request.parties.include(slot),
+            Self::ForTurn(parties) => parties.include(slot),
+        }
+    }
 }
 
 /// How far a kernel call came.
@@ -139,7 +201,7 @@ pub enum Place<'a, S> {
         /// Which part of it.
         range: UserRange,
     },
-    /// Physical memory, but for the kernel's own.
+    /// Physical memory of processes and VM.
     Physical(PhysicalRange),
 }
 
@@ -183,11 +245,12 @@ pub struct CopyFault {
 /// Reads a process's memory, if all of it is there.
 pub(crate) fn read_user<M: Machine>(
     machine: &mut M,
-    space: &M::Space,
+    process: &Process<M>,
     address: u64,
     into: &mut [u8],
 ) -> Result<(), Errno> {
     let range = UserRange::new(address, into.len() as u64).ok_or(Errno::EFAULT)?;
+    let space = process.memory_space()?;
     machine.read(Place::Process { space, range }, into).map_err(|_| Errno::EFAULT)
 }
 
@@ -195,13 +258,14 @@ pub(crate) fn read_user<M: Machine>(
 /// can't may have been written.
 pub(crate) fn write_user<M: Machine>(
     machine: &mut M,
-    space: &M::Space,
+    process: &Process<M>,
     address: u64,
     from: &[u8],
 ) -> Result<(), Errno> {
     let range = UserRange::new(address, from.len() as u64).ok_or(Errno::EFAULT)?;
+    let space = process.memory_space()?;
     machine.write(from, Place::Process { space, range }).map_err(|_| Errno::EFAULT)
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,7 +16,7 @@ use crate::tracing::Tracing;
 use abi::inspect::Layout;
 use abi::notification::Notification;
 use abi::state::{State, Wait};
-use abi::{Callers, Endpoint, Name};
+use abi::{Callers, Endpoint, Errno, Name};
 use alloc::vec::Vec;
 use core::mem::offset_of;
 use core::num::NonZeroU16;
@@ -197,9 +197,17 @@ impl<M: Machine> Process<M> {
         self.can_be_stopped() && !matches!(self.ipc, Ipc::Receiving { .. })
     }
 
+    /// Its memory, as calls may reach it.
+    ///
+    /// # Errors
+    /// `EFAULT` while VM changes it: what is there now need not be what stays.
+    pub(crate) fn memory_space(&self) -> Result<&M::Space, Errno> {
+        if self.stops.contains(Stops::NO_SPACE) { Err(Errno::EFAULT) } else { Ok(&self.space) }
+    }
+
     /// Tells whether its message registers hold a kernel call that is not over.
     pub(crate) fn is_in_a_call(&self) -> bool {
-        self.stops.contains(Stops::MEMORY_REQUEST) || self.memory.goes_on
+        self.memory.call.parked.is_parked()
     }
 
     /// Tells whether it waits for the message that `from` is about to send.

@@ -44,7 +44,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Tells whether the contents of a slot can move: the process can't run, VM does not work for it,
-    /// and it does not wait for what it would become.
+    /// it does not wait for what it would become, and nobody is in the middle of a copy of its memory
+    /// or through its grants, which would go on with the other's.
     fn is_updatable(&self, slot: Slot, other: Slot) -> bool {
         let process = self.processes.process(slot);
         let stands_still = process.stops.contains(Stops::NO_PRIVILEGES.with(Stops::SIGNAL_PENDING))
@@ -55,7 +56,9 @@ impl<M: Machine> Kernel<M> {
             Ipc::Receiving { from, .. } => from == self.processes.process(other).endpoint,
         };
         let is_in_a_call = process.stops.contains(Stops::PAGE_FAULT) || process.is_in_a_call();
-        stands_still && !waits_for_other && !is_in_a_call
+        let takes_part =
+            || self.processes.iter().any(|(_, process)| process.memory.call.parked.involves(slot));
+        stands_still && !waits_for_other && !is_in_a_call && !takes_part()
     }
 
     /// Gives the target what the source may do.

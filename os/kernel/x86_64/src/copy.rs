@@ -3,7 +3,7 @@
 //! Page tables are walked in software, so a page that is missing is found before it is touched.
 //! Pages that follow each other in physical memory are copied as one.
 
-use crate::layout::{DIRECT_MAP, DIRECT_MAP_LIMIT, direct_pointer};
+use crate::layout::{DIRECT_MAP, direct_pointer};
 use crate::memory::PhysicalMemory;
 use crate::paging::{self, AddressSpace, Permissions, Walk, to_usize};
 use kernel_core::memory::{CopyFault, PhysicalRange, Place, Side};
@@ -51,9 +51,8 @@ impl Cursor {
                 (space.walk(), Permissions::user(is_written), 0, range.start(), range.len())
             }
             Place::Physical(range) => {
-                // Behind the direct map's limit are devices, which are no memory.
-                let end = range.start() + range.len();
-                if end > DIRECT_MAP_LIMIT || memory.is_kernels(range) {
+                // Devices are no memory, and belong to nobody here.
+                if !memory.is_user(range) {
                     return Err(CopyFault { side, address: range.start(), done: 0 });
                 }
                 (
@@ -111,7 +110,7 @@ pub(crate) fn copy(
         let (here, there) = (source.run(done)?, target.run(done)?);
         let count = here.bytes.min(there.bytes).min(len - done);
         // SAFETY: `find` gave memory that is mapped in the direct map, to be written in the target's case, and of
-        // which the kernel holds no reference: pages of processes, or what `is_kernels` denies.
+        // which the kernel holds no reference: memory of processes and VM.
         unsafe { core::ptr::copy(here.pointer(), there.pointer(), to_usize(count)) };
         source.advance(count);
         target.advance(count);

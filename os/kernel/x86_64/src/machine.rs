@@ -14,6 +14,7 @@ use abi::{Endpoint, Errno, PageAccess};
 use kernel_core::command_line::Timer;
 use kernel_core::elf::Access;
 use kernel_core::fault::Fault;
+use kernel_core::frames::NotGiven;
 use kernel_core::load::OutOfMemory;
 use kernel_core::machine::Machine;
 use kernel_core::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
@@ -278,7 +279,10 @@ impl Machine for Hardware {
     }
 
     fn give_frames(&mut self, frames: PhysicalRange) -> Result<(), Errno> {
-        if self.memory.take_back(frames) { Ok(()) } else { Err(Errno::EPERM) }
+        self.memory.take_back(frames).map_err(|why| match why {
+            NotGiven::NotVms => Errno::EPERM,
+            NotGiven::Mapped => Errno::EBUSY,
+        })
     }
 
     fn map_page(
@@ -288,7 +292,7 @@ impl Machine for Hardware {
         frame: PhysicalRange,
         access: PageAccess,
     ) -> Result<(), Errno> {
-        if !self.memory.are_lent(frame) {
+        if !self.memory.are_vms(frame) {
             return Err(Errno::EPERM);
         }
         let frame = PhysAddr::new(frame.start());

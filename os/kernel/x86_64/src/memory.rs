@@ -4,7 +4,7 @@ use crate::boot::{BootInfo, Range};
 use crate::layout::{self, direct};
 use crate::paging::{self, AddressSpace, to_usize};
 use kernel_core::elf::Access;
-use kernel_core::frames::Frames;
+use kernel_core::frames::{Frames, NotGiven, Owner, State};
 use kernel_core::load::{Memory, OutOfMemory};
 use kernel_core::memory::PhysicalRange;
 use x86_64::PhysAddr;
@@ -36,18 +36,14 @@ impl Frame {
     /// # Safety
     /// The address must come from [`Frame::into_address`], and nobody may use it any longer.
     pub(crate) unsafe fn from_address(address: PhysAddr) -> Self {
-        Self(to_usize(address.as_u64() / 4096))
+        Self(frame_of(address))
     }
 }
 
-/// All memory that nobody uses.
+/// All memory.
 #[derive(Debug)]
 pub struct PhysicalMemory {
     frames: Frames<'static>,
-    /// Those that VM has, as a set: it may map what is in it.
-    lent: Frames<'static>,
-    /// What the kernel keeps for itself: its image, the bits above, its heap.
-    kernels: [Range; 3],
     /// Bytes that the machine has.
     pub total_bytes: u64,
 }
@@ -62,9 +58,7 @@ impl PhysicalMemory {
         paging::init(info, &mut memory)?;
         let pages = heap_bytes.div_ceil(4096);
         let start = memory.frames.take_run(pages).ok_or(OutOfMemory)?;
-        let first = start as u64 * 4096;
-        memory.kernels[2] = Range { start: first, end: first + pages as u64 * 4096 };
-        let address = direct(PhysAddr::new(first)).as_u64();
+        let address = direct(PhysAddr::new(start as u64 * 4096)).as_u64();
         // SAFETY: the run was taken for good, is mapped, and this is the heap's only memory.
         unsafe { heap.init(core::ptr::with_exposed_provenance_mut(to_usize(address)), pages * 4096) };
         Ok(memory)
@@ -74,7 +68,8 @@ impl PhysicalMemory {
         let usable = info.usable_memory();
         let end = usable.clone().map(|range| range.end).max().ok_or(OutOfMemory)?;
         let total_bytes = usable.clone().map(|range| range.end - range.start).sum();
-        let words = Frames::words_for(to_usize(end / 4096));
+        let count = to_usize(end / 4096);
+        let words = Frames::words_for(count);
         let image = layout::physical_image();
         let taken = [
             // The first MiB: QEMU's tables, and the firmware's.
@@ -82,21 +77,21 @@ impl PhysicalMemory {
             Range { start: image.start, end: image.end },
             info.image_range.unwrap_or(Range { start: 0, end: 0 }),
         ];
-        let bits = place(usable.clone(), &taken, 2 * words as u64 * 8).ok_or(OutOfMemory)?;
-        let pointer =
-            core::ptr::with_exposed_provenance_mut(to_usize(direct(PhysAddr::new(bits.start)).as_u64()));
+        let (words_size, states_size) = (words * size_of::<u64>(), count * size_of::<State>());
+        let table = place(usable.clone(), &taken, (words_size + states_size) as u64).ok_or(OutOfMemory)?;
+        let start = to_usize(direct(PhysAddr::new(table.start)).as_u64());
         // SAFETY: usable memory below 4 GiB that nothing else is in, as `place` found; reserved below.
-        let words_of_both = unsafe { core::slice::from_raw_parts_mut(pointer, 2 * words) };
-        let (free, lent) = words_of_both.split_at_mut(words);
-        let (mut frames, lent) = (Frames::new(free), Frames::new(lent));
-        for range in usable {
-            frames.give(to_usize(range.start / 4096)..to_usize(range.end / 4096));
-        }
-        for range in taken.into_iter().chain([bits]) {
+        let free =
+            unsafe { core::slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut(start), words) };
+        let states = core::ptr::with_exposed_provenance_mut::<State>(start + words_size);
+        // SAFETY: as above, and behind the words; a state may be any number.
+        let states = unsafe { core::slice::from_raw_parts_mut(states, count) };
+        let usable = usable.map(|range| to_usize(range.start / 4096)..to_usize(range.end / 4096));
+        let mut frames = Frames::new(states, free, usable);
+        for range in taken.into_iter().chain([table]) {
             frames.reserve(to_usize(range.start / 4096)..to_usize(range.end.div_ceil(4096)));
         }
-        let kernels = [taken[1], bits, Range { start: 0, end: 0 }];
-        Ok(Self { frames, lent, kernels, total_bytes })
+        Ok(Self { frames, total_bytes })
     }
 
     /// Takes a page, zeroed.
@@ -117,36 +112,45 @@ impl PhysicalMemory {
         for frame in first..first + count {
             Frame(frame).bytes_mut().fill(0);
         }
-        self.lent.give(first..first + count);
+        (first..first + count).for_each(|frame| self.frames.give_to_vm(frame, Owner::Kernel));
         Some(first as u64 * 4096)
     }
 
-    /// Takes frames back from VM, if all of them are VM's.
-    pub(crate) fn take_back(&mut self, frames: PhysicalRange) -> bool {
-        let frames = frames_of(frames);
-        let are_lent = self.lent.are_free(frames.clone());
-        if are_lent {
-            self.lent.reserve(frames.clone());
-            self.frames.give(frames);
-        }
-        are_lent
+    /// Takes frames back from VM. Nothing has changed if that fails.
+    pub(crate) fn take_back(&mut self, frames: PhysicalRange) -> Result<(), NotGiven> {
+        self.frames.take_back(frames_of(frames))
     }
 
-    /// Tells whether frames are VM's.
-    pub(crate) fn are_lent(&self, frames: PhysicalRange) -> bool {
-        self.lent.are_free(frames_of(frames))
+    /// Tells whether all frames are VM's.
+    pub(crate) fn are_vms(&self, frames: PhysicalRange) -> bool {
+        frames_of(frames).all(|frame| matches!(self.frames.owner(frame), Owner::Vm { .. }))
     }
 
-    /// Gives VM a frame that the kernel had mapped into a process.
+    /// Counts a mapping of a frame of VM's. `false` if there are too many.
+    #[must_use]
+    pub(crate) fn add_mapping(&mut self, frame: PhysAddr) -> bool {
+        self.frames.add_mapping(frame_of(frame))
+    }
+
+    /// A mapping of a frame of VM's is gone.
+    pub(crate) fn remove_mapping(&mut self, frame: PhysAddr) {
+        self.frames.remove_mapping(frame_of(frame));
+    }
+
+    /// Makes a frame that was taken a process's.
+    pub(crate) fn give_to_process(&mut self, frame: &Frame) {
+        self.frames.give_to_process(frame.0);
+    }
+
+    /// Gives VM a frame that a process had.
     pub(crate) fn hand_over(&mut self, frame: Frame) -> u64 {
-        self.lent.give(frame.0..frame.0 + 1);
+        self.frames.give_to_vm(frame.0, Owner::Process);
         frame.into_address().as_u64()
     }
 
-    /// Tells whether a part of a range is what the kernel keeps for itself, page tables apart.
-    pub(crate) fn is_kernels(&self, range: PhysicalRange) -> bool {
-        let (start, end) = (range.start(), range.start() + range.len());
-        self.kernels.iter().any(|kernels| kernels.start < end && start < kernels.end.next_multiple_of(4096))
+    /// Tells whether all of a range belongs to processes and VM, so that it may be anything.
+    pub(crate) fn is_user(&self, range: PhysicalRange) -> bool {
+        self.frames.are_user(frames_of(range))
     }
 
     /// Bytes that nobody uses.
@@ -154,6 +158,11 @@ impl PhysicalMemory {
     pub fn free_bytes(&self) -> u64 {
         self.frames.free() as u64 * 4096
     }
+}
+
+/// The number of the frame that an address is in.
+fn frame_of(address: PhysAddr) -> usize {
+    to_usize(address.as_u64() / 4096)
 }
 
 /// The numbers of the frames in a range.

@@ -385,14 +385,17 @@ impl AddressSpace {
             entry.is_unused(),
             "{address:#x} is mapped already: the loader checked that nothing overlaps"
         );
-        let frame = memory.take()?.into_address();
+        let frame = memory.take()?;
+        memory.give_to_process(&frame);
+        let frame = frame.into_address();
         entry.set_addr(frame, flags);
         let pointer = core::ptr::with_exposed_provenance_mut(to_usize(direct(frame).as_u64()));
         // SAFETY: the frame is fresh, and `memory` stays borrowed for as long as the bytes are.
         Ok(unsafe { core::slice::from_raw_parts_mut(pointer, to_usize(PAGE)) })
     }
 
-    /// Maps a frame of VM's. `None` if there is a page already.
+    /// Maps a frame of VM's. `None` if there is a page already. A frame that can't be mapped once more
+    /// counts as no memory.
     pub(crate) fn map_lent(
         &mut self,
         memory: &mut PhysicalMemory,
@@ -406,6 +409,9 @@ impl AddressSpace {
         if !entry.is_unused() {
             return Ok(None);
         }
+        if !memory.add_mapping(frame) {
+            return Err(OutOfMemory);
+        }
         entry.set_addr(frame, flags_of(access) | LENT);
         Ok(Some(()))
     }
@@ -417,6 +423,7 @@ impl AddressSpace {
         entry.set_unused();
         self.flush(page);
         if is_lent {
+            memory.remove_mapping(address);
             return Some(address.as_u64());
         }
         // SAFETY: `map` took the frame for this space alone, which has just lost it.
@@ -554,7 +561,9 @@ fn release_below(address: PhysAddr, level: u32, memory: &mut PhysicalMemory) {
     for entry in table.iter().filter(|entry| !entry.is_unused()) {
         if level > LAST {
             release_below(entry.addr(), level - 1, memory);
-        } else if !entry.flags().contains(LENT) {
+        } else if entry.flags().contains(LENT) {
+            memory.remove_mapping(entry.addr());
+        } else {
             // SAFETY: a page that `map` took for this space alone.
             memory.give(unsafe { Frame::from_address(entry.addr()) });
         }

@@ -1,8 +1,7 @@
 //! Kernel calls of drivers, beside the simplest.
 
 use super::{Call, Kernel, Machine};
-use crate::memory;
-use abi::protocols::kernel::{devio_batch, devio_string, irq_detach, irq_disable};
+use abi::protocols::kernel::{devio_batch, irq_detach, irq_disable};
 use abi::protocols::{BATCH_ACCESS, Direction, Width};
 use abi::{Bytes, Errno};
 
@@ -55,65 +54,6 @@ pub(super) fn devio_batch<M: Machine>(
     }
     let length = accesses.len() * BATCH_ACCESS;
     Ok(devio_batch::Reply { accesses: Bytes::first_of(&done[..length]) })
-}
-
-pub(super) fn devio_string<M: Machine>(
-    call: &mut Call<'_, M>,
-    request: devio_string::Request,
-) -> Result<devio_string::Reply, Errno> {
-    const MOST: u32 = 65536;
-    let devio_string::Request { direction, port, width, address, bytes } = request;
-    call.check_port(port, width)?;
-    let size = width as u32;
-    if bytes == 0 || bytes > MOST || !bytes.is_multiple_of(size) {
-        return Err(Errno::EINVAL);
-    }
-    let Kernel { machine, processes, .. } = &mut *call.kernel;
-    let space = &processes.process(call.caller).space;
-    let range = memory::UserRange::new(address, u64::from(bytes)).ok_or(Errno::EFAULT)?;
-    // Before the device is touched: what it gives can't be given back.
-    match direction {
-        Direction::In => {
-            machine.fill(memory::Place::Process { space, range }, 0).map_err(|_| Errno::EFAULT)?;
-        }
-        Direction::Out => {
-            let mut buffer = [0; 512];
-            for (at, piece) in pieces(address, bytes, buffer.len()) {
-                memory::read_user(machine, space, at, &mut buffer[..piece])?;
-            }
-        }
-    }
-    let mut buffer = [0; 512];
-    for (at, piece) in pieces(address, bytes, buffer.len()) {
-        let part = &mut buffer[..piece];
-        if direction == Direction::Out {
-            memory::read_user(machine, space, at, part)?;
-        }
-        for register in part.chunks_mut(size as usize) {
-            let mut value = [0; 4];
-            match direction {
-                Direction::In => {
-                    value = machine.read_port(port, width).to_le_bytes();
-                    register.copy_from_slice(&value[..register.len()]);
-                }
-                Direction::Out => {
-                    value[..register.len()].copy_from_slice(register);
-                    machine.write_port(port, width, u32::from_le_bytes(value));
-                }
-            }
-        }
-        if direction == Direction::In {
-            memory::write_user(machine, space, at, part)?;
-        }
-    }
-    Ok(devio_string::Reply {})
-}
-
-/// Cuts memory into pieces: where each starts, and how long it is.
-fn pieces(address: u64, bytes: u32, longest: usize) -> impl Iterator<Item = (u64, usize)> {
-    (0..bytes as usize)
-        .step_by(longest)
-        .map(move |done| (address + done as u64, (bytes as usize - done).min(longest)))
 }
 
 /// Tells whether a register of that width can hold a value.

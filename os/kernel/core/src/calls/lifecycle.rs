@@ -119,7 +119,7 @@ pub(super) fn get_machine_context<M: Machine>(
     let slot = call.find(request.process)?;
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let process = processes.process(slot);
-    memory::write_user(machine, &process.space, request.address, &process.context.float())?;
+    memory::write_user(machine, process, request.address, &process.context.float())?;
     Ok(get_machine_context::Reply {})
 }
 
@@ -134,7 +134,7 @@ pub(super) fn set_machine_context<M: Machine>(
         return Err(Errno::EBUSY);
     }
     let mut float: FloatRegisters = [0; size_of::<FloatRegisters>()];
-    memory::read_user(machine, &process.space, request.address, &mut float)?;
+    memory::read_user(machine, process, request.address, &mut float)?;
     process.context.set_float(&float).map_err(|_| Errno::EINVAL)?;
     Ok(set_machine_context::Reply {})
 }

@@ -84,7 +84,7 @@ pub(super) fn sigsend<M: Machine>(
     let mut bytes = [0; 8 + frame::SIZE];
     restorer.put(&mut bytes[..8]);
     save(&mut bytes[8..], mask, &registers, &process.context.float());
-    memory::write_user(machine, &process.space, bottom, &bytes)?;
+    memory::write_user(machine, process, bottom, &bytes)?;
 
     // All copies are made: nothing fails from here on but the handler's address, which changes nothing.
     registers[Register::Rip as usize] = handler;
@@ -121,7 +121,7 @@ pub(super) fn sigreturn<M: Machine>(
         return Err(Errno::EBUSY);
     }
     let mut bytes = [0; frame::SIZE];
-    memory::read_user(machine, &process.space, request.frame, &mut bytes)?;
+    memory::read_user(machine, process, request.frame, &mut bytes)?;
     let (mask, registers, float) = load(&bytes).ok_or(Errno::EINVAL)?;
 
     let before = process.context.registers();

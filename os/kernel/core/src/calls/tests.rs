@@ -270,7 +270,9 @@ fn a_string_of_bytes_goes_between_a_port_and_memory() {
         direction,
         port: 0x3f8,
         width,
-        address,
+        granter: Endpoint::SELF,
+        grant: abi::GrantId::NONE,
+        start: address,
         bytes,
     };
     for (request, error) in [

@@ -34,8 +34,8 @@ pub(super) fn trace_read<M: Machine>(
     let slot = call.find(request.process)?;
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let mut word = [0; 8];
-    let space = &processes.process(slot).space;
-    memory::read_user(machine, space, request.address, &mut word)?;
+    let process = processes.process(slot);
+    memory::read_user(machine, process, request.address, &mut word)?;
     Ok(trace_read::Reply { value: u64::from_le_bytes(word) })
 }
 
@@ -45,8 +45,8 @@ pub(super) fn trace_write<M: Machine>(
 ) -> Result<trace_write::Reply, Errno> {
     let slot = call.find(request.process)?;
     let Kernel { machine, processes, .. } = &mut *call.kernel;
-    let space = &processes.process(slot).space;
-    memory::write_user(machine, space, request.address, &request.value.to_le_bytes())?;
+    let process = processes.process(slot);
+    memory::write_user(machine, process, request.address, &request.value.to_le_bytes())?;
     Ok(trace_write::Reply {})
 }
 

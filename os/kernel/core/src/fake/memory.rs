@@ -56,6 +56,11 @@ impl Memory {
         is_allowed.then(|| usize::try_from(page.frame + (address & (PAGE - 1))).unwrap())
     }
 
+    /// Tells whether a frame belongs to a process or VM.
+    fn is_user(&self, frame: u64) -> bool {
+        self.lent.contains(&frame) || self.pages.values().any(|page| page.frame == frame)
+    }
+
     /// Where a byte of a place is.
     fn locate(&self, place: &Place<'_, u16>, side: Side, done: u64) -> Result<usize, CopyFault> {
         let (address, found) = match *place {
@@ -65,7 +70,8 @@ impl Memory {
             }
             Place::Physical(range) => {
                 let address = range.start() + done;
-                (address, usize::try_from(address).ok().filter(|place| *place < self.bytes.len()))
+                let is_user = self.is_user(address & !(PAGE - 1));
+                (address, usize::try_from(address).ok().filter(|_| is_user))
             }
         };
         found.ok_or(CopyFault { side, address, done })
@@ -91,6 +97,9 @@ impl Memory {
         let frames = || (0..frames.len() / PAGE).map(|index| frames.start() + index * PAGE);
         if !frames().all(|frame| self.lent.contains(&frame)) {
             return Err(Errno::EPERM);
+        }
+        if self.pages.values().any(|page| frames().any(|frame| frame == page.frame)) {
+            return Err(Errno::EBUSY);
         }
         self.lent.retain(|lent| !frames().any(|frame| frame == *lent));
         Ok(())

@@ -1,12 +1,12 @@
 //! Copies: `vircopy`, `physcopy`, `memset`, and what all other copies are made of.
 //!
 //! A call that has to wait leaves its request in the caller's message registers, and how far it
-//! came in [`State::progress`](super::State). When the wait is over it is dispatched once more from
+//! came in its [`OpenCall`](super::OpenCall). When the wait is over it is dispatched once more from
 //! there, so all checks are made again and nothing is copied twice.
 
 use super::grants::Mark;
 use super::requests::Need;
-use super::{CopyFault, PhysicalRange, Place, Progress, Side, UserRange};
+use super::{CopyFault, Parked, Parties, PhysicalRange, Place, Progress, Side, UserRange};
 use crate::Kernel;
 use crate::machine::Machine;
 use crate::process::{Slot, Table};
@@ -55,6 +55,14 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Whose memory it is, unless it is physical.
+    const fn process(self) -> Option<Slot> {
+        match self.party {
+            Party::Process(slot) => Some(slot),
+            Party::Physical => None,
+        }
+    }
+
     /// The part of it from `done` on.
     pub(crate) fn place<'a, M: Machine>(
         self,
@@ -66,7 +74,7 @@ impl Span {
         match self.party {
             Party::Process(slot) => {
                 let range = UserRange::new(start, len).ok_or(Errno::EFAULT)?;
-                Ok(Place::Process { space: &processes.process(slot).space, range })
+                Ok(Place::Process { space: processes.process(slot).memory_space()?, range })
             }
             Party::Physical => PhysicalRange::new(start, len).map(Place::Physical).ok_or(Errno::EFAULT),
         }
@@ -101,6 +109,15 @@ pub(crate) enum Source {
     Byte(u8),
 }
 
+impl Source {
+    const fn process(self) -> Option<Slot> {
+        match self {
+            Self::Memory(span) => span.process(),
+            Self::Byte(_) => None,
+        }
+    }
+}
+
 /// A copy that a kernel call asks for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transfer {
@@ -110,6 +127,12 @@ pub(crate) struct Transfer {
     pub(crate) misses: Misses,
     /// Who granted the memory.
     pub(crate) granter: Option<Slot>,
+}
+
+impl Transfer {
+    const fn parties(&self) -> Parties {
+        Parties([self.from.process(), self.to.process(), self.granter])
+    }
 }
 
 /// Bytes that are copied before interrupts and others have their turn: 0.2 ms under QEMU's TCG.
@@ -178,9 +201,9 @@ impl<M: Machine> Kernel<M> {
         };
         match copied {
             Ok(()) if done + slice < len => {
-                let memory = &mut self.processes.process_mut(caller).memory;
-                memory.progress.done = done + slice;
-                memory.goes_on = true;
+                let call = &mut self.processes.process_mut(caller).memory.call;
+                call.progress.done = done + slice;
+                call.parked = Parked::ForTurn(transfer.parties());
                 Err(Stop::Waits)
             }
             Ok(()) => Ok(()),
@@ -194,21 +217,14 @@ impl<M: Machine> Kernel<M> {
     fn transfer_fault(&mut self, caller: Slot, transfer: &Transfer, fault: CopyFault) -> Outcome {
         let &Transfer { from, to, len, misses, granter } = transfer;
         let CopyFault { side, address: start, done } = fault;
-        let party = |span: Span| match span.party {
-            Party::Process(slot) => Some(slot),
-            Party::Physical => None,
-        };
-        let source = match from {
-            Source::Memory(from) => party(from),
-            Source::Byte(_) => None,
-        };
+        let (source, to) = (from.process(), to.process());
         let (target, other) = match side {
-            Side::Source => (source, party(to)),
-            Side::Target => (party(to), source),
+            Side::Source => (source, to),
+            Side::Target => (to, source),
         };
         // Physical memory is there or it isn't.
         let target = target.ok_or(Errno::EFAULT)?;
-        self.processes.process_mut(caller).memory.progress.done = done;
+        self.processes.process_mut(caller).memory.call.progress.done = done;
         self.miss(caller, misses, Need { target, start, len: len - done, side, others: [other, granter] })
     }
 
@@ -227,12 +243,12 @@ impl<M: Machine> Kernel<M> {
 
     /// How far a call came before it had to wait.
     pub(crate) fn progress(&self, caller: Slot) -> Progress {
-        self.processes.process(caller).memory.progress
+        self.processes.process(caller).memory.call.progress
     }
 
     /// A copy of a vector is over.
     pub(crate) fn next_element(&mut self, caller: Slot) {
-        let progress = &mut self.processes.process_mut(caller).memory.progress;
+        let progress = &mut self.processes.process_mut(caller).memory.call.progress;
         *progress = Progress { element: progress.element + 1, done: 0 };
     }
 }

@@ -184,6 +184,13 @@ impl<M: Machine> Kernel<M> {
         } else {
             Misses::Ask
         };
+        if let Err(error) = self.processes.process(owner).memory_space() {
+            // It will be back: who has asked for TRY is told to try again, as of a page that is missing.
+            if let Misses::Mark(mark) = misses {
+                self.mark(mark);
+            }
+            return Err(error);
+        }
         let span = Span { party: Party::Process(owner), start: entry.start + offset };
         Ok(Granted { span, misses, granter: first })
     }
@@ -203,9 +210,8 @@ impl<M: Machine> Kernel<M> {
         let place = table.start + u64::from(id.index()) * GrantEntry::SIZE as u64;
         let range = UserRange::new(place, GrantEntry::SIZE as u64).ok_or(Errno::EPERM)?;
         let mut bytes = [0; GrantEntry::SIZE];
-        machine
-            .read(Place::Process { space: &process.space, range }, &mut bytes)
-            .map_err(|_| Errno::EPERM)?;
+        let space = process.memory_space()?;
+        machine.read(Place::Process { space, range }, &mut bytes).map_err(|_| Errno::EPERM)?;
         let entry = GrantEntry::get(&bytes).ok_or(Errno::EPERM)?;
         let is_known = entry.flags & !(KINDS | ACCESS | GrantEntry::VALID) == 0;
         let is_used = entry.flags & GrantEntry::VALID != 0;
@@ -220,7 +226,7 @@ impl<M: Machine> Kernel<M> {
         let field = mark.entry + offset_of!(GrantEntry, faulted) as u64;
         let Some(range) = UserRange::new(field, GrantId::SIZE as u64) else { return };
         let Self { machine, processes, .. } = self;
-        let space = &processes.process(mark.granter).space;
+        let Ok(space) = processes.process(mark.granter).memory_space() else { return };
         // A granter that keeps its table where it can't be written doesn't want to know.
         let _ = machine.write(&mark.id.to_bits().to_le_bytes(), Place::Process { space, range });
     }

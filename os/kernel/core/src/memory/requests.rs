@@ -1,11 +1,11 @@
 //! Memory requests: kernel calls that wait until VM has seen to a page.
 //!
 //! Such a caller is [stopped](Stops::MEMORY_REQUEST), its request stays in its message registers,
-//! and how far it came is in its [`State`](super::State). VM is notified, takes the requests in the
+//! and how far it came is in its [`OpenCall`]. VM is notified, takes the requests in the
 //! order they were made, and tells what became of each. Then the call goes on when it is its
 //! caller's turn. The death of anybody that it needs ends it.
 
-use super::{Progress, Side, State};
+use super::{OpenCall, Parked, Parties, Side, State};
 use crate::Kernel;
 use crate::list::{Links, List};
 use crate::machine::Machine;
@@ -33,7 +33,7 @@ pub(crate) struct Request {
     /// VM works on it, so it is in no queue.
     is_taken: bool,
     /// Whose death ends the call.
-    needs: [Option<Slot>; 3],
+    pub(super) parties: Parties,
 }
 
 /// What a call needs before it can go on.
@@ -72,9 +72,9 @@ impl<M: Machine> Kernel<M> {
             len,
             side,
             is_taken: false,
-            needs: [Some(target), others[0], others[1]],
+            parties: Parties([Some(target), others[0], others[1]]),
         };
-        self.processes.process_mut(caller).memory.request = Some(request);
+        self.processes.process_mut(caller).memory.call.parked = Parked::ForVm(request);
         self.stop(caller, Stops::MEMORY_REQUEST);
         self.requests.queue.push_back(&mut self.requests.links, caller);
         self.kernel_signal(vm, Signal::KMEM);
@@ -86,7 +86,7 @@ impl<M: Machine> Kernel<M> {
         self.requests.queue.remove(&mut self.requests.links, caller);
         let process = self.processes.process_mut(caller);
         let requestor = process.endpoint;
-        let request = process.memory.request.as_mut().ok_or(Errno::ENOENT)?;
+        let Parked::ForVm(request) = &mut process.memory.call.parked else { return Err(Errno::ENOENT) };
         request.is_taken = true;
         let Request { number, target, start, len, side, .. } = *request;
         let is_written = side == Side::Target;
@@ -107,13 +107,12 @@ impl<M: Machine> Kernel<M> {
         outcome: RequestOutcome,
     ) -> Result<(), Errno> {
         let slot = self.processes.find(requestor).ok_or(Errno::ESRCH)?;
-        let request = self.processes.process(slot).memory.request;
-        request.filter(|request| request.is_taken && request.number == number).ok_or(Errno::ESRCH)?;
+        let request = self.processes.process(slot).memory.call.parked.request();
+        let request = request.filter(|request| request.is_taken && request.number == number);
+        let parties = request.ok_or(Errno::ESRCH)?.parties;
         match outcome {
             RequestOutcome::Ready => {
-                let memory = &mut self.processes.process_mut(slot).memory;
-                memory.request = None;
-                memory.goes_on = true;
+                self.processes.process_mut(slot).memory.call.parked = Parked::ForTurn(parties);
                 self.resume(slot, Stops::MEMORY_REQUEST);
             }
             RequestOutcome::Illegal => self.end_request(slot, Errno::EFAULT),
@@ -129,11 +128,9 @@ impl<M: Machine> Kernel<M> {
         let was_vm = self.vm() == Some(ended);
         for slot in self.processes.slots() {
             let Some(process) = self.processes.get(slot).filter(|_| slot != ended) else { continue };
-            match process.memory.request {
+            match process.memory.call.parked.request() {
                 Some(_) if was_vm => self.end_request(slot, Errno::EFAULT),
-                Some(request) if request.needs.contains(&Some(ended)) => {
-                    self.end_request(slot, Errno::EINVAL)
-                }
+                Some(request) if request.parties.include(ended) => self.end_request(slot, Errno::EINVAL),
                 _ => {}
             }
         }
@@ -143,7 +140,9 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn repeat_requests(&mut self) {
         let Some(vm) = self.vm() else { return };
         for (slot, process) in self.processes.iter_mut() {
-            if let Some(request) = process.memory.request.as_mut().filter(|request| request.is_taken) {
+            if let Parked::ForVm(request) = &mut process.memory.call.parked
+                && request.is_taken
+            {
                 request.is_taken = false;
                 self.requests.queue.push_back(&mut self.requests.links, slot);
             }
@@ -165,15 +164,18 @@ impl<M: Machine> Kernel<M> {
     fn end_request(&mut self, slot: Slot, error: Errno) {
         self.leave_queue(slot);
         let process = self.processes.process_mut(slot);
-        process.memory.progress = Progress::default();
+        process.memory.call = OpenCall::default();
         self.answer(slot, error);
         self.resume(slot, Stops::MEMORY_REQUEST);
         self.end_delay(slot);
     }
 
+    /// Takes a caller out of VM's queue. A call that waits for its turn alone still does.
     fn leave_queue(&mut self, slot: Slot) {
-        let request = self.processes.process_mut(slot).memory.request.take();
-        if request.is_some_and(|request| !request.is_taken) {
+        let parked = &mut self.processes.process_mut(slot).memory.call.parked;
+        let Parked::ForVm(request) = *parked else { return };
+        *parked = Parked::No;
+        if !request.is_taken {
             self.requests.queue.remove(&mut self.requests.links, slot);
         }
     }
@@ -188,7 +190,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Goes on with a kernel call that [`Next::Continue`](crate::Next) named.
     pub fn go_on(&mut self, slot: Slot) {
-        self.processes.process_mut(slot).memory.goes_on = false;
+        self.processes.process_mut(slot).memory.call.parked = Parked::No;
         self.call(slot);
         self.end_delay(slot);
     }

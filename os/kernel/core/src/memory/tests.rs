@@ -13,14 +13,14 @@ const HERE: u64 = 0x10_0000;
 const PAGE: u64 = 4096;
 
 /// Makes a call; the answer as a trace shows it, without the name, or `None` if the caller waits.
-pub(super) fn ask(kernel: &mut Kernel<Fake>, caller: u16, call: &impl Call) -> Option<String> {
+pub(crate) fn ask(kernel: &mut Kernel<Fake>, caller: u16, call: &impl Call) -> Option<String> {
     kernel.processes.process_mut(Slot::new(caller)).context.message = call.to_message(1);
     assert_eq!(kernel.traps(caller, Primitive::KernelCall, Endpoint::NONE), Some(Ok(())));
     answer(kernel, caller)
 }
 
 /// The answer that a process holds, if its call is over.
-pub(super) fn answer(kernel: &Kernel<Fake>, caller: u16) -> Option<String> {
+pub(crate) fn answer(kernel: &Kernel<Fake>, caller: u16) -> Option<String> {
     let message = &kernel.processes.get(Slot::new(caller))?.context.message;
     let text = describe(message).to_string();
     message.is_reply().then(|| text.split_once(" = ").map_or(text.clone(), |(_, answer)| answer.to_owned()))

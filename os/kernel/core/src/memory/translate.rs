@@ -16,12 +16,12 @@ use abi::{
 
 /// What a device does, and with which memory.
 #[derive(Clone, Copy)]
-struct Lookup {
-    granter: Endpoint,
-    grant: GrantId,
-    start: u64,
-    len: u64,
-    access: DeviceAccess,
+pub(super) struct Lookup {
+    pub(super) granter: Endpoint,
+    pub(super) grant: GrantId,
+    pub(super) start: u64,
+    pub(super) len: u64,
+    pub(super) access: DeviceAccess,
 }
 
 /// Room for the answer of a `vumap`.
@@ -84,7 +84,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Whose memory is meant, if the device may do that to it.
-    fn look_up(&mut self, caller: Slot, lookup: &Lookup) -> Result<Sought, Errno> {
+    pub(super) fn look_up(&mut self, caller: Slot, lookup: &Lookup) -> Result<Sought, Errno> {
         let &Lookup { granter, grant, start, len, access } = lookup;
         let is_written = access != DeviceAccess::Read;
         let (span, misses, granter) = if granter == Endpoint::SELF {
@@ -108,7 +108,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The physical memory that a part of a place starts with.
-    fn piece(&mut self, caller: Slot, sought: &Sought, done: u64) -> Outcome<PhysicalRange> {
+    pub(super) fn piece(&mut self, caller: Slot, sought: &Sought, done: u64) -> Outcome<PhysicalRange> {
         let &Sought { span, len, misses, granter, side } = sought;
         let Self { machine, processes, .. } = self;
         let place = span.place(processes, done, len - done)?;
@@ -165,8 +165,8 @@ impl<M: Machine> Kernel<M> {
 
 /// Memory that a device wants to use.
 #[derive(Clone, Copy)]
-struct Sought {
-    span: Span,
+pub(super) struct Sought {
+    pub(super) span: Span,
     len: u64,
     misses: Misses,
     granter: Option<Slot>,

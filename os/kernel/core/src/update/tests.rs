@@ -1,6 +1,8 @@
 //! The exchange of two services: what moves, what stays, and when it is refused.
 
 use crate::fake::{Fake, at, kernel, server, service};
+use crate::memory::copy::SLICE;
+use crate::memory::tests::{answer, ask};
 use crate::process::Stops;
 use crate::{Kernel, Slot};
 use abi::boot::{Irq, Ports};
@@ -120,6 +122,92 @@ fn what_could_run_or_waits_for_the_other_is_busy() {
     let mut with_program = kernel(&[server(RS, Callers::RS), service(OLD), crate::fake::program(NEW)]);
     assert_eq!(with_program.asks(RS, &update(false)), "kernel.update = EPERM");
     assert_eq!(waiting().asks(CLIENT, &update(false)), "kernel.update = EPERM");
+}
+
+/// Where the two versions and the client have memory, of which the old version lacks the second page.
+const HERE: u64 = 0x10_0000;
+const PAGE: u64 = 4096;
+const VM: u16 = 4;
+
+/// The same with VM, and with memory; the versions hold different bytes.
+fn with_memory(pages: u64) -> Kernel<Fake> {
+    let mut kernel = kernel(&[
+        server(RS, Callers::RS),
+        service(OLD),
+        service(NEW),
+        service(CLIENT),
+        server(VM, Callers::VM),
+    ]);
+    for page in 0..pages {
+        for slot in [OLD, NEW, CLIENT] {
+            kernel.machine.memory.map(slot, HERE + page * PAGE, true);
+            kernel.machine.memory.poke(slot, HERE + page * PAGE, &[u8::try_from(slot).unwrap(); 4096]);
+        }
+    }
+    for slot in [OLD, NEW] {
+        assert_eq!(kernel.traps(slot, Receive, at(RS)), None);
+    }
+    kernel
+}
+
+fn copy(from: u16, to: u16, len: u64) -> calls::vircopy::Request {
+    calls::vircopy::Request {
+        from: at(from),
+        to: at(to),
+        flags: abi::CopyFlags::WAIT,
+        from_address: HERE,
+        to_address: HERE,
+        len,
+    }
+}
+
+#[test]
+fn a_copy_that_waits_for_a_page_sees_one_version_only() {
+    for (from, to, update) in [
+        (OLD, CLIENT, update(false)),
+        (CLIENT, OLD, update(false)),
+        (OLD, CLIENT, calls::update::Request { source: at(NEW), target: at(OLD), rollback: true }),
+    ] {
+        let mut kernel = with_memory(2);
+        let page = kernel.machine.memory.pages.remove(&(OLD, HERE + PAGE)).unwrap();
+        assert_eq!(ask(&mut kernel, CLIENT, &copy(from, to, 2 * PAGE)), None);
+        assert_eq!(kernel.asks(RS, &update), "kernel.update = EBUSY");
+        let taken = kernel.asks(VM, &calls::vm_memory_request_get::Request {});
+        assert!(taken.contains("request: 1"), "{taken}");
+        assert_eq!(kernel.asks(RS, &update), "kernel.update = EBUSY");
+        kernel.machine.memory.pages.insert((OLD, HERE + PAGE), page);
+        let ready = calls::vm_memory_request_reply::Request {
+            requestor: at(CLIENT),
+            request: 1,
+            outcome: abi::RequestOutcome::Ready,
+        };
+        assert_eq!(kernel.asks(VM, &ready), "kernel.vm_memory_request_reply = {}");
+        assert_eq!(kernel.asks(RS, &update), "kernel.update = EBUSY", "the copy has yet to go on");
+        kernel.go_on(Slot::new(CLIENT));
+        assert_eq!(answer(&kernel, CLIENT).as_deref(), Some("{}"));
+        let copied = [u8::try_from(from).unwrap(); 2 * 4096];
+        assert_eq!(kernel.machine.memory.peek(to, HERE, copied.len()), copied);
+        assert_eq!(kernel.asks(RS, &update), "kernel.update = {}", "nothing is left of the copy");
+    }
+}
+
+#[test]
+fn a_long_copy_sees_one_version_only() {
+    let len = SLICE + PAGE;
+    let set =
+        calls::memset::Request { process: at(NEW), flags: abi::CopyFlags::TRY, address: HERE, len, byte: 9 };
+    for from in [Some(OLD), None] {
+        let mut kernel = with_memory(len / PAGE);
+        let begun = match from {
+            Some(from) => ask(&mut kernel, CLIENT, &copy(from, CLIENT, len)),
+            None => ask(&mut kernel, CLIENT, &set),
+        };
+        assert_eq!(begun, None);
+        assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = EBUSY");
+        kernel.go_on(Slot::new(CLIENT));
+        assert_eq!(answer(&kernel, CLIENT).as_deref(), Some("{}"));
+        assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::elf::USER_END;
 use crate::fake::{Fake, at, kernel, service};
 use crate::memory::copy::{Misses, Party};
 use crate::memory::tests::ask;
+use crate::process::Stops;
 use crate::{Kernel, Slot};
 use abi::boot;
 use abi::protocols::kernel as calls;
@@ -75,6 +76,37 @@ fn from(granter: u16, grant: GrantId, offset: u64, len: u64) -> calls::safecopy_
 
 fn to(granter: u16, grant: GrantId, offset: u64, len: u64) -> calls::safecopy_to::Request {
     calls::safecopy_to::Request { granter: at(granter), grant, offset, address: MEMORY + 2000, len }
+}
+
+#[test]
+fn memory_that_vm_changes_is_granted_to_nobody_and_the_granter_is_told_of_a_try() {
+    let mut kernel = four();
+    let grants = [id(0, 1), id(1, 1), id(2, 1)];
+    let access = READ_WRITE.or(GrantAccess::TRY);
+    put(&mut kernel, 1, 0, &direct(at(0), access));
+    put(&mut kernel, 1, 1, &direct(at(0), READ_WRITE));
+    put(
+        &mut kernel,
+        2,
+        2,
+        &GrantEntry {
+            flags: GrantEntry::VALID | GrantEntry::MAGIC | access.0,
+            owner: at(1),
+            ..direct(at(0), access)
+        },
+    );
+    kernel.stop(Slot::new(1), Stops::NO_SPACE);
+    for (granter, grant) in [(1, 0), (1, 1), (2, 2)] {
+        let answer = ask(&mut kernel, 0, &from(granter, grants[grant], 0, 8));
+        assert_eq!(answer.as_deref(), Some("EFAULT"), "grant {grant}");
+    }
+    let mark = TABLE + 2 * GrantEntry::SIZE as u64 + offset_of!(GrantEntry, faulted) as u64;
+    assert_eq!(kernel.machine.memory.peek(2, mark, 4), grants[2].to_bits().to_le_bytes());
+    kernel.resume(Slot::new(1), Stops::NO_SPACE);
+    for (granter, grant) in [(1, 0), (1, 1), (2, 2)] {
+        let answer = ask(&mut kernel, 0, &to(granter, grants[grant], 0, 8));
+        assert_eq!(answer.as_deref(), Some("{}"), "grant {grant}");
+    }
 }
 
 #[test]

@@ -18,6 +18,8 @@ const PAGE: u64 = 4096;
 /// Service 0 and 1 copy, 2 is VM, 3 has the memory.
 const VM: u16 = 2;
 const OWNER: u16 = 3;
+/// In one test, 1 is PM.
+const PM: u16 = 1;
 
 fn four() -> Kernel<Fake> {
     let vm = boot::Process { class: Callers::SERVICE.or(Callers::VM), ..service(VM) };
@@ -58,7 +60,7 @@ fn go_on(kernel: &mut Kernel<Fake>) {
         while kernel
             .processes
             .get(slot)
-            .is_some_and(|process| process.memory.goes_on && process.stops.is_empty())
+            .is_some_and(|process| process.memory.call.parked.goes_on() && process.stops.is_empty())
         {
             kernel.go_on(slot);
         }
@@ -117,6 +119,39 @@ fn a_target_that_is_missing_or_read_only_is_asked_for_to_be_written() {
         assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
         go_on(&mut kernel);
         assert_eq!(answer(&kernel, 0).as_deref(), Some("{}"));
+    }
+}
+
+#[test]
+fn a_device_is_not_touched_before_all_of_the_memory_is_there() {
+    use abi::protocols::{Direction, Width};
+    for direction in [Direction::In, Direction::Out] {
+        let mut kernel = four();
+        kernel.allow_ports(boot::Ports { slot: 0, first: 0x3f8, last: 0x3f8 }).unwrap();
+        let page = kernel.machine.memory.pages.remove(&(0, HERE + PAGE)).unwrap();
+        let string = calls::devio_string::Request {
+            direction,
+            port: 0x3f8,
+            width: Width::Byte,
+            granter: Endpoint::SELF,
+            grant: abi::GrantId::NONE,
+            start: HERE + PAGE - 1000,
+            bytes: 2000,
+        };
+        assert_eq!(ask(&mut kernel, 0, &string), None);
+        assert!(get(&mut kernel).contains("len: 1000"));
+        assert!(kernel.machine.ports.is_empty());
+        assert_eq!(kernel.machine.memory.peek(0, HERE + PAGE - 1000, 1000), [0; 1000]);
+        kernel.machine.memory.pages.insert((0, HERE + PAGE), page);
+        assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
+        go_on(&mut kernel);
+        assert_eq!(answer(&kernel, 0).as_deref(), Some("{}"));
+        match direction {
+            Direction::In => {
+                assert_eq!(kernel.machine.memory.peek(0, HERE + PAGE - 1000, 2000), [0xf8; 2000])
+            }
+            Direction::Out => assert_eq!(kernel.machine.ports[&0x3f8], [0; 2000]),
+        }
     }
 }
 
@@ -300,15 +335,58 @@ fn vm_maps_its_own_frames_and_no_others() {
     };
     assert_eq!(ask(&mut kernel, VM, &protect).as_deref(), Some("{}"));
     assert!(kernel.machine.memory.pages[&(OWNER, HERE + PAGE)].is_writable);
+    let give = |count| calls::vm_give_frames::Request { address: frame, count };
+    assert_eq!(ask(&mut kernel, VM, &give(2)).as_deref(), Some("EBUSY"), "what is mapped stays VM's");
     let unmap = calls::vm_unmap_page::Request { process: at(OWNER), address: HERE + PAGE };
     assert_eq!(ask(&mut kernel, VM, &unmap), Some(format!("{{ frame: {frame} }}")));
     assert_eq!(ask(&mut kernel, VM, &unmap).as_deref(), Some("ENOENT"));
     assert_eq!(ask(&mut kernel, VM, &protect).as_deref(), Some("ENOENT"));
-    let give = |count| calls::vm_give_frames::Request { address: frame, count };
     for (count, expected) in [(0, "EINVAL"), (3, "EPERM"), (u32::MAX, "EPERM"), (2, "{}"), (1, "EPERM")] {
         assert_eq!(ask(&mut kernel, VM, &give(count)).as_deref(), Some(expected), "{count}");
     }
     assert_eq!(ask(&mut kernel, 0, &take(1)).as_deref(), Some("EPERM"));
+}
+
+/// Reaches for the owner's memory in each way that needs no grant; the answers.
+fn reach(kernel: &mut Kernel<Fake>) -> [Option<String>; 6] {
+    let process = at(OWNER);
+    let set = calls::memset::Request { process, flags: CopyFlags::WAIT, address: HERE, len: 1, byte: 0 };
+    let write = calls::trace_write::Request { process, address: HERE, value: 0 };
+    let get = calls::get_machine_context::Request { process, address: HERE };
+    [
+        ask(kernel, 0, &calls::vircopy::Request { len: 8, ..take() }),
+        ask(kernel, 0, &calls::vircopy::Request { len: 8, flags: CopyFlags::TRY, ..take() }),
+        ask(kernel, 0, &set),
+        ask(kernel, PM, &calls::trace_read::Request { process, address: HERE }),
+        ask(kernel, PM, &write),
+        ask(kernel, PM, &get),
+    ]
+}
+
+#[test]
+fn memory_that_vm_changes_is_out_of_everybodys_reach() {
+    let mut kernel = four();
+    kernel.processes.process_mut(Slot::new(PM)).class = Callers::SERVICE.or(Callers::PM);
+    let inhibit = |inhibited| calls::vm_set_inhibited::Request { process: at(OWNER), inhibited };
+    // One copy waits for a page already; it gets no further either.
+    assert_eq!(ask(&mut kernel, 0, &take()), None);
+    get(&mut kernel);
+    assert_eq!(ask(&mut kernel, VM, &inhibit(true)).as_deref(), Some("{}"));
+    kernel.machine.memory.map(OWNER, HERE + PAGE, true);
+    assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
+    go_on(&mut kernel);
+    assert_eq!(answer(&kernel, 0).as_deref(), Some("EFAULT"));
+
+    let before = kernel.machine.memory.clone();
+    for answer in reach(&mut kernel) {
+        assert_eq!(answer.as_deref(), Some("EFAULT"));
+    }
+    assert_eq!(kernel.machine.memory.bytes, before.bytes);
+    assert_eq!(get(&mut kernel), "ENOENT", "VM knows, and is not asked");
+    assert_eq!(ask(&mut kernel, VM, &inhibit(false)).as_deref(), Some("{}"));
+    for answer in reach(&mut kernel) {
+        assert!(answer.is_some_and(|answer| answer.starts_with('{')));
+    }
 }
 
 /// What can happen next.
@@ -352,7 +430,8 @@ fn happen(kernel: &mut Kernel<Fake>, event: Event) -> bool {
     };
     match event {
         Event::Copy(slot) => {
-            let can = state(kernel, slot).is_some_and(|(memory, stops)| !memory.goes_on && stops.is_empty());
+            let can = state(kernel, slot)
+                .is_some_and(|(memory, stops)| !memory.call.parked.goes_on() && stops.is_empty());
             if can {
                 ask(
                     kernel,
@@ -365,7 +444,9 @@ fn happen(kernel: &mut Kernel<Fake>, event: Event) -> bool {
         Event::Get => is_alive(kernel, VM) && get(kernel) != "ENOENT",
         Event::Ready(slot) | Event::Refuse(slot) => {
             let Some((memory, _)) = state(kernel, slot) else { return false };
-            let Some(request) = memory.request.filter(|_| is_alive(kernel, VM)) else { return false };
+            let Some(request) = memory.call.parked.request().copied().filter(|_| is_alive(kernel, VM)) else {
+                return false;
+            };
             let outcome =
                 if event == Event::Ready(slot) { RequestOutcome::Ready } else { RequestOutcome::Illegal };
             if outcome == RequestOutcome::Ready && request.is_taken {
@@ -376,7 +457,8 @@ fn happen(kernel: &mut Kernel<Fake>, event: Event) -> bool {
             request.is_taken
         }
         Event::Turn(slot) => {
-            let can = state(kernel, slot).is_some_and(|(memory, stops)| memory.goes_on && stops.is_empty());
+            let can = state(kernel, slot)
+                .is_some_and(|(memory, stops)| memory.call.parked.goes_on() && stops.is_empty());
             if can {
                 kernel.go_on(Slot::new(slot));
             }
@@ -396,7 +478,8 @@ fn check(kernel: &Kernel<Fake>, script: &[Event]) {
     let queue: Vec<Slot> = kernel.requests.queue.iter(&kernel.requests.links).collect();
     let mut numbers = Vec::new();
     for slot in &queue {
-        let request = kernel.processes.process(*slot).memory.request.expect("who is in the queue waits");
+        let request =
+            kernel.processes.process(*slot).memory.call.parked.request().expect("who is in the queue waits");
         assert!(!request.is_taken, "{script:?}");
         numbers.push(request.number);
     }
@@ -404,12 +487,16 @@ fn check(kernel: &Kernel<Fake>, script: &[Event]) {
     let is_alive = |slot: u16| kernel.processes.get(Slot::new(slot)).is_some();
     for (slot, process) in kernel.processes.iter() {
         let memory = process.memory;
-        assert_eq!(memory.request.is_some(), process.stops.contains(Stops::MEMORY_REQUEST), "{script:?}");
-        if let Some(request) = memory.request {
+        assert_eq!(
+            memory.call.parked.request().is_some(),
+            process.stops.contains(Stops::MEMORY_REQUEST),
+            "{script:?}"
+        );
+        if let Some(request) = memory.call.parked.request() {
             assert_eq!(queue.contains(&slot), !request.is_taken, "{script:?}");
             assert!(is_alive(VM) && is_alive(OWNER), "nobody waits for the dead: {script:?}");
-            assert!(!memory.goes_on);
-        } else if slot.number() < 2 && !memory.goes_on && process.context.message.number != 0 {
+        } else if slot.number() < 2 && !memory.call.parked.is_parked() && process.context.message.number != 0
+        {
             let answer = answer(kernel, slot.number()).expect("who does not wait has an answer");
             let may_be: &[&str] = match (is_alive(VM), is_alive(OWNER)) {
                 (true, true) => &["{}", "EFAULT"],
@@ -528,8 +615,17 @@ fn a_process_that_starts_anew_has_neither_call_nor_grants() {
         let exec = calls::exec::Request { process: at(0), instruction: HERE, stack: HERE, argument: 0, name };
         assert_eq!(ask(&mut kernel, 1, &exec).as_deref(), Some("{}"));
         let process = kernel.processes.process(Slot::new(0));
-        assert!(process.memory.grants.is_none() && !process.memory.goes_on);
+        assert!(process.memory.grants.is_none() && !process.is_in_a_call());
         assert!(kernel.can_run(0), "nothing that the old image asked for stops the new one");
         assert_eq!(get(&mut kernel), "ENOENT");
     }
+}
+
+#[test]
+fn a_vm_that_becomes_another_keeps_the_call_that_waits_for_its_turn() {
+    let mut kernel = four();
+    kernel.processes.process_mut(Slot::new(VM)).memory.call.parked =
+        super::Parked::ForTurn(super::Parties::default());
+    kernel.forget_requests(Slot::new(VM));
+    assert!(kernel.processes.process(Slot::new(VM)).memory.call.parked.goes_on());
 }
