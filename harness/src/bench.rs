@@ -10,7 +10,7 @@ mod host;
 #[cfg(test)]
 mod tests;
 
-pub use host::{BARE, FIRST_LINE, WARM};
+pub use host::{BARE, FIRST_LINE, PEAK_MEMORY, PER_TEST, SUITE, WARM};
 
 use crate::run::{Match, Workshop, select};
 use crate::scenario::Kind;
@@ -27,6 +27,8 @@ pub struct Figure {
     pub instructions: Option<Number>,
     /// Time for one turn of the loop, or for the whole.
     pub time: Option<Time>,
+    /// Bytes of memory.
+    pub bytes: Option<u64>,
 }
 
 /// Nanoseconds of several runs.
@@ -85,8 +87,7 @@ pub fn run(workshop: &Workshop, filters: &[String], mut reader: impl FnMut(&Figu
     }
     let tests = select(scenarios, Kind::Test, &[], Match::Part);
     for (name, measure) in host::FIGURES.iter().filter(|(name, _)| is_wanted(name, filters)) {
-        let figure = |time| vec![Figure { name: (*name).to_owned(), time, ..Figure::default() }];
-        add(measure(workshop, &tests).map(figure));
+        add(measure(workshop, &tests).map(|figure| vec![Figure { name: (*name).to_owned(), ..figure }]));
     }
     Ok(results)
 }
@@ -106,6 +107,7 @@ impl Figure {
             runs: self.time.map(|time| time.runs),
             min: self.time.map(|time| rounded(time.min)),
             max: self.time.map(|time| rounded(time.max)),
+            bytes: self.bytes,
         };
         serde_json::to_string(&line).expect("names and numbers can be written as JSON")
     }
@@ -119,6 +121,9 @@ impl Figure {
             let (median, min, max) = (readable(time.median), readable(time.min), readable(time.max));
             write!(row, " {median:>12} {min:>12} {max:>12} {:>5}", time.runs)
                 .expect("writing to a string succeeds");
+        }
+        if let Some(bytes) = self.bytes {
+            write!(row, " {:>8} KiB", bytes / 1024).expect("writing to a string succeeds");
         }
         row
     }
@@ -147,6 +152,8 @@ struct Line<'a> {
     min: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
 }
 
 /// Without more digits than a measurement has.

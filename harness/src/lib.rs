@@ -10,6 +10,7 @@
 //! * [`observe`]: the bytes of a run as one stream of typed events.
 //! * [`verdict`], [`snapshot`], [`determinism`], [`symbols`]: readers of that stream: how it ended,
 //!   whether it is what was reviewed, whether it repeats, where in the source a complaint comes from.
+//! * [`dump`], [`inspect`]: memory of a machine that had to be stopped, and what everybody was doing there.
 //! * [`run`], [`suite`], [`report`], [`mod@bench`]: one scenario; many, in parallel; and their reports.
 //! * [`gdb`]: the debugger as a process of ours: its symbols, its commands, its end.
 //! * [`shell`], [`tools`], [`doctor`], [`ci`]: commands as one would type them, what the host must
@@ -24,8 +25,10 @@ pub mod build;
 pub mod ci;
 pub mod determinism;
 pub mod doctor;
+pub mod dump;
 pub mod gdb;
 pub mod image;
+pub mod inspect;
 pub mod list;
 pub mod machine;
 pub mod observe;

@@ -24,12 +24,16 @@ pub(crate) use directory::remove_stale;
 use anyhow::{Context, Result, bail};
 use console::Console;
 use directory::Directory;
+use qmp::Control;
+use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::marker::PhantomData;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -60,6 +64,8 @@ pub enum Output {
 /// What a channel's thread sends.
 enum Signal {
     Output(Output),
+    /// QEMU did as it was told, or says why it didn't.
+    Answer(Result<(), String>),
     /// QEMU closed the channel.
     Closed(Channel),
 }
@@ -111,7 +117,9 @@ pub struct Machine {
     exit: Option<Exit>,
     patience: Duration,
     console: Console,
-    directory: Directory,
+    /// To give commands; not before the handshake.
+    control: Option<Control>,
+    directory: Arc<Directory>,
     /// The kernel kills QEMU when the thread that started it ends (see [`tied`]), so the machine
     /// must not leave its thread.
     not_send: PhantomData<Rc<()>>,
@@ -123,7 +131,7 @@ impl Machine {
     /// # Errors
     /// If QEMU can't be started or doesn't answer; the text holds what it said.
     pub fn start(config: &Config<'_>) -> Result<Self> {
-        let directory = Directory::create(config.artefacts)?;
+        let directory = Arc::new(Directory::create(config.artefacts)?);
         let console = Console::open()?;
         let image = match config.image {
             Some(bytes) => Some(directory.write("boot.img", bytes)?),
@@ -155,7 +163,7 @@ impl Machine {
         drop(command);
         let (sender, signals) = channel();
         let stderr = child.stderr.take();
-        let machine = Self {
+        let mut machine = Self {
             child,
             started,
             signals,
@@ -163,6 +171,7 @@ impl Machine {
             exit: None,
             patience: config.patience,
             console,
+            control: None,
             directory,
             not_send: PhantomData,
         };
@@ -171,7 +180,10 @@ impl Machine {
         }
         spawn("console", machine.console.reader(sender.clone())?)?;
         match qmp::start(ours, sender, config.patience) {
-            Ok(events) => spawn("qmp", events)?,
+            Ok((control, read)) => {
+                machine.control = Some(control);
+                spawn("qmp", read)?;
+            }
             Err(error) => return Err(machine.explain(error)),
         }
         Ok(machine)
@@ -195,8 +207,42 @@ impl Machine {
             match self.signals.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Signal::Output(output)) => return Next::Output(output),
                 Ok(Signal::Closed(Channel::Qmp)) | Err(RecvTimeoutError::Disconnected) => self.finish(),
-                Ok(Signal::Closed(_)) => {}
+                Ok(Signal::Closed(_) | Signal::Answer(_)) => {}
                 Err(RecvTimeoutError::Timeout) => return Next::Late,
+            }
+        }
+    }
+
+    /// Stops the machine, and writes its memory and its processor to a file, which is an ELF core as
+    /// gdb reads it. What the machine gives meanwhile is kept.
+    ///
+    /// # Errors
+    /// If QEMU doesn't, or not soon.
+    pub fn dump(&mut self) -> Result<DumpFile> {
+        let path = self.directory.path("memory.core");
+        self.command("stop", &json!({}))?;
+        // With page tables, so that gdb finds what is at the kernel's addresses.
+        let protocol = format!("file:{}", path.display());
+        self.command("dump-guest-memory", &json!({ "paging": true, "protocol": protocol }))?;
+        Ok(DumpFile { path, _directory: Arc::clone(&self.directory) })
+    }
+
+    /// Gives QEMU a command, and waits until it is carried out.
+    fn command(&mut self, command: &str, arguments: &Value) -> Result<()> {
+        let control = self.control.as_mut().context("QEMU takes no commands yet")?;
+        control.send(command, arguments)?;
+        let end = Instant::now() + self.patience;
+        loop {
+            match self.signals.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Signal::Answer(Ok(()))) => return Ok(()),
+                Ok(Signal::Answer(Err(reason))) => bail!("QEMU failed to {command}: {reason}"),
+                Ok(Signal::Output(output)) => self.pending.push_back(output),
+                Ok(Signal::Closed(Channel::Qmp)) | Err(RecvTimeoutError::Disconnected) => {
+                    self.finish();
+                    bail!("QEMU ended before it did {command}");
+                }
+                Ok(Signal::Closed(_)) => {}
+                Err(RecvTimeoutError::Timeout) => bail!("QEMU doesn't answer to {command}"),
             }
         }
     }
@@ -232,6 +278,18 @@ impl Machine {
         Ok(Log { cut: size - kept, last_line: last_line(&mut file, size)?, bytes })
     }
 
+    /// The most memory that QEMU has had at once, in bytes: its resident set (proc(5), `VmHWM`).
+    ///
+    /// # Errors
+    /// If the host doesn't tell, for example because QEMU has ended.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.with_context(|| format!("{path} has no VmHWM"))?.parse()?;
+        Ok(kib * 1024)
+    }
+
     /// QEMU is ending: waits for it, and reads what it left in the channels.
     fn finish(&mut self) {
         self.exit = Some(self.wait());
@@ -243,6 +301,7 @@ impl Machine {
             match self.signals.recv_timeout(self.patience) {
                 Ok(Signal::Output(output)) => self.pending.push_back(output),
                 Ok(Signal::Closed(channel)) => open.retain(|known| *known != channel),
+                Ok(Signal::Answer(_)) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     self.pending.push_back(Output::Trouble("QEMU ended, but its channels didn't".into()));
@@ -290,6 +349,21 @@ impl Drop for Machine {
             // A zombie is all that could remain, and it ends with us.
             let _ = self.child.wait();
         }
+    }
+}
+
+/// The file of a [`Machine::dump`], which is removed when nobody has it any more.
+#[derive(Clone, Debug)]
+pub struct DumpFile {
+    path: PathBuf,
+    _directory: Arc<Directory>,
+}
+
+impl DumpFile {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 

@@ -12,7 +12,7 @@ mod text;
 pub use log::{Level, LogLine};
 pub use text::escape;
 
-use crate::machine::{Exit, Machine, Next, Output};
+use crate::machine::{DumpFile, Exit, Machine, Next, Output};
 use lines::Lines;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -143,6 +143,8 @@ impl fmt::Display for What {
 pub struct Record {
     events: Vec<Event>,
     now: Duration,
+    /// Memory and processor of a machine that had to be stopped, or why there is no dump of them.
+    pub dump: Option<Result<DumpFile, String>>,
 }
 
 impl Record {
@@ -191,6 +193,12 @@ impl Record {
     #[must_use]
     pub fn was_reset(&self) -> bool {
         self.events.iter().any(|event| event.what == What::Reset)
+    }
+
+    /// Tells whether the machine was stopped because it didn't end by itself.
+    #[must_use]
+    pub fn is_hang(&self) -> bool {
+        self.events.iter().any(|event| matches!(event.what, What::Idle | What::TimedOut | What::Flooded))
     }
 
     /// When the first event happened that `is_it` accepts.
@@ -261,6 +269,9 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
                 Next::Late => self.tell(What::TimedOut, Wish::Stop),
             };
             if wish == Wish::Stop {
+                if self.record.is_hang() {
+                    self.record.dump = Some(machine.dump().map_err(|error| format!("{error:#}")));
+                }
                 return self.stop(machine);
             }
         }

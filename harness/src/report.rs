@@ -18,6 +18,7 @@ pub use out::{Out, stdout};
 pub use style::Style;
 
 use crate::determinism::Repetition;
+use crate::inspect::PostMortem;
 use crate::observe::Channel;
 use crate::run::{Outcome, Verdict};
 use crate::snapshot::Comparison;
@@ -141,6 +142,7 @@ pub fn details(outcome: &Outcome) -> String {
         std::iter::once(line.clone()).chain(places.iter().map(|place| format!("    {place}")))
     });
     section(&mut text, "complaints", &complaints.collect::<Vec<_>>());
+    post_mortem(&mut text, outcome);
     let qemu = shown(Channel::Qemu).map(|event| event.what.to_string());
     section(&mut text, "QEMU", &qemu.collect::<Vec<_>>());
     let machine = shown(Channel::Machine).map(|event| event.what.to_string());
@@ -158,13 +160,44 @@ pub fn details(outcome: &Outcome) -> String {
     text
 }
 
+/// What everybody was doing in a machine that had to be stopped.
+fn post_mortem(text: &mut String, outcome: &Outcome) {
+    match &outcome.post_mortem {
+        None => {}
+        Some(Err(reason)) => line(text, &format!("no post-mortem: {reason}")),
+        Some(Ok(found)) => examined(text, found, SHOWN_LINES),
+    }
+}
+
+/// All that was found in a dump, without colours.
+#[must_use]
+pub fn inspected(found: &PostMortem) -> String {
+    let mut text = String::new();
+    examined(&mut text, found, usize::MAX);
+    text
+}
+
+/// What was found in a dump, but only so many lines of the processes.
+fn examined(text: &mut String, found: &PostMortem, limit: usize) {
+    section(text, "the kernel is in", &found.kernel);
+    last_lines(text, "processes", &found.process_lines().collect::<Vec<_>>(), limit);
+    if let Some(circle) = found.circle_line() {
+        line(text, &format!("they wait for each other: {circle}"));
+    }
+    section(text, "last messages", &found.messages);
+}
+
 /// A heading and its lines, of which only the last ones are shown if there are many.
 fn section(text: &mut String, heading: &str, lines: &[String]) {
+    last_lines(text, heading, lines, SHOWN_LINES);
+}
+
+fn last_lines(text: &mut String, heading: &str, lines: &[String], limit: usize) {
     if lines.is_empty() {
         return;
     }
     line(text, &format!("{heading}:"));
-    let hidden = lines.len().saturating_sub(SHOWN_LINES);
+    let hidden = lines.len().saturating_sub(limit);
     if hidden > 0 {
         line(text, &format!("  [{hidden} lines before]"));
     }

@@ -2,8 +2,10 @@
 
 use crate::build::Build;
 use crate::determinism::{Difference, Repetition, first_difference};
+use crate::dump::Dump;
 use crate::image::{Image, bare, loadable};
-use crate::machine::{Config, Kernel, Machine, PATIENCE, Timing};
+use crate::inspect::{self, PostMortem};
+use crate::machine::{Config, DumpFile, Kernel, Machine, PATIENCE, Timing};
 use crate::observe::{Event, Record, Wish, watch};
 use crate::project::Project;
 use crate::scenario::{Kind, Scenario, with_machines};
@@ -50,6 +52,8 @@ pub struct Outcome {
     pub comparison: Comparison,
     /// Complaints, each with where in the source its addresses are.
     pub complaints: Vec<(String, Vec<String>)>,
+    /// What everybody was doing when it was stopped, if it was and a dump could be made; else why not.
+    pub post_mortem: Option<Result<PostMortem, String>>,
     /// How that compares with another run.
     pub repetition: Repetition,
     /// How long it took.
@@ -71,6 +75,8 @@ pub struct Setup {
     pub kernel: Vec<u8>,
     /// The boot image, if there was one.
     pub image: Option<Vec<u8>>,
+    /// The files of the programs in it, with their debug information.
+    pub programs: Vec<PathBuf>,
 }
 
 /// What an outcome means.
@@ -87,6 +93,12 @@ pub enum Verdict {
 }
 
 impl Outcome {
+    /// What everybody was doing when the machine was stopped, if it was and that was found out.
+    #[must_use]
+    pub fn examined(&self) -> Option<&PostMortem> {
+        found(&self.post_mortem)
+    }
+
     /// What the outcome means.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -161,6 +173,9 @@ impl Workshop {
             Runs::Once | Runs::Twice => Repetition::NotTried,
         };
         let end = judge(&record, scenario.main());
+        let files = [vec![self.build.kernel.clone()], self.programs(scenario)].concat();
+        let mut symbols = Symbols::new(&self.project, files);
+        let post_mortem = self.examine(&record, &mut symbols);
         let comparison = match &end {
             end if !scenario.ends.allow(end) => {
                 // It would only be reviewed by mistake, and so would what an earlier run left. If
@@ -168,12 +183,17 @@ impl Workshop {
                 let _ = self.snapshot(scenario, "").discard();
                 Comparison::NotMade
             }
-            end => self.snapshot(scenario, &scenario.rows.join(", ")).compare(&render(end, &record)),
+            end => self.snapshot(scenario, &scenario.rows.join(", ")).compare(&render(
+                end,
+                &record,
+                found(&post_mortem),
+            )),
         };
         let mut outcome = Outcome {
             name: scenario.name.clone(),
             declared: scenario.ends,
-            complaints: self.explain(scenario, &record),
+            complaints: explain(&record, &mut symbols),
+            post_mortem,
             end,
             record,
             comparison,
@@ -183,7 +203,10 @@ impl Workshop {
             how,
             setup: None,
         };
-        if outcome.verdict() != Verdict::Passed {
+        if outcome.verdict() == Verdict::Passed {
+            // Nobody will look at it, and it is as large as the machine's memory.
+            outcome.record.dump = None;
+        } else {
             // Whatever keeps a machine from being set up is what the record tells already.
             outcome.setup = self.setup(scenario).ok();
         }
@@ -225,7 +248,7 @@ impl Workshop {
         let config = self.config(scenario, Kernel::Bytes(&kernel), image.as_deref(), scenario.clock);
         let mut command = vec![crate::tools::QEMU.into()];
         command.extend(config.by_hand());
-        Ok(Setup { command, kernel, image })
+        Ok(Setup { command, kernel, image, programs: self.programs(scenario) })
     }
 
     fn config<'a>(
@@ -259,12 +282,32 @@ impl Workshop {
         Snapshot { directory: &self.snapshots, name: &scenario.name, description }
     }
 
-    fn explain(&self, scenario: &Scenario, record: &Record) -> Vec<(String, Vec<String>)> {
-        let program = scenario.program.as_ref().map(|program| program.file.as_str());
-        let mut symbols = Symbols::new(&self.project, self.build.images(program));
-        let explained = record.complaints().map(|line| (line.to_string(), symbols.explain(&line.text)));
-        explained.collect()
+    /// Looks into the dump of a machine that had to be stopped.
+    fn examine(&self, record: &Record, symbols: &mut Symbols<'_>) -> Option<Result<PostMortem, String>> {
+        let mut examine = |file: &DumpFile| {
+            let dump = Dump::open(file.path())?;
+            inspect::examine(&dump, &self.build.kernel, symbols)
+        };
+        let dump = record.dump.as_ref()?.as_ref();
+        Some(dump.map_err(Clone::clone).and_then(|file| examine(file).map_err(|error| format!("{error:#}"))))
     }
+
+    /// The programs of a scenario's machine.
+    fn programs(&self, scenario: &Scenario) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self.build.services.values().cloned().collect();
+        let program = scenario.program.as_ref().and_then(|program| self.build.guest(&program.file));
+        files.extend(program.map(Path::to_path_buf));
+        files
+    }
+}
+
+fn explain(record: &Record, symbols: &mut Symbols<'_>) -> Vec<(String, Vec<String>)> {
+    record.complaints().map(|line| (line.to_string(), symbols.explain(&line.text))).collect()
+}
+
+/// What was found, if anything was.
+fn found(post_mortem: &Option<Result<PostMortem, String>>) -> Option<&PostMortem> {
+    post_mortem.as_ref()?.as_ref().ok()
 }
 
 /// What a comparison of two runs means for a scenario.

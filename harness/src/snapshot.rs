@@ -13,8 +13,9 @@ pub use files::{Pending, pending, unreferenced};
 pub(crate) use redact::redact;
 pub use review::{Review, review};
 
+use crate::inspect::PostMortem;
 use crate::observe::{Record, What};
-use crate::verdict::End;
+use crate::verdict::{End, Hang};
 use insta::internals::SnapshotContents;
 use similar::TextDiff;
 use std::cell::Cell;
@@ -42,12 +43,27 @@ pub enum Comparison {
 ///
 /// What guests wrote is indented, so none of it can look like another part.
 #[must_use]
-pub fn render(end: &End, record: &Record) -> String {
+pub fn render(end: &End, record: &Record, found: Option<&PostMortem>) -> String {
     let mut text = format!("ends: {end}\n");
     section(&mut text, "console", console(record));
     let complaints = record.complaints().map(|line| redact(&line.to_string())).collect();
     section(&mut text, "complaints", complaints);
+    // What is stopped while it runs isn't always stopped at the same place.
+    if let (End::Hang(Hang::IdleForever), Some(found)) = (end, found) {
+        examined(&mut text, found);
+    }
     text
+}
+
+fn examined(text: &mut String, found: &PostMortem) {
+    let lines = found.processes.iter().flat_map(|process| {
+        // Where others are changes with every change of their code.
+        let own = process.stack.iter().filter(|frame| frame.contains(" at fixtures/guest/examples/"));
+        std::iter::once(process.state.clone()).chain(own.map(|frame| format!("  {frame}")))
+    });
+    section(text, "processes", lines.collect());
+    section(text, "they wait for each other", found.circle_line().into_iter().collect());
+    section(text, "last messages", found.messages.clone());
 }
 
 /// How much of a console that was cut is worth reviewing.

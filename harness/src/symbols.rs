@@ -43,6 +43,14 @@ impl<'a> Symbols<'a> {
         explained
     }
 
+    /// A stack: where it is, and where the calls return to that led there.
+    #[must_use]
+    pub fn stack(&mut self, address: u64, returns: &[u64]) -> Vec<String> {
+        // The instruction in front of a return address is the call.
+        let returns = returns.iter().map(|address| address.saturating_sub(1));
+        std::iter::once(address).chain(returns).flat_map(|address| self.frames(address)).collect()
+    }
+
     /// The functions at an address, the innermost first.
     fn frames(&mut self, address: u64) -> Vec<String> {
         for index in 0..self.files.len() {

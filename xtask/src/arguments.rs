@@ -60,6 +60,10 @@ pub(crate) enum Command {
     /// Shows the snapshots that differ, one after the other, and accepts or rejects them: with
     /// `cargo insta review` if it is installed, else by itself.
     Review,
+    /// Shows again what every process was doing in a machine that had to be stopped: whom it waits for,
+    /// with which request, and where in its program.
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(Inspect),
     /// Measures guests in instructions and in time, and the harness in time.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
@@ -201,6 +205,21 @@ impl From<Format> for list::Format {
             Format::Json => Self::Json,
         }
     }
+}
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  cargo xtask inspect a_hang_shows_who_waits_for_whom
+  cargo xtask inspect downloads/failures/hello/memory.core
+
+gdb opens the same dump: `cd target/xtask/failures/NAME && gdb kernel memory.core`.
+";
+
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// A test that hung in the latest run, or a dump that is kept with what the test left beside it.
+    #[arg(value_name = "NAME|DUMP")]
+    pub(crate) dump: PathBuf,
 }
 
 const BENCH_EXAMPLES: &str = "\

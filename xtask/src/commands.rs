@@ -6,9 +6,9 @@ mod test;
 pub(crate) use review::review;
 pub(crate) use test::{bless, test};
 
-use crate::arguments::{Bench, Run};
+use crate::arguments::{Bench, Inspect, Run};
 use crate::exit::Exit;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use harness::build::{self, MONITOR};
 use harness::doctor::Found;
 use harness::machine::interactive::{Ended, Session};
@@ -82,6 +82,21 @@ fn log_file(project: &Project, arguments: &Run) -> Result<PathBuf> {
     let path = project.artefacts()?.join("run.log");
     std::fs::write(&path, "").with_context(|| format!("failed to write {}", path.display()))?;
     Ok(path)
+}
+
+/// `cargo xtask inspect`
+pub(crate) fn inspect(arguments: &Inspect) -> Result<Exit> {
+    let project = project()?;
+    let named = project.failures().join(&arguments.dump);
+    let directory = match arguments.dump.as_path() {
+        path if path.is_file() => path.parent().context("a file is in a directory")?,
+        path if path.is_dir() => path,
+        _ if named.is_dir() => &named,
+        name => bail!("there is neither a dump {0}, nor one of a test of that name", name.display()),
+    };
+    let found = harness::inspect::examine_bundle(&project, directory)?;
+    write!(stdout(), "{}", harness::report::inspected(&found))?;
+    Ok(Exit::Good)
 }
 
 /// `cargo xtask bench`

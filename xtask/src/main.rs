@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => commands::test(&arguments),
         Command::Bless(arguments) => commands::bless(&arguments),
         Command::Review => commands::review(),
+        Command::Inspect(arguments) => commands::inspect(&arguments),
         Command::Bench(arguments) => commands::bench(&arguments),
         Command::Ci => commands::ci(),
         Command::Doctor => commands::doctor(),

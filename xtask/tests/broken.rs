@@ -22,6 +22,7 @@ fn report(record: Record) -> String {
         declared: Ends::Exited(0),
         end: judge(&record, Some("main")),
         complaints: record.complaints().map(|line| (line.to_string(), vec![])).collect(),
+        post_mortem: record.dump.as_ref().and_then(|dump| dump.as_ref().err().cloned()).map(Err),
         record,
         comparison: Comparison::Same,
         repetition: Repetition::NotTried,
@@ -84,6 +85,11 @@ echo 'qemu: warning: icount sleep disabled and no active timers' >&2
 exec sleep 1000
 ";
 
+/// The same, up to where QEMU is asked to stop.
+const IDLE_ONCE: &str = "printf 'waiting\\r\\n' >&4
+echo 'qemu: warning: icount sleep disabled and no active timers' >&2
+";
+
 broken! {
     /// It prints half a line, and its process exits with 1.
     output_without_a_line_end: "printf 'one\\r\\nhalf' >&4; printf 'I kernel: main exited with status 1\\n' >&5; exit 35\n";
@@ -109,6 +115,12 @@ broken! {
     triple_fault: TRIPLE_FAULT;
     /// Everybody waits.
     idle_for_ever: IDLE;
+    /// Everybody waits, and QEMU can't write its memory down.
+    idle_without_a_dump: &format!("{IDLE_ONCE}read -r _; echo '{{\"return\": {{}}}}'
+read -r _; echo '{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"no space is left\"}}}}'
+exec sleep 1000\n");
+    /// Everybody waits, and QEMU ends when it is asked for more.
+    idle_until_asked: &format!("{IDLE_ONCE}read -r _; exit 1\n");
     /// A log line is none.
     noise_in_the_log: "printf '\\033[31mI kernel\\n' >&5; exit 39\n";
 }

@@ -30,7 +30,11 @@ pub(super) fn measure(workshop: &Workshop, scenario: &Scenario, filters: &[Strin
     let mut figures: Vec<Figure> = counted
         .iter()
         .filter(|one| is_wanted(&one.name, filters) || is_wanted(&scenario.name, filters))
-        .map(|one| Figure { name: one.name.clone(), instructions: Some(one.instructions()), time: None })
+        .map(|one| Figure {
+            name: one.name.clone(),
+            instructions: Some(one.instructions()),
+            ..Figure::default()
+        })
         .collect();
     if figures.is_empty() {
         return Ok(figures);

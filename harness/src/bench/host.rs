@@ -1,36 +1,59 @@
 //! What is measured of booting and of the harness.
 
-use super::Time;
+use super::{Figure, Time};
 use crate::build::{MONITOR, cargo};
 use crate::image::Spoil;
-use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Next, Timing};
-use crate::run::{LIMIT, Workshop};
+use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Machine, Next, Timing};
+use crate::observe::{Channel, What};
+use crate::run::{How, LIMIT, Verdict, Workshop};
 use crate::scenario::{Kind, Program, Scenario};
 use crate::verdict::Ends;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// From QEMU's start to the first line that a service logs.
 pub const FIRST_LINE: &str = "boot.first_line";
-/// From QEMU's start to the first byte of the same kernel when it starts nothing.
+/// From QEMU's start to the first byte of an equal machine that does nothing else.
 pub const BARE: &str = "boot.bare";
 /// `cargo xtask test` of ten tests, with nothing to rebuild.
 pub const WARM: &str = "test.warm";
+/// What a test takes beside QEMU's start and the guest's own run: until its machine is started, and
+/// from the guest's last line to the verdict.
+pub const PER_TEST: &str = "harness.per_test";
+/// From QEMU's word that the processor waits for nothing to the report on what everybody was doing.
+const HANG_TO_REPORT: &str = "harness.hang_to_report";
+/// `cargo xtask test` of all tests, with nothing to rebuild.
+pub const SUITE: &str = "harness.suite";
+/// The most memory that QEMU has had when a service logs its first line.
+pub const PEAK_MEMORY: &str = "harness.peak_memory";
 
-type Measure = fn(&Workshop, &[Scenario]) -> Result<Option<Time>>;
+type Measure = fn(&Workshop, &[Scenario]) -> Result<Figure>;
 
-/// All figures of this kind.
-pub(super) const FIGURES: &[(&str, Measure)] = &[(FIRST_LINE, first_line), (BARE, bare), (WARM, warm)];
+/// All figures of this kind, which their measurements leave without names.
+pub(super) const FIGURES: &[(&str, Measure)] = &[
+    (FIRST_LINE, first_line),
+    (BARE, bare),
+    (WARM, warm),
+    (PER_TEST, per_test),
+    (HANG_TO_REPORT, hang_to_report),
+    (SUITE, suite),
+    (PEAK_MEMORY, peak_memory),
+];
 
 const BOOTS: usize = 11;
 /// More than any machine logs before what is waited for.
 const LOG_LIMIT: usize = 64 * 1024;
+const HANGS: usize = 5;
 const WARM_RUNS: usize = 5;
 const WARM_TESTS: usize = 10;
+const SUITE_RUNS: usize = 3;
 
-/// A machine that boots to its prompt, if the kernel takes its command line.
-fn machine(command_line: &str) -> Scenario {
+/// Writes one byte to the log, and stops: `mov al, '.'; out 0xe9, al; hlt`.
+const LOGS_A_BYTE: &[u8] = &[0xb0, b'.', 0xe6, 0xe9, 0xf4];
+
+/// A machine that boots to its prompt.
+fn machine() -> Scenario {
     Scenario {
         name: MONITOR.into(),
         kind: Kind::Bench,
@@ -41,7 +64,7 @@ fn machine(command_line: &str) -> Scenario {
         spoil: Spoil::Nothing,
         memory_mib: DEFAULT_MEMORY_MIB,
         firmware: Firmware::default(),
-        command_line: command_line.into(),
+        command_line: String::new(),
         clock: Timing::default(),
         nondeterministic: None,
         is_canary: false,
@@ -49,57 +72,107 @@ fn machine(command_line: &str) -> Scenario {
     }
 }
 
-fn first_line(workshop: &Workshop, _: &[Scenario]) -> Result<Option<Time>> {
-    time_log(workshop, &machine(""), |log| {
-        let lines = log.split_inclusive(|byte| *byte == b'\n');
-        lines.filter(|line| line.ends_with(b"\n")).any(|line| !line.starts_with(b"I kernel: "))
-    })
+fn first_line(workshop: &Workshop, _: &[Scenario]) -> Result<Figure> {
+    boots(workshop, &machine(), has_line_of_service)
 }
 
-fn bare(workshop: &Workshop, _: &[Scenario]) -> Result<Option<Time>> {
-    time_log(workshop, &machine("refuse"), |log| !log.is_empty())
+/// Tells whether the log has a whole line that isn't the kernel's.
+fn has_line_of_service(log: &[u8]) -> bool {
+    let lines = log.split_inclusive(|byte| *byte == b'\n');
+    lines.filter(|line| line.ends_with(b"\n")).any(|line| !line.starts_with(b"I kernel: "))
+}
+
+fn bare(workshop: &Workshop, _: &[Scenario]) -> Result<Figure> {
+    let bare = Scenario { bare: Some(LOGS_A_BYTE.to_vec()), ..machine() };
+    boots(workshop, &bare, |log| !log.is_empty())
 }
 
 /// Measures how long machines take until their log holds what is waited for.
-fn time_log(
+fn boots(workshop: &Workshop, scenario: &Scenario, is_there: impl Fn(&[u8]) -> bool) -> Result<Figure> {
+    let times = (0..BOOTS).map(|_| {
+        let (elapsed, _) = boot(workshop, scenario, &is_there)?;
+        Ok(nanoseconds(elapsed))
+    });
+    summed_up(times)
+}
+
+/// Boots a machine, and waits until its log holds what is waited for. Also tells how long that took.
+fn boot(
     workshop: &Workshop,
     scenario: &Scenario,
     is_there: impl Fn(&[u8]) -> bool,
-) -> Result<Option<Time>> {
-    let mut times = Vec::new();
-    for _ in 0..BOOTS {
-        let mut machine = workshop.boot(scenario, Timing::Deterministic)?;
-        let started = machine.started();
-        loop {
-            let next = machine.next(Instant::now() + Duration::from_micros(100));
-            let elapsed = started.elapsed();
-            if is_there(&machine.log(LOG_LIMIT)?.bytes) {
-                times.push(elapsed.as_secs_f64() * 1e9);
-                break;
-            }
-            if let Next::Ended(exit) = next {
-                bail!("failed to boot: QEMU ended with {exit:?} before it had logged what was waited for");
-            }
-            if elapsed > LIMIT {
-                bail!("failed to boot: the log does not hold what was waited for");
-            }
+) -> Result<(Duration, Machine)> {
+    let mut machine = workshop.boot(scenario, Timing::Deterministic)?;
+    let started = machine.started();
+    loop {
+        let next = machine.next(Instant::now() + Duration::from_micros(100));
+        let elapsed = started.elapsed();
+        if is_there(&machine.log(LOG_LIMIT)?.bytes) {
+            return Ok((elapsed, machine));
         }
+        if let Next::Ended(exit) = next {
+            bail!("failed to boot: QEMU ended with {exit:?} before it had logged what was waited for");
+        }
+        ensure!(elapsed <= LIMIT, "failed to boot: the log does not hold what was waited for");
     }
-    Ok(Time::of(times))
 }
 
-fn warm(workshop: &Workshop, tests: &[Scenario]) -> Result<Option<Time>> {
-    let mut times = Vec::new();
-    for _ in 0..WARM_RUNS {
-        let mut command = cargo();
-        command.current_dir(workshop.project.root()).args(["xtask", "test", "--exact"]);
-        command.args(tests.iter().take(WARM_TESTS).map(|test| &test.name));
-        let started = Instant::now();
-        let output = command.stdin(Stdio::null()).output().context("failed to run cargo")?;
-        if !output.status.success() {
-            bail!("failed to measure {WARM}: the tests must pass; run `cargo xtask test`");
+fn peak_memory(workshop: &Workshop, _: &[Scenario]) -> Result<Figure> {
+    let (_, machine) = boot(workshop, &machine(), has_line_of_service)?;
+    Ok(Figure { bytes: Some(machine.peak_memory()?), ..Figure::default() })
+}
+
+fn warm(workshop: &Workshop, tests: &[Scenario]) -> Result<Figure> {
+    let names = tests.iter().take(WARM_TESTS).map(|test| test.name.as_str());
+    let arguments: Vec<&str> = ["--exact"].into_iter().chain(names).collect();
+    summed_up((0..WARM_RUNS).map(|_| time_tests(workshop, &arguments)))
+}
+
+fn suite(workshop: &Workshop, _: &[Scenario]) -> Result<Figure> {
+    summed_up((0..SUITE_RUNS).map(|_| time_tests(workshop, &[])))
+}
+
+/// Measures `cargo xtask test`.
+fn time_tests(workshop: &Workshop, arguments: &[&str]) -> Result<f64> {
+    let mut command = cargo();
+    command.current_dir(workshop.project.root()).args(["xtask", "test"]).args(arguments);
+    let started = Instant::now();
+    let output = command.stdin(Stdio::null()).output().context("failed to run cargo")?;
+    ensure!(output.status.success(), "the tests must pass to be measured; run `cargo xtask test`");
+    Ok(nanoseconds(started.elapsed()))
+}
+
+/// Only of tests that end by themselves and print something: to find that a machine hangs is no
+/// overhead, and the last line is what tells when the guest was done.
+fn per_test(workshop: &Workshop, tests: &[Scenario]) -> Result<Figure> {
+    let ends_itself = |test: &&Scenario| test.program.is_some() && test.ends == Ends::default();
+    let times = tests.iter().filter(ends_itself).filter_map(|test| {
+        let outcome = workshop.test(test, How::default());
+        if outcome.verdict() != Verdict::Passed {
+            return Some(Err(anyhow!("{} must pass to be measured", test.name)));
         }
-        times.push(started.elapsed().as_secs_f64() * 1e9);
-    }
-    Ok(Time::of(times))
+        let lines = outcome.record.channel(Channel::Console);
+        let own_run = lines.map(|event| event.at).max()?;
+        Some(Ok(nanoseconds(outcome.took.saturating_sub(own_run))))
+    });
+    summed_up(times)
+}
+
+fn hang_to_report(workshop: &Workshop, tests: &[Scenario]) -> Result<Figure> {
+    let test = tests.iter().find(|test| test.ends == Ends::Hang).context("no test hangs")?;
+    let times = (0..HANGS).map(|_| {
+        let outcome = workshop.test(test, How::default());
+        ensure!(outcome.examined().is_some(), "{} must be reported on to be measured", test.name);
+        let hung = outcome.record.when(|what| matches!(what, What::Qemu(_))).context("it is never idle")?;
+        Ok(nanoseconds(outcome.took.saturating_sub(hung)))
+    });
+    summed_up(times)
+}
+
+fn summed_up(times: impl Iterator<Item = Result<f64>>) -> Result<Figure> {
+    Ok(Figure { time: Time::of(times.collect::<Result<_>>()?), ..Figure::default() })
+}
+
+fn nanoseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e9
 }

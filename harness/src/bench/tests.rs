@@ -62,7 +62,7 @@ fn runs_are_summed_up_by_their_median() {
 #[test]
 fn figures_are_lines() {
     let time = Time::of(vec![1234.56, 1000.0, 2_000_000.0]);
-    let both = Figure { name: "ipc.round_trip".into(), instructions: Some(314.into()), time };
+    let both = Figure { name: "ipc.round_trip".into(), instructions: Some(314.into()), time, bytes: None };
     let json =
         r#"{"name":"ipc.round_trip","instructions":314,"ns":1234.6,"runs":3,"min":1000.0,"max":2000000.0}"#;
     assert_eq!(both.to_json(), json);
@@ -71,8 +71,11 @@ fn figures_are_lines() {
         "name                           instructions       median          min          max  runs\n\
          ipc.round_trip                          314      1.23 µs      1.00 µs      2.00 ms     3"
     );
-    let counted = Figure { name: "x".into(), instructions: Some(1.into()), time: None };
+    let counted = Figure { name: "x".into(), instructions: Some(1.into()), ..Figure::default() };
     assert_eq!(counted.to_json(), r#"{"name":"x","instructions":1}"#);
+    let weighed = Figure { name: "y".into(), bytes: Some(3 << 20), ..Figure::default() };
+    assert_eq!(weighed.to_json(), r#"{"name":"y","bytes":3145728}"#);
+    assert_eq!(weighed.to_row(), "y                                               3072 KiB");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use tempfile::TempDir;
 
 const PREFIX: &str = "machine-";
 
-/// A directory that goes when its machine does.
+/// A directory that goes when nobody needs it any more.
+#[derive(Debug)]
 pub(super) struct Directory(TempDir);
 
 impl Directory {

@@ -4,7 +4,8 @@ use super::{Channel, Output, Signal};
 use anyhow::{Context, Result, bail};
 use qapi::qmp::{Event, ShutdownCause};
 use qapi::{Qmp, Stream};
-use std::io::{BufRead, BufReader, ErrorKind};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, ErrorKind, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::Sender;
@@ -16,12 +17,25 @@ pub(super) fn pair() -> Result<(UnixStream, OwnedFd)> {
     Ok((ours, theirs.into()))
 }
 
-/// Shakes hands and lets the machine run. What is returned reads events until the channel closes.
+/// Gives QEMU commands.
+pub(super) struct Control(UnixStream);
+
+impl Control {
+    /// Sends a command, whose answer comes as a [`Signal::Answer`].
+    pub(super) fn send(&mut self, command: &str, arguments: &Value) -> Result<()> {
+        let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
+        self.0.write_all(line.as_bytes()).context("failed to write to QEMU over QMP")
+    }
+}
+
+/// Shakes hands and lets the machine run. What is returned gives commands, and reads events and
+/// answers until the channel closes.
 pub(super) fn start(
     stream: UnixStream,
     to: Sender<Signal>,
     patience: Duration,
-) -> Result<impl FnOnce() + Send + 'static> {
+) -> Result<(Control, impl FnOnce() + Send + 'static)> {
+    stream.set_write_timeout(Some(patience)).context("failed to set a timeout")?;
     stream.set_read_timeout(Some(patience)).context("failed to set a timeout")?;
     let reader = BufReader::new(stream.try_clone().context("failed to share a socket")?);
     let mut qmp = Qmp::new(Stream::new(reader, stream));
@@ -31,21 +45,35 @@ pub(super) fn start(
     let early: Vec<Event> = qmp.events().collect();
     let (mut reader, writer) = qmp.into_inner().into_inner();
     writer.set_read_timeout(None).context("failed to set a timeout")?;
-    Ok(move || {
+    let control = Control(writer.try_clone().context("failed to share a socket")?);
+    let read = move || {
         // The writer stays open as long as events are read: QEMU would take its closing for input.
         let _writer = writer;
         early.iter().for_each(|event| tell(event, &to));
         let mut line = Vec::new();
         while let Ok(1..) = reader.read_until(b'\n', &mut line) {
-            // Events that this version of the protocol doesn't know are none of ours.
-            if let Ok(event) = serde_json::from_slice(&line) {
-                tell(&event, &to);
-            }
+            read_line(&line, &to);
             line.clear();
         }
         // If nobody listens any more, nobody waits for it either.
         let _ = to.send(Signal::Closed(Channel::Qmp));
-    })
+    };
+    Ok((control, read))
+}
+
+fn read_line(line: &[u8], to: &Sender<Signal>) {
+    // Events that this version of the protocol doesn't know are none of ours.
+    if let Ok(event) = serde_json::from_slice(line) {
+        return tell(&event, to);
+    }
+    let Ok(answer) = serde_json::from_slice::<Value>(line) else { return };
+    let answer = match (answer.get("return"), answer.get("error")) {
+        (Some(_), _) => Ok(()),
+        (None, Some(error)) => Err(error["desc"].as_str().unwrap_or("it doesn't say why").to_owned()),
+        (None, None) => return,
+    };
+    // If nobody listens any more, nobody waits for it either.
+    let _ = to.send(Signal::Answer(answer));
 }
 
 /// Waits until QEMU says something: the handshake would panic at an end of file.

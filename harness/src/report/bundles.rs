@@ -8,6 +8,7 @@
 //! | `console.txt`, `log.txt` | the channels, line by line |
 //! | `events.jsonl` | all events of the run, as `cargo xtask test --format json` has them |
 //! | `kernel`, `boot.img` | what the machine was started with |
+//! | `memory.core`, `images/` | of a machine that had to be stopped: its memory, as gdb and `cargo xtask inspect` read it, and the programs with their debug information |
 //! | `run.sh` | starts an equal machine with these files on a terminal, without the harness; its log is `log.again` |
 
 use super::{Reader, details, json, reason, repeat, word};
@@ -21,6 +22,11 @@ use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use twox_hash::XxHash64;
+
+/// The memory of a machine that had to be stopped.
+pub const DUMP: &str = "memory.core";
+/// The programs that it ran beside the kernel, with their debug information.
+pub const IMAGES: &str = "images";
 
 /// Writes `DIRECTORY/NAME/` for each test that failed, as soon as it has, and removes what earlier
 /// runs left there. Without failures there is no directory.
@@ -67,6 +73,9 @@ fn write(directory: &Path, outcome: &Outcome) -> Result<()> {
     }
     write("events.jsonl", events.as_bytes())?;
     let Some(setup) = &outcome.setup else { return Ok(()) };
+    if let Some(Ok(dump)) = &outcome.record.dump {
+        write_dump(directory, dump.path(), &setup.programs)?;
+    }
     write(KERNEL, &setup.kernel)?;
     if let Some(image) = &setup.image {
         write(IMAGE, image)?;
@@ -75,6 +84,18 @@ fn write(directory: &Path, outcome: &Outcome) -> Result<()> {
     let path = directory.join("run.sh");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
         .with_context(|| format!("failed to make {} a program", path.display()))
+}
+
+/// Keeps a dump, and what its addresses mean.
+fn write_dump(directory: &Path, dump: &Path, programs: &[PathBuf]) -> Result<()> {
+    let images = directory.join(IMAGES);
+    std::fs::create_dir_all(&images).with_context(|| format!("failed to create {}", images.display()))?;
+    let name = |path: &Path| path.file_name().map(|name| images.join(name));
+    let copies = programs.iter().filter_map(|program| Some((program.as_path(), name(program)?)));
+    for (from, to) in copies.chain([(dump, directory.join(DUMP))]) {
+        std::fs::copy(from, &to).with_context(|| format!("failed to write {}", to.display()))?;
+    }
+    Ok(())
 }
 
 /// A channel as it would be seen if the machine ran by hand.

@@ -57,7 +57,11 @@ fn case(outcome: &Outcome) -> TestCase {
         case.set_trace(&xml_text(&details(outcome)));
         case
     };
-    case.set_classname("guest").set_system_out(&xml_text(&render(&outcome.end, &outcome.record)));
+    case.set_classname("guest").set_system_out(&xml_text(&render(
+        &outcome.end,
+        &outcome.record,
+        outcome.examined(),
+    )));
     case.build()
 }
 

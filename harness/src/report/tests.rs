@@ -17,6 +17,7 @@ fn outcome(name: &str, end: End, comparison: Comparison) -> Outcome {
         record: Record::default(),
         comparison,
         complaints: vec![],
+        post_mortem: None,
         repetition: Repetition::NotTried,
         took: Duration::from_millis(93),
         attempt: 1,
@@ -254,6 +255,7 @@ fn failed_tests_leave_a_bundle_each() {
         command: ["qemu", "-append", "a=b it's", "-kernel", "kernel"].map(Into::into).to_vec(),
         kernel: b"kernel".to_vec(),
         image: Some(b"abc".to_vec()),
+        programs: vec![],
     });
     let trouble = outcome("trouble", End::HostTrouble("no disk".into()), Comparison::NotMade);
     write(&[passed("a"), panicked, trouble]).expect("files");

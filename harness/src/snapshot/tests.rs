@@ -22,7 +22,7 @@ console:
 complaints:
   ds: lost at [ADDRESS]
 ";
-    assert_eq!(render(&End::Exited(1), &record), expected);
+    assert_eq!(render(&End::Exited(1), &record, None), expected);
 }
 
 #[test]
@@ -32,12 +32,12 @@ fn last_words_of_the_kernel_are_complaints_on_the_console_too() {
     record.push(What::Console("at src/main.rs:12:3".into()));
     let expected =
         "ends: kernel panic\nconsole:\n  E kernel: panic: no at src/main.rs:[LINE]\n  at src/main.rs:12:3\n";
-    assert_eq!(render(&End::KernelPanic, &record), expected);
+    assert_eq!(render(&End::KernelPanic, &record, None), expected);
 }
 
 #[test]
 fn parts_that_are_empty_are_left_out() {
-    assert_eq!(render(&End::Hang(Hang::Limit), &Record::default()), "ends: hang\n");
+    assert_eq!(render(&End::Hang(Hang::Limit), &Record::default(), None), "ends: hang\n");
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_console_that_does_not_end_well_shows_it() {
     record.push(What::ConsoleRest("prompt>".into()));
     record.push(What::ConsoleCut(7));
     assert_eq!(
-        render(&End::TripleFault, &record),
+        render(&End::TripleFault, &record, None),
         "ends: triple fault\nconsole:\n  prompt>\n  [no line end]\n  [cut]\n"
     );
 }
@@ -56,7 +56,7 @@ fn a_console_without_end_is_shown_by_its_start() {
     let mut record = Record::default();
     (0..1000).for_each(|line| record.push(What::Console(line.to_string())));
     record.push(What::ConsoleCut(7));
-    let text = render(&End::Hang(Hang::EndlessOutput), &record);
+    let text = render(&End::Hang(Hang::EndlessOutput), &record, None);
     assert!(text.starts_with("ends: hang\nconsole:\n  0\n") && text.ends_with("  19\n  [cut]\n"), "{text}");
 }
 

@@ -21,6 +21,7 @@ fn outcome(scenario: &Scenario, end: End) -> Outcome {
         record: Record::default(),
         comparison: Comparison::Same,
         complaints: vec![],
+        post_mortem: None,
         repetition: Repetition::NotTried,
         took: Duration::ZERO,
         attempt: 1,

@@ -14,6 +14,7 @@ pub mod boot;
 mod endpoint;
 mod errno;
 mod grant;
+pub mod inspect;
 pub mod ipc;
 mod memory;
 mod message;
@@ -21,6 +22,7 @@ pub mod notification;
 pub mod protocols;
 pub mod registers;
 pub mod signal;
+pub mod state;
 mod text;
 mod wire;
 

@@ -319,6 +319,8 @@ crate::protocol! {
     } returns {} fails [
         /// There is no such process, priority or quantum; or the caller would schedule itself.
         EINVAL,
+        /// The process schedules the caller, or one that does: they would wait for each other for ever.
+        ELOCKED,
     ] from SERVICE;
 
     /// Keeps an attached line from interrupting until [`irq_enable`]. (MINIX `SYS_IRQCTL`, `IRQ_DISABLE`.)
@@ -507,13 +509,13 @@ crate::protocol! {
     /// Keeps a process from running. (MINIX `SYS_RUNCTL`, `RC_STOP`.)
     72 run_stop {
         process: Endpoint,
-        /// If it is about to send, don't stop it: its manager gets `SIGSNDELAY` for it when the
-        /// send is over.
+        /// If it is about to send, or in a kernel call that waits, don't stop it: its manager gets
+        /// `SIGSNDELAY` for it when that is over, in whatever way.
         delay: bool,
     } returns {} fails [
         /// There is no such process, or it is the caller.
         EINVAL,
-        /// It is about to send.
+        /// It is about to send, or in a kernel call that waits.
         EBUSY,
     ] from PM;
 
@@ -612,7 +614,8 @@ crate::protocol! {
     ] from RS;
 
     /// Makes a process that may not run a service, which may do only this: no ports, no lines, no memory,
-    /// and nobody to send to. Fails with `EPERM` if the process may run. (MINIX `SYS_PRIV_SET_SYS`.)
+    /// and nobody to send to. Its interrupts, alarm, filters, grants and messages on their way are gone, and who
+    /// waited for it goes on with `EDEADSRCDST`. Fails with `EPERM` if the process may run. (MINIX `SYS_PRIV_SET_SYS`.)
     86 privilege_set_system {
         process: Endpoint,
         class: Callers,
@@ -624,6 +627,8 @@ crate::protocol! {
         signal_manager: Endpoint,
         /// Who is that when the manager is gone, or can't help itself.
         backup_manager: Endpoint,
+        /// It may grant other processes' memory.
+        grants_magic: bool,
     } returns {} fails [
         /// There is no such process or manager, or the class is no service's.
         EINVAL,
@@ -631,7 +636,9 @@ crate::protocol! {
         ENOSPC,
     ] from RS;
 
-    /// Gives a process that may not run the privileges of programs. Fails with `EPERM` if it may
+    /// Gives a process that may not run the privileges of programs. All that only a service can have is gone,
+    /// as for [`privilege_set_system`]; and whoever it was signal manager, scheduler or VM of goes on as if
+    /// it had died. Fails with `EPERM` if it may
     /// run. (MINIX `SYS_PRIV_SET_USER`.)
     87 privilege_set_user { process: Endpoint } returns {} fails [
         /// There is no such process.
@@ -680,8 +687,10 @@ crate::protocol! {
         kernel_calls: u128,
         signal_manager: Endpoint,
         backup_manager: Endpoint,
+        /// It may grant other processes' memory.
+        grants_magic: bool,
     } returns {} fails [
-        /// There is no such process or manager.
+        /// There is no such process or manager; or programs would grant other processes' memory.
         EINVAL,
     ] from RS;
 
@@ -716,7 +725,7 @@ crate::protocol! {
 
     /// Exchanges what two services are, while each endpoint stays where it is, and with it who waits for it and
     /// what it has yet to be told. The target also gets the source's rights. Fails with `EPERM`
-    /// if one is no service. (MINIX `SYS_UPDATE`.)
+    /// if one is no service, or if one is VM and the other can't be. (MINIX `SYS_UPDATE`.)
     98 update {
         source: Endpoint,
         target: Endpoint,

@@ -341,6 +341,9 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         if current.is_some_and(|scheduler| scheduler != caller) {
             return Err(Errno::EPERM);
         }
+        if request.scheduler == Scheduler::Caller && self.kernel.is_scheduled_by(caller, slot) {
+            return Err(Errno::ELOCKED);
+        }
         self.kernel.schedule(slot, request.priority, request.quantum_ms)?;
         self.kernel.processes.process_mut(slot).scheduler = match request.scheduler {
             Scheduler::Kernel => None,
@@ -510,5 +513,7 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
 mod lifecycle_tests;
 #[cfg(test)]
 mod random;
+#[cfg(test)]
+mod roles_tests;
 #[cfg(test)]
 mod tests;

@@ -145,17 +145,17 @@ impl<M: Machine> Kernel<M> {
 
     /// Takes a process out of its queue, and out of everybody's expectations.
     fn take_out(&mut self, slot: Slot) {
+        // Those that it leaves behind may have something to tell it as their manager: it runs no more.
+        self.stop(slot, Stops::ENDED);
         let process = self.processes.process(slot);
-        let (endpoint, privileges, priority) = (process.endpoint, process.privileges, process.priority);
-        match process.ipc {
-            Ipc::Idle if process.is_ready() => self.ready.leave(&mut self.links, slot, priority),
-            Ipc::Sending { to, .. } => self.processes.process_mut(to).callers.remove(&mut self.links, slot),
-            Ipc::Idle | Ipc::Receiving { .. } => {}
+        let (endpoint, privileges) = (process.endpoint, process.privileges);
+        if let Ipc::Sending { to, .. } = process.ipc {
+            self.processes.process_mut(to).callers.remove(&mut self.links, slot);
         }
         self.interrupts.detach(&mut self.machine, slot);
         self.alarms.cancel(slot);
         self.schedule_without(endpoint);
-        self.drop_letters_of(slot);
+        self.drop_letters(slot, |_| true);
         self.lose_letters_to(slot);
         self.forget_requests(slot);
         self.release_waiting(slot, endpoint);
@@ -196,9 +196,7 @@ impl<M: Machine> Kernel<M> {
             }
             self.processes.process_mut(waiting).context.set_result(Errno::EDEADSRCDST.to_status());
             self.wake(waiting);
-            if self.processes.process(waiting).signals.is_delayed() {
-                self.send_is_over(waiting);
-            }
+            self.end_delay(waiting);
         }
     }
 }

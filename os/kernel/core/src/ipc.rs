@@ -16,6 +16,7 @@ use crate::Kernel;
 use crate::machine::{Context, Machine};
 use crate::privilege::{Notifier, Privileges};
 use crate::process::{Ipc, Process, Slot, Stops};
+use crate::recorder::Recorder;
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::notification::Notification;
 use abi::{Callers, Endpoint, Errno, Message};
@@ -81,11 +82,11 @@ impl<M: Machine> Kernel<M> {
 
     #[inline]
     fn sendrec(&mut self, caller: Slot, endpoint: Endpoint) -> Result<(), Errno> {
-        let Parties { peer, from, to } = self.parties(caller, endpoint, Primitive::SendRec)?;
+        let Parties { peer, from, to, recorder } = self.parties(caller, endpoint, Primitive::SendRec)?;
         if !to.would_take(from) {
             return self.queue(caller, peer, Ipc::Sending { to: peer, then_receives: true });
         }
-        deliver(from, to, Primitive::SendRec);
+        deliver(from, to, endpoint, Primitive::SendRec, recorder);
         to.ipc = Ipc::Idle;
         if !from.mailbox.is_empty() {
             // The answer may be there already.
@@ -105,8 +106,8 @@ impl<M: Machine> Kernel<M> {
     #[inline]
     fn reply_receive(&mut self, caller: Slot, endpoint: Endpoint) -> Result<(), Errno> {
         match self.parties(caller, endpoint, Primitive::ReplyReceive) {
-            Ok(Parties { peer, from, to }) if to.would_take(from) => {
-                deliver(from, to, Primitive::SendNb);
+            Ok(Parties { peer, from, to, recorder }) if to.would_take(from) => {
+                deliver(from, to, endpoint, Primitive::SendNb, recorder);
                 to.ipc = Ipc::Idle;
                 if from.has_no_mail() {
                     from.ipc = Ipc::Receiving { from: Endpoint::ANY, in_sendrec: false };
@@ -141,9 +142,9 @@ impl<M: Machine> Kernel<M> {
 
     #[inline(never)]
     fn send(&mut self, caller: Slot, endpoint: Endpoint, primitive: Primitive) -> Result<(), Errno> {
-        let Parties { peer, from, to } = self.parties(caller, endpoint, primitive)?;
+        let Parties { peer, from, to, recorder } = self.parties(caller, endpoint, primitive)?;
         if to.would_take(from) {
-            deliver(from, to, primitive);
+            deliver(from, to, endpoint, primitive, recorder);
             self.wake(peer);
             return Ok(());
         }
@@ -182,7 +183,7 @@ impl<M: Machine> Kernel<M> {
         }
         // What waits now goes on with this result, unless its partner dies.
         from.context.set_result(0);
-        Ok(Parties { peer, from, to })
+        Ok(Parties { peer, from, to, recorder: &mut self.recorder })
     }
 
     /// Lets a sender wait until the receiver takes its message.
@@ -286,18 +287,18 @@ impl<M: Machine> Kernel<M> {
         self.processes.process_mut(receiver).callers.remove(&mut self.links, sender);
         let (from, to) = self.processes.pair_mut(sender, receiver).expect("nobody waits to send to itself");
         if let Ipc::Sending { then_receives: true, .. } = from.ipc {
-            deliver(from, to, Primitive::SendRec);
+            deliver(from, to, to.endpoint, Primitive::SendRec, &mut self.recorder);
             from.ipc = Ipc::Receiving { from: to.endpoint, in_sendrec: true };
             self.receive_half(sender);
         } else if from.stops.contains(Stops::PAGE_FAULT) {
             self.deliver_page_fault(sender, receiver);
             self.wake(sender);
         } else {
-            deliver(from, to, Primitive::Send);
+            deliver(from, to, to.endpoint, Primitive::Send, &mut self.recorder);
             self.wake(sender);
         }
         if self.processes.process(sender).signals.is_delayed() {
-            self.send_is_over(sender);
+            self.end_delay(sender);
         }
     }
 
@@ -325,7 +326,9 @@ impl<M: Machine> Kernel<M> {
             Notifier::Clock | Notifier::Service(_) => 0,
         };
         let message = Notification { uptime_ns, pending }.to_message(source);
-        *receiver.context.message_mut() = Message { class, ..message };
+        let message = Message { class, ..message };
+        *receiver.context.message_mut() = message;
+        self.recorder.record(source, receiver.endpoint, &message);
         receiver.context.set_status(Status::from_kernel(Primitive::Notify));
     }
 
@@ -362,12 +365,11 @@ impl<M: Machine> Kernel<M> {
         if peer != caller && !self.privileges_of(caller).send_to.contains(target) {
             return Err(Errno::ECALLDENIED);
         }
+        if !self.privileges_of(caller).may_use(Primitive::SendA) {
+            return Err(Errno::ETRAPDENIED);
+        }
         let message = Message { source: sender.endpoint, class: sender.class, ..*sender.context.message() };
         let letter = Letter { message, status: Status::sent_by(Primitive::SendA), from: caller, flags };
-        let limit = self.processes.len() * LETTERS_PER_SENDER;
-        if sender.mail_sent as usize >= limit && !self.would_take_letter(peer, &letter) {
-            return Err(Errno::ENOBUFS);
-        }
         self.post(peer, letter).map_err(|mail::Full| Errno::ENOBUFS)?;
         self.return_to(caller, Ok(()));
         Ok(())
@@ -378,14 +380,13 @@ impl<M: Machine> Kernel<M> {
         if self.would_take_letter(to, &letter) {
             self.deliver_letter(&letter, to);
             self.wake(to);
-            // Counted as if it had waited.
-            self.processes.process_mut(letter.from).mail_sent += 1;
-            self.account_for(&letter, Fate::Taken);
+            self.tell_fate(&letter, Fate::Taken);
             return Ok(());
         }
         let from = letter.from;
-        self.mail.push(&mut self.processes.process_mut(to).mailbox, letter)?;
-        self.processes.process_mut(from).mail_sent += 1;
+        let mut sent = self.processes.process(from).mail_sent;
+        self.mail.push(&mut sent, &mut self.processes.process_mut(to).mailbox, letter)?;
+        self.processes.process_mut(from).mail_sent = sent;
         Ok(())
     }
 
@@ -409,15 +410,21 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn deliver_letter(&mut self, letter: &Letter, to: Slot) {
-        let context = &mut self.processes.process_mut(to).context;
-        *context.message_mut() = letter.message;
-        context.set_status(letter.status);
+        let receiver = self.processes.process_mut(to);
+        *receiver.context.message_mut() = letter.message;
+        receiver.context.set_status(letter.status);
+        self.recorder.record(letter.message.source, receiver.endpoint, &letter.message);
+    }
+
+    /// A letter has left its queue.
+    fn account_for(&mut self, letter: &Letter, fate: Fate) {
+        self.processes.process_mut(letter.from).mail_sent.count_out(letter);
+        self.tell_fate(letter, fate);
     }
 
     /// Tells the sender of a letter what became of it, if it wants to know.
-    fn account_for(&mut self, letter: &Letter, fate: Fate) {
+    fn tell_fate(&mut self, letter: &Letter, fate: Fate) {
         let sender = self.processes.process_mut(letter.from);
-        sender.mail_sent -= 1;
         let wanted = match fate {
             Fate::Taken => AsyncFlags::NOTIFY,
             Fate::Lost => AsyncFlags::NOTIFY.with(AsyncFlags::NOTIFY_ERROR),
@@ -437,15 +444,19 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Drops what a process has sent and nobody has taken yet.
-    pub(crate) fn drop_letters_of(&mut self, sender: Slot) {
-        if self.processes.process(sender).mail_sent == 0 {
+    /// Drops those letters of a process that are meant and that nobody has taken yet.
+    pub(crate) fn drop_letters(&mut self, sender: Slot, is_meant: impl Fn(&Letter) -> bool) {
+        let mut sent = self.processes.process(sender).mail_sent;
+        if sent.is_nothing() {
             return;
         }
+        let is_wanted = |letter: &Letter| letter.from == sender && is_meant(letter);
         for (_, receiver) in self.processes.iter_mut() {
-            while self.mail.take(&mut receiver.mailbox, |letter| letter.from == sender).is_some() {}
+            while let Some(letter) = self.mail.take(&mut receiver.mailbox, is_wanted) {
+                sent.count_out(&letter);
+            }
         }
-        self.processes.process_mut(sender).mail_sent = 0;
+        self.processes.process_mut(sender).mail_sent = sent;
     }
 
     /// Tells whether waiting for `peer` would close a circle of processes that wait for each other.
@@ -515,6 +526,7 @@ impl<M: Machine> Kernel<M> {
             Ipc::Receiving { .. } => {}
         }
         self.wake(slot);
+        self.end_delay(slot);
     }
 
     /// Stops a process until all of these reasons are [gone](Kernel::resume).
@@ -548,16 +560,12 @@ enum Fate {
     Lost,
 }
 
-/// Letters that one sender can have on their way, for each slot of the process table.
-const LETTERS_PER_SENDER: usize = 2;
-/// Letters that can be on their way, for each slot of the process table.
-pub(crate) const LETTERS: usize = 8;
-
 /// Both sides of a message.
 struct Parties<'a, M: Machine> {
     peer: Slot,
     from: &'a mut Process<M>,
     to: &'a mut Process<M>,
+    recorder: &'a mut Recorder,
 }
 
 /// The error of sending to an endpoint that is no process's.
@@ -579,13 +587,20 @@ fn are_alike<M: Machine>(from: &Process<M>, to: &Process<M>) -> bool {
 
 /// Copies the message registers, and writes what the receiver may believe.
 #[inline]
-fn deliver<M: Machine>(from: &mut Process<M>, to: &mut Process<M>, primitive: Primitive) {
+fn deliver<M: Machine>(
+    from: &mut Process<M>,
+    to: &mut Process<M>,
+    endpoint: Endpoint,
+    primitive: Primitive,
+    recorder: &mut Recorder,
+) {
     from.usage.messages = from.usage.messages.wrapping_add(1);
     let message = to.context.message_mut();
     *message = *from.context.message();
     message.source = from.endpoint;
     message.class = from.class;
     to.context.set_status(Status::sent_by(primitive));
+    recorder.record(from.endpoint, endpoint, to.context.message());
 }
 
 /// Tells whether a receive from `from` would take the letter.

@@ -3,15 +3,18 @@
 use crate::calls;
 use crate::clock::{Alarms, WallClock};
 use crate::interrupts::Interrupts;
-use crate::ipc::{LETTERS, mail};
+use crate::ipc::mail;
 use crate::list::Links;
 use crate::log::Log;
 use crate::machine::Machine;
 use crate::memory::requests::Requests;
 use crate::privilege::{Id, Notifier, Privileges};
 use crate::process::{Identity, Process, Slot, Table};
+use crate::recorder::Recorder;
 use crate::scheduler::{self, Ready};
 use abi::boot::{self, ExitCode};
+use abi::inspect::Layout;
+use abi::ipc::Primitive;
 use abi::{Callers, Endpoint};
 use alloc::vec::Vec;
 
@@ -36,6 +39,7 @@ pub struct Kernel<M: Machine> {
     pub(crate) wall_clock: WallClock,
     pub(crate) requests: Requests,
     pub(crate) ended: Option<ExitCode>,
+    pub(crate) recorder: Recorder,
 }
 
 /// What the machine does next.
@@ -70,6 +74,8 @@ pub enum AddError {
     TooManyPorts,
     /// Another process manages memory.
     SecondVm,
+    /// Processes would schedule each other.
+    SchedulerCircle,
 }
 
 impl core::fmt::Display for AddError {
@@ -82,6 +88,7 @@ impl core::fmt::Display for AddError {
             Self::NoSuchSlot => "the manifest names a slot that no process has",
             Self::NoSuchLine => "the machine has no such interrupt line",
             Self::TooManyPorts => "a service has more than 64 ranges of ports",
+            Self::SchedulerCircle => "it would be scheduled by a process that it schedules, or by itself",
             Self::SecondVm => "another process manages memory (class vm) already",
         })
     }
@@ -103,7 +110,7 @@ impl<M: Machine> Kernel<M> {
             machine,
             log: Log::default(),
             links: Links::new(processes.len()),
-            mail: mail::Pool::new(processes.len() * LETTERS),
+            mail: mail::Pool::new(processes.len()),
             alarms: Alarms::new(processes.len()),
             wall_clock: WallClock::default(),
             requests: Requests::new(processes.len()),
@@ -114,6 +121,7 @@ impl<M: Machine> Kernel<M> {
             has_traced_calls: false,
             ready: Ready::default(),
             ended: None,
+            recorder: Recorder::new(),
         }
     }
 
@@ -195,10 +203,18 @@ impl<M: Machine> Kernel<M> {
         let from = self.privileges_of_slot(pair.from)?;
         let to = self.privileges_of_slot(pair.to)?;
         if from != to {
-            self.privileges[from.index()].send_to.insert(Notifier::Service(to));
-            self.privileges[to.index()].send_to.insert(Notifier::Service(from));
+            self.let_send(from, to);
         }
         Ok(())
+    }
+
+    /// Gives leave to send to somebody, who may answer.
+    pub(crate) fn let_send(&mut self, from: Id, to: Id) {
+        self.privileges[from.index()].send_to.insert(Notifier::Service(to));
+        // Who can only receive needs no leave to answer.
+        if self.privileges[to.index()].traps & !Primitive::Receive.bit() != 0 {
+            self.privileges[to.index()].send_to.insert(Notifier::Service(from));
+        }
     }
 
     /// Lets a process use ports.
@@ -231,10 +247,13 @@ impl<M: Machine> Kernel<M> {
     /// Says who looks after a process, or after all programs.
     ///
     /// # Errors
-    /// If the slot is empty.
+    /// If the slot is empty, or if the scheduler would wait for a process that waits for it.
     pub fn set_managers(&mut self, managers: boot::Managers) -> Result<(), AddError> {
         let id = self.privileges_of_slot(managers.slot)?;
         let boot::Managers { signal_manager, backup_manager, scheduler, .. } = managers;
+        if self.is_scheduled_by(scheduler, Slot::new(managers.slot)) {
+            return Err(AddError::SchedulerCircle);
+        }
         let privileges = &mut self.privileges[id.index()];
         (privileges.signal_manager, privileges.backup_manager) = (signal_manager, backup_manager);
         self.processes.process_mut(Slot::new(managers.slot)).scheduler =
@@ -269,8 +288,29 @@ impl<M: Machine> Kernel<M> {
         &self.processes
     }
 
+    /// Where all this is in memory, for those who look at it from outside. `layout` has what only the
+    /// machine knows. The kernel must not be moved any more.
+    #[must_use]
+    pub fn layout(&self, layout: Layout) -> Layout {
+        let recorder = &self.recorder;
+        self.processes.layout(Layout {
+            magic: Layout::MAGIC,
+            event_sources: address(&recorder.sources),
+            event_receivers: address(&recorder.receivers),
+            event_calls: address(&recorder.calls),
+            event_count: Recorder::EVENTS as u64,
+            next_event: address(&recorder.next),
+            ..layout
+        })
+    }
+
     /// What a process may do.
     pub(crate) fn privileges_of(&self, slot: Slot) -> &Privileges {
         &self.privileges[self.processes.process(slot).privileges.index()]
     }
+}
+
+/// Where a value is in memory.
+pub(crate) fn address<T: ?Sized>(value: &T) -> u64 {
+    core::ptr::from_ref(value).addr() as u64
 }

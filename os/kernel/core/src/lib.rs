@@ -32,6 +32,7 @@ pub mod memory;
 mod page_faults;
 pub mod privilege;
 pub mod process;
+mod recorder;
 mod scheduler;
 mod signals;
 mod tracing;
@@ -40,5 +41,6 @@ mod update;
 #[cfg(test)]
 mod fake;
 
+pub use ipc::mail::bytes as mail_bytes;
 pub use kernel::{AddError, Kernel, Next};
 pub use process::Slot;

@@ -71,7 +71,9 @@ impl<M: Machine> Kernel<M> {
         let Some((from, to)) = self.processes.pair_mut(from, to) else { return };
         let PageFault { address, access } = from.page_fault;
         let message = vm::page_fault::Request { address, access }.to_message(0);
-        *to.context.message_mut() = Message { source: from.endpoint, class: Callers::KERNEL, ..message };
+        let message = Message { source: from.endpoint, class: Callers::KERNEL, ..message };
+        *to.context.message_mut() = message;
+        self.recorder.record(from.endpoint, to.endpoint, &message);
         to.context.set_status(Status::from_kernel(Primitive::Send));
     }
 

@@ -4,6 +4,7 @@
 
 use crate::ipc::filter::Filters;
 use crate::ipc::mail;
+use crate::kernel::address;
 use crate::list::List;
 use crate::machine::{Context, Machine};
 use crate::memory;
@@ -12,10 +13,15 @@ use crate::privilege::{Id, IdSet};
 use crate::scheduler::{Timers, Usage};
 use crate::signals;
 use crate::tracing::Tracing;
+use abi::inspect::Layout;
 use abi::notification::Notification;
+use abi::state::{State, Wait};
 use abi::{Callers, Endpoint, Name};
 use alloc::vec::Vec;
+use core::mem::offset_of;
 use core::num::NonZeroU16;
+
+pub use abi::state::Stops;
 
 /// Index of a process in the table.
 // One more than the number, so that an optional slot needs no more room: queues are made of them.
@@ -51,84 +57,26 @@ impl core::fmt::Debug for Slot {
 }
 
 /// Where a process is in its IPC.
+// Of a layout that is the same in every build, since debuggers read it: see `abi::inspect`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Ipc {
     /// It waits for nobody: it runs, unless something else [stops](Stops) it.
     Idle,
     /// It waits until `to` takes its message, and then perhaps for the answer.
     Sending {
-        /// The receiver.
-        to: Slot,
         /// It is in `sendrec`.
         then_receives: bool,
+        /// The receiver.
+        to: Slot,
     },
     /// It waits for a message.
     Receiving {
-        /// From whom, or [`Endpoint::ANY`].
-        from: Endpoint,
         /// It is in `sendrec`, so that notifications have to wait.
         in_sendrec: bool,
+        /// From whom, or [`Endpoint::ANY`].
+        from: Endpoint,
     },
-}
-
-/// Reasons why a process may not run although it waits for nobody. It runs when there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Stops(u16);
-
-impl Stops {
-    /// No reason.
-    pub const NONE: Self = Self(0);
-    /// Its scheduler has not yet given it another quantum.
-    pub const NO_QUANTUM: Self = Self(1 << 0);
-    /// VM works on memory that a kernel call of its needs.
-    pub const MEMORY_REQUEST: Self = Self(1 << 1);
-    /// VM works on a page fault of its.
-    pub const PAGE_FAULT: Self = Self(1 << 2);
-    /// A kernel signal has arrived that its manager has not taken yet.
-    pub const SIGNALLED: Self = Self(1 << 3);
-    /// Its manager works on a kernel signal.
-    pub const SIGNAL_PENDING: Self = Self(1 << 4);
-    /// Its manager stopped it.
-    pub const STOPPED: Self = Self(1 << 5);
-    /// It is being traced and stopped.
-    pub const TRACED: Self = Self(1 << 6);
-    /// It has not been given privileges.
-    pub const NO_PRIVILEGES: Self = Self(1 << 7);
-    /// VM has not given it an address space, or is changing it.
-    pub const NO_SPACE: Self = Self(1 << 8);
-    /// It has ended and is kept until its manager clears it.
-    pub const ENDED: Self = Self(1 << 9);
-
-    /// Tells whether there is no reason.
-    #[must_use]
-    #[inline]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Tells whether one of these reasons is there.
-    #[must_use]
-    pub const fn contains(self, reasons: Self) -> bool {
-        self.0 & reasons.0 != 0
-    }
-
-    /// These reasons and those.
-    #[must_use]
-    pub const fn with(self, reasons: Self) -> Self {
-        Self(self.0 | reasons.0)
-    }
-
-    /// Those of these reasons that are there.
-    #[must_use]
-    pub const fn only(self, reasons: Self) -> Self {
-        Self(self.0 & reasons.0)
-    }
-
-    /// These reasons but for those.
-    #[must_use]
-    pub const fn without(self, reasons: Self) -> Self {
-        Self(self.0 & !reasons.0)
-    }
 }
 
 /// A living process.
@@ -151,8 +99,8 @@ pub struct Process<M: Machine> {
     pub notifications: IdSet,
     /// Messages that were sent to it asynchronously.
     pub(crate) mailbox: mail::Queue,
-    /// How many of its own asynchronous messages wait.
-    pub(crate) mail_sent: u32,
+    /// Its own asynchronous messages that wait.
+    pub(crate) mail_sent: mail::Sent,
     /// What became of those that it wants to hear of, since it last did.
     pub(crate) mail_over: mail::Over,
     /// What it is willing to receive.
@@ -211,7 +159,7 @@ impl<M: Machine> Process<M> {
             callers: List::default(),
             notifications: IdSet::default(),
             mailbox: mail::Queue::default(),
-            mail_sent: 0,
+            mail_sent: mail::Sent::default(),
             mail_over: mail::Over::default(),
             filters: Filters::default(),
             irqs_pending: 0,
@@ -235,6 +183,18 @@ impl<M: Machine> Process<M> {
     /// Tells whether it is in the queue of those that can run.
     pub(crate) fn is_ready(&self) -> bool {
         self.ipc == Ipc::Idle && self.stops.is_empty()
+    }
+
+    /// Tells whether a handler can run in it once it is answered: its message registers hold nothing that has
+    /// yet to be sent, and no kernel call that is not over. One that faults only looks as if it sent.
+    pub(crate) fn can_be_stopped(&self) -> bool {
+        let sends = matches!(self.ipc, Ipc::Sending { .. }) && !self.stops.contains(Stops::PAGE_FAULT);
+        !sends && !self.is_in_a_call()
+    }
+
+    /// Tells whether it is in no primitive, so that its registers may be others from now on.
+    pub(crate) fn is_between_primitives(&self) -> bool {
+        self.can_be_stopped() && !matches!(self.ipc, Ipc::Receiving { .. })
     }
 
     /// Tells whether its message registers hold a kernel call that is not over.
@@ -302,6 +262,26 @@ impl<M: Machine> Table<M> {
         Self { slots: slots.collect() }
     }
 
+    /// Adds to a layout where the table is, and what its entries are like.
+    pub(crate) fn layout(&self, layout: Layout) -> Layout {
+        // An entry without a process has room for its remains only if there is nothing beside it.
+        const { assert!(size_of::<Option<Process<M>>>() == size_of::<Process<M>>()) };
+        Layout {
+            entries: address(self.slots.as_slice()),
+            entry_count: self.slots.len() as u64,
+            entry_bytes: size_of::<Entry<M>>() as u64,
+            entry_endpoint: offset_of!(Entry<M>, endpoint) as u64,
+            entry_process: offset_of!(Entry<M>, process) as u64,
+            endpoint: offset_of!(Process<M>, endpoint) as u64,
+            name: offset_of!(Process<M>, name) as u64,
+            ipc: offset_of!(Process<M>, ipc) as u64,
+            stops: offset_of!(Process<M>, stops) as u64,
+            context: offset_of!(Process<M>, context) as u64,
+            root: layout.root + offset_of!(Process<M>, space) as u64,
+            ..layout
+        }
+    }
+
     /// How many slots there are.
     #[must_use]
     pub(crate) const fn len(&self) -> usize {
@@ -354,6 +334,27 @@ impl<M: Machine> Table<M> {
     /// The process of a slot, if there is one.
     pub(crate) fn get(&self, slot: Slot) -> Option<&Process<M>> {
         self.slots.get(slot.index())?.process.as_ref()
+    }
+
+    /// What a process is doing, to be shown to people.
+    pub fn state<'a>(&'a self, process: &'a Process<M>) -> State<'a> {
+        // The kernel speaks for a process with a page fault.
+        let own = !process.stops.contains(Stops::PAGE_FAULT);
+        let message = own.then(|| process.context.message());
+        let wait = match process.ipc {
+            Ipc::Idle => Wait::Nobody,
+            Ipc::Sending { to, then_receives } => {
+                let to = self.get(to).map_or(Endpoint::NONE, |to| to.endpoint);
+                if then_receives {
+                    Wait::SendReceiving { to, message }
+                } else {
+                    Wait::Sending { to, message }
+                }
+            }
+            Ipc::Receiving { from: to, in_sendrec: true } => Wait::SendReceiving { to, message },
+            Ipc::Receiving { from, in_sendrec: false } => Wait::Receiving { from },
+        };
+        State { wait, stops: process.stops }
     }
 
     /// Two living processes, unless they are one.

@@ -8,7 +8,7 @@ use crate::Kernel;
 use crate::ipc::mail::{self, Letter};
 use crate::list::{Links, List};
 use crate::machine::Machine;
-use crate::process::{Slot, Stops};
+use crate::process::{Process, Slot, Stops};
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::{KEEP_PRIORITY, KEEP_QUANTUM, sched};
 use abi::{Call, Callers, Endpoint, Errno, Message, Signal};
@@ -177,15 +177,39 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
+    /// Tells whether a process is another one, or waits for its quanta, be it through others.
+    pub(crate) fn is_scheduled_by(&self, process: Endpoint, other: Slot) -> bool {
+        let mut at = self.processes.find(process);
+        for _ in 0..self.processes.len() {
+            let Some(slot) = at else { return false };
+            if slot == other {
+                return true;
+            }
+            at = self.processes.process(slot).scheduler.and_then(|scheduler| self.processes.find(scheduler));
+        }
+        // No circle is ever closed, so nobody is further away than there are processes.
+        false
+    }
+
     /// A scheduler has ended: the kernel schedules its processes from now on.
     pub(crate) fn schedule_without(&mut self, scheduler: Endpoint) {
+        self.renew_quanta_from(scheduler);
+        for (_, process) in
+            self.processes.iter_mut().filter(|(_, process)| process.scheduler == Some(scheduler))
+        {
+            process.scheduler = None;
+        }
+    }
+
+    /// A scheduler knows nothing of what it was asked before: those who wait for it go on.
+    pub(crate) fn renew_quanta_from(&mut self, scheduler: Endpoint) {
         for slot in self.processes.slots() {
-            if self.processes.get(slot).is_some_and(|process| process.scheduler == Some(scheduler)) {
-                self.processes.process_mut(slot).scheduler = None;
-                if self.processes.process(slot).stops.contains(Stops::NO_QUANTUM) {
-                    self.renew_quantum(slot);
-                    self.resume(slot, Stops::NO_QUANTUM);
-                }
+            let waits = |process: &Process<M>| {
+                process.scheduler == Some(scheduler) && process.stops.contains(Stops::NO_QUANTUM)
+            };
+            if self.processes.get(slot).is_some_and(waits) {
+                self.renew_quantum(slot);
+                self.resume(slot, Stops::NO_QUANTUM);
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::Kernel;
 use crate::machine::Machine;
 use crate::privilege::{Id, Notifier};
 use crate::process::{Slot, Stops};
-use abi::{Endpoint, Signal, Signals};
+use abi::{Callers, Endpoint, Signal, Signals};
 
 /// The signals of a process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +24,7 @@ pub struct State {
     taken: Signals,
     /// What the next notification from the kernel tells it.
     kernel: Signals,
-    /// It was to be stopped, and goes on until its send is over.
+    /// It was to be stopped, and goes on until it [can](crate::process::Process::can_be_stopped).
     is_delayed: bool,
 }
 
@@ -34,7 +34,7 @@ impl State {
         core::mem::replace(&mut self.kernel, Signals::NONE).to_notification()
     }
 
-    /// Tells whether its manager waits for the end of its send.
+    /// Tells whether its manager waits until it can be stopped.
     #[inline]
     pub(crate) const fn is_delayed(&self) -> bool {
         self.is_delayed
@@ -96,15 +96,21 @@ impl<M: Machine> Kernel<M> {
         if privileges.signal_manager == Endpoint::SELF {
             return Some(slot);
         }
-        let find = |endpoint| self.processes.find(endpoint);
+        let find = |endpoint| self.find_service(endpoint);
         find(privileges.signal_manager).or_else(|| find(privileges.backup_manager))
+    }
+
+    /// A living process that can manage others. One that has become a program is as good as dead.
+    pub(crate) fn find_service(&self, endpoint: Endpoint) -> Option<Slot> {
+        let slot = self.processes.find(endpoint)?;
+        self.processes.process(slot).class.admits(Callers::SERVICE).then_some(slot)
     }
 
     /// Makes the backup of a process's manager its manager, if it lives.
     fn promote_backup(&mut self, slot: Slot) -> Option<Slot> {
         let id = self.processes.process(slot).privileges;
+        let backup = self.find_service(self.privileges[id.index()].backup_manager)?;
         let privileges = &mut self.privileges[id.index()];
-        let backup = self.processes.find(privileges.backup_manager)?;
         privileges.signal_manager = privileges.backup_manager;
         privileges.backup_manager = Endpoint::NONE;
         // It may have been waiting for this moment without leave to run.
@@ -144,17 +150,21 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// The send is over that kept a process from being stopped.
-    pub(crate) fn send_is_over(&mut self, slot: Slot) {
-        self.processes.process_mut(slot).signals.is_delayed = false;
-        // Without a manager nobody waits for it.
-        let _ = self.cause_signal(slot, Signal::SNDELAY);
+    /// Tells the manager of a process that it can be stopped now, if that was to be delayed: whatever
+    /// ended what it was in, so that nobody who was put off waits for ever.
+    pub(crate) fn end_delay(&mut self, slot: Slot) {
+        let process = self.processes.process_mut(slot);
+        if process.signals.is_delayed && process.can_be_stopped() {
+            process.signals.is_delayed = false;
+            // Without a manager nobody waits for it.
+            let _ = self.cause_signal(slot, Signal::SNDELAY);
+        }
     }
 
     /// Gives all that no manager has ended to the manager that there is now. `false` if there is
     /// none: the process goes on, unless it can't.
     fn present_anew(&mut self, slot: Slot) -> bool {
-        if self.processes.find(self.privileges_of(slot).signal_manager).is_none() {
+        if self.find_service(self.privileges_of(slot).signal_manager).is_none() {
             self.promote_backup(slot);
         }
         let process = self.processes.process_mut(slot);
@@ -199,7 +209,7 @@ impl<M: Machine> Kernel<M> {
     fn orphan(&self) -> Option<Slot> {
         let has_no_manager = |slot| {
             let manager = self.privileges_of(slot).signal_manager;
-            manager != Endpoint::SELF && self.processes.find(manager).is_none()
+            manager != Endpoint::SELF && self.find_service(manager).is_none()
         };
         let has_no_vm = self.vm().is_none();
         let mut processes = self.processes.iter();
@@ -212,15 +222,19 @@ impl<M: Machine> Kernel<M> {
     /// Somebody else deals with the signals of those who have these privileges.
     pub(crate) fn change_manager(&mut self, id: Id) {
         for slot in self.processes.slots() {
-            let is_concerned = self
-                .processes
-                .get(slot)
-                .is_some_and(|process| process.privileges == id && process.stops.contains(MANAGED));
-            if is_concerned && !self.present_anew(slot) {
-                self.end_process(slot, format_args!("{NOBODY_MANAGES}"));
+            if self.processes.get(slot).is_some_and(|process| process.privileges == id) {
+                self.find_manager(slot);
             }
         }
         self.settle_orphans();
+    }
+
+    /// Tells a process's manager of today all that one of before has not ended. Orphans are for the caller
+    /// to settle.
+    pub(crate) fn find_manager(&mut self, slot: Slot) {
+        if self.processes.process(slot).stops.contains(MANAGED) && !self.present_anew(slot) {
+            self.end_process(slot, format_args!("{NOBODY_MANAGES}"));
+        }
     }
 }
 

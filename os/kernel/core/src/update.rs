@@ -20,6 +20,10 @@ impl<M: Machine> Kernel<M> {
                 return Err(Errno::EPERM);
             }
         }
+        let can_be_vm = |slot| self.processes.process(slot).class.admits(Callers::VM);
+        if [source, target].map(Some).contains(&self.vm()) && !(can_be_vm(source) && can_be_vm(target)) {
+            return Err(Errno::EPERM);
+        }
         if !self.is_updatable(source, target) || !self.is_updatable(target, source) {
             return Err(Errno::EBUSY);
         }
@@ -65,6 +69,7 @@ impl<M: Machine> Kernel<M> {
         to.ports.extend(ports);
         to.memory.extend(memory);
         to.irqs |= from.irqs;
+        to.grants_magic |= from.grants_magic;
         to.send_to.insert_all(&from.send_to);
         Ok(())
     }
@@ -89,7 +94,7 @@ impl<M: Machine> Kernel<M> {
             core::mem::swap(one, other);
             core::mem::swap(&mut one.owner, &mut other.owner);
         }
-        // Whom the contents may send to has moved; who may send to them has not, and everybody may answer.
+        // Whom the contents may send to has moved; who may send to them has not, and who is asked may answer.
         for id in ids {
             self.privileges[id.index()].send_to.remove(Notifier::Service(id));
             for index in 0..self.privileges.len() {
@@ -97,9 +102,9 @@ impl<M: Machine> Kernel<M> {
                 let can_be_reached =
                     |privileges: &[Privileges]| privileges[index].send_to.contains(Notifier::Service(id));
                 if can_be_reached(&self.privileges) {
-                    self.privileges[id.index()].send_to.insert(Notifier::Service(third));
+                    self.let_send(third, id);
                 } else if self.privileges[id.index()].send_to.contains(Notifier::Service(third)) {
-                    self.privileges[index].send_to.insert(Notifier::Service(id));
+                    self.let_send(id, third);
                 }
             }
         }
@@ -140,6 +145,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn clear_ipc_references(&mut self, slot: Slot) {
         let process = self.processes.process(slot);
         let (endpoint, privileges) = (process.endpoint, process.privileges);
+        self.renew_quanta_from(endpoint);
         self.lose_letters_to(slot);
         self.release_waiting(slot, endpoint);
         for (_, other) in self.processes.iter_mut() {

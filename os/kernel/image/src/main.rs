@@ -1,13 +1,17 @@
 //! The kernel: hands events from the processor to kernel-core, and its orders back.
 #![no_std]
 #![no_main]
-#![expect(unsafe_code, reason = "the start-up code calls `kernel_main` by its symbol")]
+#![expect(
+    unsafe_code,
+    reason = "the start-up code calls `kernel_main`, and debuggers find `tessera_inspect`, by symbol"
+)]
 
 use abi::boot::{Entry, ExitCode};
+use abi::inspect::Layout;
 use abi::protocols::Level;
 use core::fmt::Write;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heap::Heap;
 use kernel_core::image::{BootImage, ImageError};
 use kernel_core::{Kernel, Next, command_line, load};
@@ -21,8 +25,7 @@ static HEAP: Heap = Heap::empty();
 
 /// The kernel's memory beside the process table.
 const HEAP_BASE_BYTES: usize = 512 * 1024;
-/// The kernel's memory for each process that there can be: its entry, and its share of the messages that
-/// are on their way.
+/// The kernel's memory for each process that there can be, beside the messages that are on their way.
 const HEAP_BYTES_PER_PROCESS: usize = 4096;
 
 /// Called once by the start-up code, in 64-bit mode, on the kernel's own stack.
@@ -31,11 +34,14 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let info = BootInfo::read(start).unwrap_or_else(|problem| refuse(format_args!("start info: {problem}")));
     let parameters = command_line::parse(info.command_line)
         .unwrap_or_else(|problem| refuse(format_args!("command line: {problem}")));
-    let heap_bytes = HEAP_BASE_BYTES + usize::from(parameters.processes) * HEAP_BYTES_PER_PROCESS;
+    let heap_bytes = HEAP_BASE_BYTES
+        + usize::from(parameters.processes) * HEAP_BYTES_PER_PROCESS
+        + kernel_core::mail_bytes(parameters.processes);
     let Ok(memory) = PhysicalMemory::init(&info, &HEAP, heap_bytes) else {
         refuse(format_args!("memory: there is none left for the kernel itself"));
     };
     let mut kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
+    publish(&kernel);
     announce(&mut kernel);
     assert!(!parameters.panics, "the command line asks for a panic");
     if let Err(problem) = start_image(&mut kernel, info.image) {
@@ -44,6 +50,16 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
         refuse(format_args!("boot image: {problem}"));
     }
     run(&mut kernel)
+}
+
+/// See [`abi::inspect`]. Only ever written.
+#[unsafe(export_name = "tessera_inspect")]
+static LAYOUT: [AtomicU64; Layout::WORDS] = [const { AtomicU64::new(0) }; _];
+
+/// Says where everything is, for those who look into the kernel's memory.
+fn publish(kernel: &Kernel<Hardware>) {
+    let words = kernel.layout(Context::LAYOUT).to_words();
+    LAYOUT.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
 }
 
 fn announce(kernel: &mut Kernel<Hardware>) {

@@ -2,6 +2,7 @@
 
 use abi::Message;
 use abi::boot::Start;
+use abi::inspect::Layout;
 use abi::ipc::Status;
 use abi::registers::{FloatRegisters, Registers};
 use core::mem::offset_of;
@@ -113,6 +114,17 @@ const _: () = assert!(FloatState::MESSAGE == 160 && FloatState::MXCSR == 24);
 const _: () = assert!(offset_of!(Context, float).is_multiple_of(16));
 
 impl Context {
+    /// Where the registers are that debuggers want, and what else they must know of this machine.
+    pub const LAYOUT: Layout = Layout {
+        message: (offset_of!(Self, float) + FloatState::MESSAGE) as u64,
+        rip: offset_of!(Self, rip) as u64,
+        rsp: offset_of!(Self, rsp) as u64,
+        rbp: offset_of!(Self, rbp) as u64,
+        root: crate::paging::AddressSpace::ROOT as u64,
+        direct_map: crate::layout::DIRECT_MAP,
+        ..Layout::from_words([0; Layout::WORDS])
+    };
+
     /// The registers of a process that is about to execute its first instruction.
     #[must_use]
     pub fn new(entry: u64, stack: u64, start: Start) -> Self {

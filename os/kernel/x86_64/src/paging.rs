@@ -346,6 +346,9 @@ pub struct AddressSpace {
 }
 
 impl AddressSpace {
+    /// Where the physical address of its first table stands in it.
+    pub(crate) const ROOT: usize = core::mem::offset_of!(Self, root);
+
     /// A space with nothing in the lower half.
     pub(crate) fn new(memory: &mut PhysicalMemory) -> Result<Self, OutOfMemory> {
         let root = memory.take()?.into_address();

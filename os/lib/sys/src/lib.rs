@@ -90,8 +90,9 @@ pub fn send_nb(to: Endpoint, message: &Message) -> Result<(), Errno> {
 /// receiver come in the order in which they were sent.
 ///
 /// # Errors
-/// `EPERM` for programs, `EDEADSRCDST`, `ECALLDENIED`; `ENOBUFS` if too many of the caller's
-/// messages are on their way; `EBADCALL` for unknown flags.
+/// `EPERM` for programs, `EDEADSRCDST`, `ECALLDENIED`, `ETRAPDENIED`; `ENOBUFS` if as many of the
+/// caller's messages are on their way as can be, however many others have sent; `EBADCALL` for
+/// unknown flags.
 pub fn send_async(to: Endpoint, message: &Message, flags: AsyncFlags) -> Result<(), Errno> {
     trap(flags.to_trap(), u64::from(to.to_bits()), &mut { *message }).map(|_| ())
 }

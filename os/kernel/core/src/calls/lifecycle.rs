@@ -95,9 +95,7 @@ pub(super) fn run_stop<M: Machine>(
 ) -> Result<run_stop::Reply, Errno> {
     let slot = call.find_other(request.process)?;
     let process = call.kernel.processes.process_mut(slot);
-    // One that faults only looks as if it sent.
-    let sends = matches!(process.ipc, Ipc::Sending { .. }) && !process.stops.contains(Stops::PAGE_FAULT);
-    if request.delay && sends {
+    if request.delay && !process.can_be_stopped() {
         process.signals.delay();
         return Err(Errno::EBUSY);
     }
@@ -131,7 +129,7 @@ pub(super) fn set_machine_context<M: Machine>(
     let slot = call.find_other(request.process)?;
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let process = processes.process_mut(slot);
-    if process.ipc != Ipc::Idle || process.is_in_a_call() {
+    if !process.is_between_primitives() {
         return Err(Errno::EBUSY);
     }
     let mut float: FloatRegisters = [0; size_of::<FloatRegisters>()];

@@ -105,6 +105,7 @@ fn the_child_of_a_service_is_a_program_until_it_is_told_what_it_may_do() {
         kernel_calls: u128::MAX,
         signal_manager,
         backup_manager: Endpoint::NONE,
+        grants_magic: false,
     };
     for (class, manager) in [
         (Callers::PROGRAM, at(PM)),
@@ -198,6 +199,7 @@ fn an_update_of_privileges_reaches_all_who_share_them() {
         kernel_calls: 0b10_0110,
         signal_manager,
         backup_manager: Endpoint::NONE,
+        grants_magic: false,
     };
     assert_eq!(kernel.asks(PM, &update(at(7))), "kernel.privilege_update = EINVAL");
     assert_eq!(
@@ -314,6 +316,33 @@ fn a_handler_runs_and_the_way_back_is_on_the_stack() {
     assert_eq!(kernel.asks(PM, &back(at_frame)), "kernel.sigreturn = { mask: {SIGHUP} }");
     assert_eq!(context(&kernel, PROGRAM).general, before);
     assert!(kernel.can_run(PROGRAM));
+}
+
+#[test]
+fn a_fault_that_vm_has_yet_to_hear_of_is_no_reason_to_keep_a_handler_from_running() {
+    let mut kernel = four();
+    kernel.machine.memory.map(PROGRAM, 0x7000, true);
+    let access = crate::fault::Access::Read;
+    kernel.fault(Slot::new(PROGRAM), Fault::Page { address: 0x9000, access });
+    let stop = calls::run_stop::Request { process: at(PROGRAM), delay: true };
+    assert_eq!(kernel.asks(PM, &stop), "kernel.run_stop = {}");
+    let send = calls::sigsend::Request {
+        process: at(PROGRAM),
+        signal: Signal::USR1,
+        handler: 0x4000,
+        restorer: 0,
+        stack: 0,
+        mask: Signals::NONE,
+    };
+    assert!(kernel.asks(PM, &send).starts_with("kernel.sigsend = { frame"));
+    // What it needed is none of the handler's business.
+    assert_eq!(kernel.traps(VM, Receive, at(PROGRAM)), Some(Ok(())));
+    let resolved = calls::vm_clear_page_fault::Request { process: at(PROGRAM) };
+    assert_eq!(kernel.asks(VM, &resolved), "kernel.vm_clear_page_fault = {}");
+    let resume = calls::run_resume::Request { process: at(PROGRAM) };
+    assert_eq!(kernel.asks(PM, &resume), "kernel.run_resume = {}");
+    assert!(kernel.can_run(PROGRAM));
+    assert_eq!(context(&kernel, PROGRAM).general[Register::Rip as usize], 0x4000);
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Kernel calls about what processes may do.
 
 use super::{Call, Kernel, Machine, Slot};
+use crate::ipc::filter::Filters;
+use crate::ipc::mail;
 use crate::kernel::{MEMORY_RANGES, PORT_RANGES};
-use crate::privilege::{Id, Notifier, Privileges};
+use crate::privilege::{Id, IdSet, Notifier, Privileges};
 use crate::process::Stops;
-use abi::ipc::Primitive;
 use abi::protocols::kernel::{
     privilege_add_io, privilege_add_irq, privilege_add_memory, privilege_add_target, privilege_allow,
     privilege_clear_ipc_refs, privilege_disallow, privilege_query_memory, privilege_remove_target,
@@ -40,7 +41,7 @@ impl<M: Machine> Call<'_, M> {
     fn check_manager(&self, manager: Endpoint) -> Result<(), Errno> {
         let is_known = manager == Endpoint::NONE
             || manager == Endpoint::SELF
-            || self.kernel.processes.find(manager).is_some();
+            || self.kernel.find_service(manager).is_some();
         if is_known { Ok(()) } else { Err(Errno::EINVAL) }
     }
 }
@@ -71,7 +72,7 @@ pub(super) fn privilege_set_system<M: Machine>(
     request: privilege_set_system::Request,
 ) -> Result<privilege_set_system::Reply, Errno> {
     let privilege_set_system::Request { process, class, traps, kernel_calls, .. } = request;
-    let privilege_set_system::Request { signal_manager, backup_manager, .. } = request;
+    let privilege_set_system::Request { signal_manager, backup_manager, grants_magic, .. } = request;
     let slot = call.find_without_privileges(process)?;
     call.check_manager(signal_manager)?;
     call.check_manager(backup_manager)?;
@@ -80,17 +81,18 @@ pub(super) fn privilege_set_system<M: Machine>(
     }
     let kernel = &mut *call.kernel;
     let owner = kernel.processes.process(slot).endpoint;
+    let manager = kernel.manager_of(slot);
     kernel.leave_privileges(slot);
     let id = kernel.unused_privileges().ok_or(Errno::ENOSPC)?;
-    let kernel_calls = kernel_calls & super::ALL;
-    kernel.privileges[id.index()] =
-        Privileges { traps, kernel_calls, signal_manager, backup_manager, ..Privileges::nothing(owner) };
-    let process = kernel.processes.process_mut(slot);
-    process.privileges = id;
-    process.class = class;
-    if class.admits(Callers::VM) && kernel.vm().is_none() {
-        kernel.vm = Some(owner);
-    }
+    kernel.privileges[id.index()] = Privileges {
+        traps,
+        kernel_calls: kernel_calls & super::ALL,
+        signal_manager,
+        backup_manager,
+        grants_magic,
+        ..Privileges::nothing(owner)
+    };
+    kernel.become_another(slot, id, class, manager);
     Ok(privilege_set_system::Reply {})
 }
 
@@ -101,10 +103,9 @@ pub(super) fn privilege_set_user<M: Machine>(
     let slot = call.find_without_privileges(request.process)?;
     let kernel = &mut *call.kernel;
     let id = kernel.programs_privileges().ok_or(Errno::ENOSPC)?;
+    let manager = kernel.manager_of(slot);
     kernel.leave_privileges(slot);
-    let process = kernel.processes.process_mut(slot);
-    process.privileges = id;
-    process.class = Callers::PROGRAM;
+    kernel.become_another(slot, id, Callers::PROGRAM, manager);
     Ok(privilege_set_user::Reply {})
 }
 
@@ -176,14 +177,19 @@ pub(super) fn privilege_update<M: Machine>(
     call: &mut Call<'_, M>,
     request: privilege_update::Request,
 ) -> Result<privilege_update::Reply, Errno> {
-    let privilege_update::Request { process, traps, kernel_calls, signal_manager, backup_manager } = request;
+    let privilege_update::Request { process, traps, kernel_calls, .. } = request;
+    let privilege_update::Request { signal_manager, backup_manager, grants_magic, .. } = request;
     let slot = call.find(process)?;
+    if grants_magic && !call.kernel.processes.process(slot).class.admits(Callers::SERVICE) {
+        return Err(Errno::EINVAL);
+    }
     call.check_manager(signal_manager)?;
     call.check_manager(backup_manager)?;
     let id = call.kernel.processes.process(slot).privileges;
     let privileges = &mut call.kernel.privileges[id.index()];
     privileges.traps = traps;
     privileges.kernel_calls = kernel_calls & super::ALL;
+    privileges.grants_magic = grants_magic;
     let managers = (signal_manager, backup_manager);
     if (privileges.signal_manager, privileges.backup_manager) != managers {
         (privileges.signal_manager, privileges.backup_manager) = managers;
@@ -225,12 +231,7 @@ pub(super) fn privilege_add_target<M: Machine>(
     request: privilege_add_target::Request,
 ) -> Result<privilege_add_target::Reply, Errno> {
     let (process, target) = targets(call, request.process, request.target)?;
-    let privileges = &mut call.kernel.privileges;
-    privileges[process.index()].send_to.insert(Notifier::Service(target));
-    // Who can only receive needs no leave to answer.
-    if privileges[target.index()].traps & !Primitive::Receive.bit() != 0 {
-        privileges[target.index()].send_to.insert(Notifier::Service(process));
-    }
+    call.kernel.let_send(process, target);
     Ok(privilege_add_target::Reply {})
 }
 
@@ -266,6 +267,43 @@ pub(super) fn update<M: Machine>(
 }
 
 impl<M: Machine> Kernel<M> {
+    /// Gives a process that may not run other privileges. What it has as the service that it was is gone,
+    /// and nobody waits for that one any longer; whom it waits for itself stays.
+    fn become_another(&mut self, slot: Slot, id: Id, class: Callers, manager: Option<Slot>) {
+        let endpoint = self.processes.process(slot).endpoint;
+        self.interrupts.detach(&mut self.machine, slot);
+        self.alarms.cancel(slot);
+        if self.vm() == Some(slot) && !class.admits(Callers::VM) {
+            self.forget_requests(slot);
+            self.vm = None;
+        }
+        self.drop_letters(slot, |letter| !letter.status.is_from_kernel());
+        self.clear_ipc_references(slot);
+        if !class.admits(Callers::SERVICE) {
+            self.schedule_without(endpoint);
+        }
+        let process = self.processes.process_mut(slot);
+        process.privileges = id;
+        process.class = class;
+        process.filters = Filters::default();
+        process.memory.grants = None;
+        process.irqs_pending = 0;
+        process.mail_over = mail::Over::default();
+        // What it is told of those that it manages is still so.
+        let is_told = process.notifications.contains(Notifier::System);
+        process.notifications = IdSet::default();
+        if is_told {
+            process.notifications.insert(Notifier::System);
+        }
+        if class.admits(Callers::VM) && self.vm().is_none() {
+            self.vm = Some(endpoint);
+        }
+        if self.manager_of(slot) != manager {
+            self.find_manager(slot);
+        }
+        self.settle_orphans();
+    }
+
     /// A set of privileges that nobody has.
     fn unused_privileges(&mut self) -> Option<Id> {
         let is_unused =

@@ -138,6 +138,7 @@ fn sensible(random: &mut Random) -> Message {
             kernel_calls,
             signal_manager,
             backup_manager,
+            grants_magic: flag,
         }
         .to_message(1),
         17 => {
@@ -147,6 +148,7 @@ fn sensible(random: &mut Random) -> Message {
                 kernel_calls,
                 signal_manager,
                 backup_manager,
+                grants_magic: false,
             };
             request.to_message(1)
         }

@@ -2,7 +2,7 @@
 
 use super::{Call, Context, Kernel, Machine};
 use crate::memory;
-use crate::process::{Ipc, Stops};
+use crate::process::Stops;
 use abi::protocols::kernel::{clear, endksig, getksig, kill, sigreturn, sigsend};
 use abi::registers::{FloatRegisters, Register, Registers, frame};
 use abi::{Callers, Endpoint, Errno, Signals, Wire};
@@ -72,7 +72,7 @@ pub(super) fn sigsend<M: Machine>(
     }
     let Kernel { machine, processes, .. } = &mut *call.kernel;
     let process = processes.process_mut(slot);
-    if process.ipc != Ipc::Idle || process.is_in_a_call() {
+    if !process.is_between_primitives() {
         return Err(Errno::EBUSY);
     }
     let mut registers = process.context.registers();

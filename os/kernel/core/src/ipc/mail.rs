@@ -2,13 +2,34 @@
 //!
 //! The kernel keeps the messages, in the order in which they were sent to each receiver, so
 //! there is no table in a sender's memory that could change under its hands. All are in one
-//! pool that never grows beyond its capacity; what a sender can fill of it is bounded.
+//! pool, which has room for the [share](SHARE) of every sender there can be: nobody's letters can
+//! take the place of another's.
 
+use crate::privilege::Id;
 use crate::process::Slot;
 use abi::Message;
 use abi::ipc::{AsyncFlags, Status};
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
+
+/// How many messages of one service can be on their way.
+pub(crate) const SHARE: u16 = 64;
+
+/// How many letters there can be among so many processes: the share of each service, and one of the
+/// kernel's own about each process.
+const fn most(processes: usize) -> usize {
+    let services = if processes < Id::LIMIT { processes } else { Id::LIMIT };
+    services * SHARE as usize + processes
+}
+
+/// Bytes that all the letters take that there can be.
+#[must_use]
+pub const fn bytes(processes: u16) -> usize {
+    most(processes as usize) * size_of::<Place>()
+}
+
+/// A letter, or none; and the next one of the queue, or of the free places.
+type Place = (Option<Letter>, Option<Index>);
 
 /// Index of a letter in the pool, plus one.
 type Index = NonZeroU32;
@@ -25,9 +46,42 @@ pub(crate) struct Letter {
 /// All messages on their way.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    letters: Vec<(Option<Letter>, Option<Index>)>,
+    letters: Vec<Place>,
     free: Option<Index>,
-    capacity: usize,
+}
+
+/// What a sender has on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Its own messages.
+    own: u16,
+    /// The kernel has sent one in its name.
+    has_kernels: bool,
+}
+
+impl Sent {
+    /// Tells whether there is none.
+    pub(crate) const fn is_nothing(self) -> bool {
+        self.own == 0 && !self.has_kernels
+    }
+
+    /// Counts a letter in, if the share has room for it.
+    fn count_in(&mut self, letter: &Letter) -> Result<(), Full> {
+        if letter.status.is_from_kernel() {
+            return if core::mem::replace(&mut self.has_kernels, true) { Err(Full) } else { Ok(()) };
+        }
+        self.own = if self.own < SHARE { self.own + 1 } else { return Err(Full) };
+        Ok(())
+    }
+
+    /// Counts a letter out that has left its queue.
+    pub(crate) const fn count_out(&mut self, letter: &Letter) {
+        if letter.status.is_from_kernel() {
+            self.has_kernels = false;
+        } else {
+            self.own -= 1;
+        }
+    }
 }
 
 /// The letters for one receiver, oldest first.
@@ -53,19 +107,20 @@ impl Over {
     }
 }
 
-/// There is no room for another letter.
+/// The sender's share has no room for another letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
 impl Pool {
-    /// An empty pool for so many letters.
-    pub(crate) const fn new(capacity: usize) -> Self {
-        Self { letters: Vec::new(), free: None, capacity }
+    /// An empty pool for so many processes.
+    pub(crate) fn new(processes: usize) -> Self {
+        Self { letters: Vec::with_capacity(most(processes)), free: None }
     }
 
-    /// Appends a letter to a queue.
-    pub(crate) fn push(&mut self, queue: &mut Queue, letter: Letter) -> Result<(), Full> {
-        let index = self.take_place()?;
+    /// Appends a letter to a queue, if its sender's share has room for it.
+    pub(crate) fn push(&mut self, sent: &mut Sent, queue: &mut Queue, letter: Letter) -> Result<(), Full> {
+        sent.count_in(&letter)?;
+        let index = self.take_place();
         *self.place(index) = (Some(letter), None);
         match queue.tail {
             Some(tail) => self.place(tail).1 = Some(index),
@@ -98,19 +153,18 @@ impl Pool {
         }
     }
 
-    fn take_place(&mut self) -> Result<Index, Full> {
+    fn take_place(&mut self) -> Index {
         if let Some(index) = self.free {
             self.free = self.place(index).1;
-            return Ok(index);
+            return index;
         }
-        if self.letters.len() >= self.capacity || self.letters.try_reserve(1).is_err() {
-            return Err(Full);
-        }
+        assert!(self.letters.len() < self.letters.capacity(), "the pool has room for all shares");
         self.letters.push((None, None));
-        u32::try_from(self.letters.len()).ok().and_then(Index::new).ok_or(Full)
+        let count = u32::try_from(self.letters.len()).expect("shares are counted in 32 bits");
+        Index::MIN.saturating_add(count - 1)
     }
 
-    fn place(&mut self, index: Index) -> &mut (Option<Letter>, Option<Index>) {
+    fn place(&mut self, index: Index) -> &mut Place {
         &mut self.letters[index.get() as usize - 1]
     }
 }
@@ -140,13 +194,32 @@ mod tests {
         Letter { message, status: Status::default(), from: Slot::new(from), flags: AsyncFlags::NONE }
     }
 
-    /// Every order of up to five sends and takings, of two queues, against plain vectors.
+    #[test]
+    fn a_full_share_leaves_room_for_everybody_elses_and_the_kernels() {
+        let processes = 3;
+        let mut pool = Pool::new(processes);
+        let mut queue = Queue::default();
+        for from in 0..3 {
+            let mut sent = Sent::default();
+            for tag in 0..u32::from(SHARE) {
+                assert_eq!(pool.push(&mut sent, &mut queue, letter(from, tag)), Ok(()));
+            }
+            assert_eq!(pool.push(&mut sent, &mut queue, letter(from, 0)), Err(Full));
+            let of_kernel =
+                || Letter { status: Status::from_kernel(abi::ipc::Primitive::SendA), ..letter(from, 0) };
+            assert_eq!(pool.push(&mut sent, &mut queue, of_kernel()), Ok(()));
+            assert_eq!(pool.push(&mut sent, &mut queue, of_kernel()), Err(Full));
+        }
+        assert_eq!(queue.iter(&pool).count(), most(processes));
+    }
+
+    /// Every order of up to six sends and takings, of two queues, against plain vectors.
     #[test]
     fn letters_come_in_their_order_and_their_places_are_used_again() {
         const ACTIONS: u32 = 8;
-        const CAPACITY: usize = 3;
         for mut script in 0..ACTIONS.pow(6) {
-            let mut pool = Pool::new(CAPACITY);
+            let mut pool = Pool::new(2);
+            let mut sent = Sent::default();
             let mut queues = [Queue::default(); 2];
             let mut models: [Vec<(u16, u32)>; 2] = Default::default();
             for tag in 0..6 {
@@ -154,18 +227,16 @@ mod tests {
                 let from = u16::try_from(from).unwrap();
                 script /= ACTIONS;
                 if action == 0 {
-                    let is_full = models[0].len() + models[1].len() == CAPACITY;
-                    let pushed = pool.push(&mut queues[queue], letter(from, tag));
-                    assert_eq!(pushed, if is_full { Err(Full) } else { Ok(()) });
-                    if !is_full {
-                        models[queue].push((from, tag));
-                    }
+                    pool.push(&mut sent, &mut queues[queue], letter(from, tag)).unwrap();
+                    models[queue].push((from, tag));
                 } else {
                     let taken = pool.take(&mut queues[queue], |letter| letter.from == Slot::new(from));
                     let place = models[queue].iter().position(|(sender, _)| *sender == from);
                     let expected = place.map(|place| models[queue].remove(place).1);
                     assert_eq!(taken.map(|letter| letter.message.tag), expected);
                 }
+                let most_at_once = usize::try_from(tag).unwrap() + 1;
+                assert!(pool.letters.len() <= most_at_once, "places are used again");
                 for (queue, model) in queues.iter().zip(&models) {
                     let tags = queue.iter(&pool).map(|letter| letter.message.tag);
                     assert!(tags.eq(model.iter().map(|(_, tag)| *tag)));

@@ -3,6 +3,7 @@
 
 mod model;
 
+use super::mail::SHARE;
 use crate::fake::{Fake, at, kernel, program, service};
 use crate::privilege::Notifier;
 use crate::process::Ipc;
@@ -392,8 +393,7 @@ fn what_a_sender_has_on_its_way_is_bounded_and_its_own_doing() {
     assert_eq!(kernel.sends_async(3, at(0), flags), Some(Err(Errno::EPERM)));
     assert_eq!(kernel.sends_async(0, at(7), flags), Some(Err(Errno::EDEADSRCDST)));
     assert_eq!(kernel.sends_async(0, Endpoint::SYSTEM, flags), Some(Err(Errno::ECALLDENIED)));
-    // Eight slots, two letters for each.
-    for _ in 0..16 {
+    for _ in 0..SHARE {
         assert_eq!(kernel.sends_async(0, at(1), flags), Some(Ok(())));
     }
     assert_eq!(kernel.sends_async(0, at(2), flags), Some(Err(Errno::ENOBUFS)));
@@ -405,8 +405,34 @@ fn what_a_sender_has_on_its_way_is_bounded_and_its_own_doing() {
     assert_eq!(kernel.sends_async(0, Endpoint::SELF, flags), Some(Ok(())));
     assert_eq!(kernel.sends_async(0, at(1), flags), Some(Err(Errno::ENOBUFS)));
     kernel.exit(Slot::new(1), 0);
-    for _ in 0..15 {
+    for _ in 1..SHARE {
         assert_eq!(kernel.sends_async(0, at(2), flags), Some(Ok(())));
     }
     assert_eq!(kernel.sends_async(0, at(2), flags), Some(Err(Errno::ENOBUFS)));
+}
+
+#[test]
+fn nobody_can_fill_the_share_of_another() {
+    let mut kernel = kernel(&[service(0), service(1), service(2), service(3), service(4), service(5)]);
+    for hostile in 1..5 {
+        let sent = core::iter::repeat_with(|| kernel.sends_async(hostile, at(0), AsyncFlags::NONE));
+        assert_eq!(sent.take(1000).filter(|outcome| *outcome == Some(Ok(()))).count(), SHARE as usize);
+    }
+    for _ in 0..SHARE {
+        assert_eq!(kernel.sends_async(5, at(0), AsyncFlags::NONE), Some(Ok(())));
+    }
+}
+
+#[test]
+fn an_asynchronous_send_is_a_primitive_that_may_be_forbidden() {
+    let traps = !abi::ipc::Primitive::SendA.bit();
+    let mut kernel = kernel(&[abi::boot::Process { traps, ..service(0) }, service(1)]);
+    for (to, error) in [
+        (at(7), Errno::EDEADSRCDST),
+        (Endpoint::SYSTEM, Errno::ECALLDENIED),
+        (at(1), Errno::ETRAPDENIED),
+        (Endpoint::SELF, Errno::ETRAPDENIED),
+    ] {
+        assert_eq!(kernel.sends_async(0, to, AsyncFlags::NONE), Some(Err(error)));
+    }
 }

@@ -158,6 +158,7 @@ impl<M: Machine> Kernel<M> {
         self.leave_queue(slot);
         self.processes.process_mut(slot).memory = State::default();
         self.resume(slot, Stops::MEMORY_REQUEST);
+        self.end_delay(slot);
     }
 
     /// Ends a call that waits for VM with an error.
@@ -167,6 +168,7 @@ impl<M: Machine> Kernel<M> {
         process.memory.progress = Progress::default();
         self.answer(slot, error);
         self.resume(slot, Stops::MEMORY_REQUEST);
+        self.end_delay(slot);
     }
 
     fn leave_queue(&mut self, slot: Slot) {
@@ -188,6 +190,7 @@ impl<M: Machine> Kernel<M> {
     pub fn go_on(&mut self, slot: Slot) {
         self.processes.process_mut(slot).memory.goes_on = false;
         self.call(slot);
+        self.end_delay(slot);
     }
 }
 

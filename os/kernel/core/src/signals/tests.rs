@@ -273,6 +273,88 @@ fn a_process_that_is_about_to_send_is_stopped_when_it_has() {
     assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: 2, signals: {SIGSNDELAY} }");
 }
 
+/// PM, a service that takes nothing, and one that PM manages and that sends to it.
+fn delayed() -> Kernel<Fake> {
+    let mut kernel = crate::fake::kernel(&[server(0, Callers::PM.or(Callers::RS)), service(1), service(2)]);
+    kernel.set_managers(managers(2, at(0), Endpoint::NONE)).unwrap();
+    assert_eq!(kernel.sends(2, Primitive::SendRec, at(1), 1), None);
+    let stop = calls::run_stop::Request { process: at(2), delay: true };
+    assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = EBUSY");
+    kernel
+}
+
+const DELAYED: &str = "kernel.getksig = { process: 2, signals: {SIGSNDELAY} }";
+
+#[test]
+fn who_was_put_off_hears_of_a_send_that_is_taken_back_and_only_once() {
+    let name = abi::Name::new("new").unwrap();
+    let exec = calls::exec::Request { process: at(2), instruction: 1, stack: 0, argument: 0, name };
+    let mut kernel = delayed();
+    assert_eq!(kernel.asks(0, &exec), "kernel.exec = {}");
+    assert_eq!(kernel.asks(0, &GETKSIG), DELAYED);
+    assert_eq!(kernel.asks(0, &endksig(2)), "kernel.endksig = {}");
+    // The next send has nothing to do with it.
+    assert_eq!(kernel.sends(2, Primitive::Send, at(1), 1), None);
+    assert_eq!(kernel.traps(1, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
+    assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
+
+    let mut kernel = delayed();
+    kernel.stop(Slot::new(2), Stops::NO_PRIVILEGES);
+    assert_eq!(kernel.traps(1, Primitive::Receive, at(0)), None);
+    let rollback = calls::update::Request { source: at(2), target: at(1), rollback: true };
+    assert_eq!(kernel.asks(0, &rollback), "kernel.update = EBUSY", "it waits for what it would become");
+    let mut kernel = delayed();
+    kernel.clear_ipc_references(Slot::new(1));
+    assert_eq!(kernel.asks(0, &GETKSIG), DELAYED);
+}
+
+#[test]
+fn a_kernel_call_that_waits_for_vm_delays_a_stop() {
+    for outcome in [abi::RequestOutcome::Illegal, abi::RequestOutcome::Ready] {
+        let vm = server(1, Callers::VM);
+        let mut kernel = crate::fake::kernel(&[server(0, Callers::PM), vm, service(2)]);
+        kernel.set_managers(managers(2, at(0), Endpoint::NONE)).unwrap();
+        kernel.machine.memory.map(2, 0x7000, true);
+        let copy = calls::vircopy::Request {
+            from: Endpoint::SELF,
+            from_address: 0x7000,
+            to: Endpoint::SELF,
+            to_address: 0x9000,
+            len: 8,
+            flags: abi::CopyFlags::default(),
+        };
+        kernel.asks(2, &copy);
+        assert!(kernel.stops(2).contains(Stops::MEMORY_REQUEST));
+        let stop = calls::run_stop::Request { process: at(2), delay: true };
+        assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = EBUSY");
+        let asked = kernel.asks(1, &calls::vm_memory_request_get::Request {});
+        assert!(asked.contains("request: 1"), "{asked}");
+        kernel.machine.memory.map(2, 0x9000, true);
+        let reply = calls::vm_memory_request_reply::Request { requestor: at(2), request: 1, outcome };
+        assert_eq!(kernel.asks(1, &reply), "kernel.vm_memory_request_reply = {}");
+        if outcome == abi::RequestOutcome::Ready {
+            assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
+            kernel.go_on(Slot::new(2));
+        }
+        assert_eq!(kernel.asks(0, &GETKSIG), DELAYED);
+        assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = {}");
+    }
+}
+
+#[test]
+fn a_manager_that_dies_while_one_of_its_processes_sends_to_it_runs_no_more() {
+    let mut kernel = crate::fake::kernel(&[server(0, Callers::PM), service(1), service(2)]);
+    kernel.set_managers(managers(2, at(1), Endpoint::NONE)).unwrap();
+    assert_eq!(kernel.traps(1, Primitive::Receive, Endpoint::SYSTEM), None);
+    assert_eq!(kernel.sends(2, Primitive::Send, at(1), 1), None);
+    let stop = calls::run_stop::Request { process: at(2), delay: true };
+    assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = EBUSY");
+    assert_eq!(kernel.asks(0, &clear(1)), "kernel.clear = {}");
+    assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::SYSTEM), None);
+    assert_eq!(kernel.next(), Next::Run(Slot::new(2)));
+    assert_eq!(kernel.returned(2), Some(Err(Errno::EDEADSRCDST)));
+}
+
 /// What can happen to a managed process, in any order.
 #[derive(Clone, Copy, Debug)]
 enum Step {

@@ -1,0 +1,99 @@
+//! What the kernel offers to be read by those who look into its memory: a post-mortem report, a debugger.
+//!
+//! The kernel doesn't help them: it may hang, or have panicked. So it says once, when it starts,
+//! where things are: [`Layout`], little-endian numbers of 64 bits at the kernel's symbol
+//! [`SYMBOL`]. Whoever reads them must believe nothing: all of it may be damaged.
+
+use crate::Endpoint;
+
+/// The kernel's symbol.
+pub const SYMBOL: &str = "tessera_inspect";
+
+macro_rules! layout {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Where things are in the kernel's memory. Offsets are in bytes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+        pub struct Layout { $( $(#[$doc])* pub $name: u64, )* }
+
+        impl Layout {
+            /// How many numbers it is.
+            pub const WORDS: usize = [$( stringify!($name) ),*].len();
+
+            /// The numbers, in order.
+            #[must_use]
+            pub const fn to_words(&self) -> [u64; Self::WORDS] { [$( self.$name ),*] }
+
+            /// Reads the numbers.
+            #[must_use]
+            pub const fn from_words(words: [u64; Self::WORDS]) -> Self {
+                let [$( $name ),*] = words;
+                Self { $( $name ),* }
+            }
+        }
+    };
+}
+
+layout! {
+    /// [`Layout::MAGIC`].
+    magic,
+    /// Address of the first entry of the process table.
+    entries,
+    /// How many there are.
+    entry_count,
+    /// Size of each.
+    entry_bytes,
+    /// In an entry: the endpoint of its process, or of the next one.
+    entry_endpoint,
+    /// In an entry: its process. There is one if it has the entry's endpoint.
+    entry_process,
+    /// In a process: its endpoint.
+    endpoint,
+    /// Its name, padded with zeros.
+    name,
+    /// Whom it waits for: a byte that is 0 if for nobody, 1 if it sends (then `true` for
+    /// `sendrec`, and the receiver's slot plus one in the third and fourth byte), 2 if it receives (then
+    /// `true` for `sendrec`, and the sender's endpoint in the fifth to eighth byte).
+    ipc,
+    /// Its [`Stops`](crate::state::Stops).
+    stops,
+    /// Its registers.
+    context,
+    /// Physical address of its page tables' root.
+    root,
+    /// In the registers: the message.
+    message,
+    /// In the registers.
+    rip,
+    /// In the registers.
+    rsp,
+    /// In the registers.
+    rbp,
+    /// Where physical address 0 is mapped.
+    direct_map,
+    /// Address of the flight recorder's sources, a number of 32 bits for each [`Event`].
+    event_sources,
+    /// Of its receivers.
+    event_receivers,
+    /// Of its numbers of calls, of 16 bits each.
+    event_calls,
+    /// How many events there can be. The recorder is a ring.
+    event_count,
+    /// Address of the index of the next one, a byte.
+    next_event,
+}
+
+impl Layout {
+    /// Tells a layout from something else; changes with its meaning.
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"TESSERA1");
+}
+
+/// A message that was delivered, as the flight recorder keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Who sent it; [`Endpoint::NONE`] if there was no event yet.
+    pub source: Endpoint,
+    /// Who got it.
+    pub to: Endpoint,
+    /// Which call it is. Requests and replies of a call have the same number.
+    pub number: u16,
+}
