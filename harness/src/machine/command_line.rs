@@ -133,7 +133,9 @@ impl Arguments {
             "-accel",
             "tcg",
             "-M",
-            "q35",
+            // Not q35: with qboot, a recorded run that goes back to its start is another one from there on.
+            // QEMU waits for ever, or, without that board's disk controller, the kernel isn't in memory.
+            "pc",
             "-nodefaults",
             "-no-user-config",
             "-display",
