@@ -1,8 +1,10 @@
 //! The commands.
 
+mod replay;
 mod review;
 mod test;
 
+pub(crate) use replay::replay;
 pub(crate) use review::review;
 pub(crate) use test::{bless, test};
 
@@ -133,6 +135,10 @@ pub(crate) fn bench(arguments: &Bench) -> Result<Exit> {
 
 /// `cargo xtask ci`
 pub(crate) fn ci() -> Result<Exit> {
+    if tools::is_ci() {
+        // The host tests need them, too. If they can't be had, the checks say so.
+        let _ = tools::qemu(Permission::NotAsked).and_then(|_| tools::gdb(Permission::NotAsked));
+    }
     let finished = harness::ci::run(&project()?, &launcher()?)?;
     let failed: Vec<_> = finished.iter().filter(|step| !step.status.success()).collect();
     Ok(match failed.as_slice() {
