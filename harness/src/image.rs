@@ -1,6 +1,6 @@
 //! The boot image: a manifest and the programs it names, in a tar archive.
 
-pub(crate) mod bare;
+pub mod bare;
 mod elf;
 mod spoil;
 #[cfg(test)]

@@ -18,12 +18,11 @@ mod qmp;
 pub mod tied;
 
 pub(crate) use command_line::DEFAULT_MEMORY_MIB;
-pub use command_line::{Config, Firmware, IMAGE, KERNEL, Kernel, LOG, Timing};
-pub(crate) use directory::remove_stale;
+pub use command_line::{Config, Firmware, IMAGE, KERNEL, Kernel, LOG, Record, Timing};
+pub(crate) use directory::{Directory, remove_stale};
 
 use anyhow::{Context, Result, bail};
 use console::Console;
-use directory::Directory;
 use qmp::Control;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -223,7 +222,15 @@ impl Machine {
             }
             Err(error) => return Err(machine.explain(error)),
         }
-        Ok(machine)
+        if matches!(config.record, Record::Replay { gdb: Some(_), .. }) {
+            // gdb lets it run.
+            return Ok(machine);
+        }
+        match machine.command("cont", &json!({})) {
+            // It may be over before QEMU can answer. How it ended is then told as always.
+            Err(error) if machine.exit.is_none() => Err(machine.explain(error)),
+            _ => Ok(machine),
+        }
     }
 
     /// When QEMU was started.

@@ -5,9 +5,10 @@ use crate::determinism::{Difference, Repetition, first_difference};
 use crate::dump::Dump;
 use crate::image::{Image, bare, loadable};
 use crate::inspect::{self, PostMortem};
-use crate::machine::{Config, DumpFile, Kernel, Machine, Next, Output, PATIENCE, Timing};
+use crate::machine::{self, Config, Directory, DumpFile, Kernel, Machine, Next, Output, PATIENCE, Timing};
 use crate::observe::{Event, KEPT_BYTES, Record, Wish, escape, watch};
 use crate::project::Project;
+use crate::recording::{self, Recording};
 use crate::scenario::{Kind, Scenario, with_machines};
 use crate::snapshot::{Comparison, Snapshot, render};
 use crate::symbols::Symbols;
@@ -77,6 +78,8 @@ pub struct Setup {
     pub image: Option<Vec<u8>>,
     /// The files of the programs in it, with their debug information.
     pub programs: Vec<PathBuf>,
+    /// The run again, recorded; or why there is none.
+    pub recording: Result<Recording, String>,
 }
 
 /// What an outcome means.
@@ -208,8 +211,52 @@ impl Workshop {
         } else {
             // Whatever keeps a machine from being set up is what the record tells already.
             outcome.setup = self.setup(scenario).ok();
+            if let Some(setup) = &mut outcome.setup {
+                let recording = self.record(scenario, setup, &outcome.end, &outcome.record, limit);
+                setup.recording = recording.map_err(|error| format!("{error:#}"));
+            }
         }
         outcome
+    }
+
+    /// Runs a scenario once more, recording. It takes the very same course as the run that failed;
+    /// if it doesn't, the recording says where.
+    fn record(
+        &self,
+        scenario: &Scenario,
+        setup: &Setup,
+        end: &End,
+        failed: &Record,
+        limit: Duration,
+    ) -> Result<Recording> {
+        match end {
+            End::Hang(_) => bail!("a machine that is stopped from outside leaves no whole record"),
+            End::HostTrouble(_) => bail!("there is nothing to record, as the machine isn't what failed"),
+            _ if scenario.clock == Timing::RealTime => bail!("time is the host's in this test"),
+            _ => {}
+        }
+        let directory = Directory::create(&self.artefacts)?;
+        let log = directory.path(recording::LOG);
+        let disk = directory.write(recording::DISK, &recording::empty_disk())?;
+        let config = Config {
+            record: machine::Record::Make { log: &log, disk: &disk },
+            ..self.config(scenario, Kernel::Bytes(&setup.kernel), setup.image.as_deref(), Timing::default())
+        };
+        let record = watch(Machine::start(&config)?, limit, |_| Wish::GoOn);
+        // QEMU writes the end of the log when it ends by itself.
+        if record.is_hang() || !matches!(record.exit(), Some(machine::Exit::Code(_))) {
+            bail!("the machine didn't end by itself when it was recorded");
+        }
+        Ok(Recording {
+            log: read(&log)?,
+            disk: read(&disk)?,
+            machine: recording::Shape {
+                memory_mib: scenario.memory_mib,
+                firmware: scenario.firmware,
+                command_line: scenario.command_line.clone(),
+            },
+            difference: first_difference(failed, &record),
+        })
     }
 
     /// Boots a scenario's machine and watches it.
@@ -292,7 +339,9 @@ impl Workshop {
         let config = self.config(scenario, Kernel::Bytes(&kernel), image.as_deref(), scenario.clock);
         let mut command = vec![crate::tools::QEMU.into()];
         command.extend(config.by_hand());
-        Ok(Setup { command, kernel, image, programs: self.images(scenario).split_off(1) })
+        let programs = self.images(scenario).split_off(1);
+        let recording = Err("it was not recorded".into());
+        Ok(Setup { command, kernel, image, programs, recording })
     }
 
     fn config<'a>(
@@ -312,6 +361,7 @@ impl Workshop {
             memory_mib: scenario.memory_mib,
             firmware: scenario.firmware,
             timing,
+            record: machine::Record::Off,
             patience: PATIENCE,
         }
     }

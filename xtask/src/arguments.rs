@@ -68,6 +68,9 @@ pub(crate) enum Command {
     /// with which request, and where in its program.
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
+    /// Opens gdb on the record of a failed test, forwards and backwards.
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(Replay),
     /// Measures guests in instructions and in time, and the harness in time.
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(Bench),
@@ -265,6 +268,36 @@ pub(crate) struct Inspect {
     /// A test that hung in the latest run, or a dump that is kept with what the test left beside it.
     #[arg(value_name = "NAME|DUMP")]
     pub(crate) dump: PathBuf,
+}
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  cargo xtask replay NAME                stopped before the first instruction; `continue`, `reverse-continue`
+  cargo xtask replay NAME --events       runs it again and compares what happens
+  cargo xtask replay NAME -- -batch -ex 'hbreak kernel_main' -ex continue -ex backtrace
+
+Set breakpoints with `hbreak`: the machine has no memory to write ordinary ones to before it boots.
+";
+
+#[derive(Args)]
+pub(crate) struct Replay {
+    /// The test, as target/xtask/failures has it.
+    pub(crate) name: String,
+    /// Run it to its end without gdb, show what happens, and fail if it isn't what happened before.
+    #[arg(long)]
+    pub(crate) events: bool,
+    /// Print the gdb command and run nothing.
+    #[arg(long)]
+    pub(crate) print_command: bool,
+    /// How long gdb may take if standard input is no terminal.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120")]
+    pub(crate) timeout: std::time::Duration,
+    /// Install QEMU and gdb if they are missing.
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// Further arguments for gdb.
+    #[arg(last = true, value_name = "GDB ARGUMENTS")]
+    pub(crate) gdb: Vec<OsString>,
 }
 
 const BENCH_EXAMPLES: &str = "\

@@ -1,10 +1,12 @@
 //! The commands.
 
 mod gdb;
+mod replay;
 mod review;
 mod test;
 
 pub(crate) use gdb::gdb;
+pub(crate) use replay::replay;
 pub(crate) use review::review;
 pub(crate) use test::{bless, test};
 

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Bless(arguments) => commands::bless(&arguments),
         Command::Review => commands::review(),
         Command::Inspect(arguments) => commands::inspect(&arguments),
+        Command::Replay(arguments) => commands::replay(&arguments),
         Command::Bench(arguments) => commands::bench(&arguments),
         Command::Ci => commands::ci(),
         Command::Doctor => commands::doctor(),

@@ -10,7 +10,8 @@ const NOTE_NAME: &[u8; 4] = b"Xen\0";
 const NOTE_SIZE: u64 = 24;
 
 /// An ELF file that QEMU takes as a kernel. It starts `code` in 32-bit mode, without interrupts.
-pub(crate) fn kernel(code: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn kernel(code: &[u8]) -> Vec<u8> {
     let headers = u64::from(FILE_HEADER) + 2 * u64::from(PROGRAM_HEADER);
     let code_offset = headers + NOTE_SIZE;
     let size = code_offset + u64::try_from(code.len()).unwrap_or(u64::MAX);

@@ -26,6 +26,8 @@ pub struct Config<'a> {
     pub firmware: Firmware,
     /// What time is.
     pub timing: Timing,
+    /// Whether the run is recorded or run again.
+    pub record: Record<'a>,
     /// How long QEMU may take for what it does at once: to greet, to end.
     pub patience: Duration,
 }
@@ -39,8 +41,32 @@ pub enum Kernel<'a> {
     Bytes(&'a [u8]),
 }
 
+/// Whether a run is recorded or run again. The files are QEMU's log and a disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Record<'a> {
+    /// Neither.
+    #[default]
+    Off,
+    /// It is recorded into these files, of which the disk is there already.
+    Make {
+        /// What QEMU writes down.
+        log: &'a Path,
+        /// See [`empty_disk`](crate::recording::empty_disk).
+        disk: &'a Path,
+    },
+    /// The run that these files hold is run again.
+    Replay {
+        /// What QEMU wrote down.
+        log: &'a Path,
+        /// The disk after that.
+        disk: &'a Path,
+        /// The socket at which gdb connects. It decides when the machine runs.
+        gdb: Option<&'a Path>,
+    },
+}
+
 /// What runs before the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Firmware {
     /// The smallest there is: about 40 ms to the kernel.
@@ -73,18 +99,47 @@ pub(super) struct Channels<'a> {
     pub(super) debugger: Option<&'a Path>,
 }
 
+/// QEMU's name of the board of all machines.
+const BOARD: &str = "q35";
+/// The board of a machine that is recorded. On q35, with qboot, a recorded run that goes back to its start is another
+/// one from there on: QEMU 7.2 waits for ever, or, without that board's disk controller, the kernel isn't in memory.
+/// Nothing that tests use differs between the two, and whether a recorded run is the one that failed is compared.
+const RECORDED_BOARD: &str = "pc";
+
 impl Config<'_> {
+    const fn board(&self) -> &'static str {
+        match self.record {
+            Record::Off => BOARD,
+            Record::Make { .. } | Record::Replay { .. } => RECORDED_BOARD,
+        }
+    }
+
     pub(super) fn arguments(&self, channels: &Channels<'_>) -> Vec<OsString> {
-        let mut arguments = Arguments::board(self.memory_mib, self.firmware);
+        let mut arguments = Arguments::board(self.board(), self.memory_mib, self.firmware);
         arguments.software(channels.kernel, channels.image, self.command_line);
-        arguments.pair("-chardev", &["serial,id=console,path=".as_ref(), channels.console]);
+        // QEMU ends when a guest sets up a serial port that is the host's terminal in a run that is recorded.
+        let console = match self.record {
+            Record::Off => "serial,id=console,path=",
+            Record::Make { .. } | Record::Replay { .. } => "file,id=console,path=",
+        };
+        arguments.pair("-chardev", &[console.as_ref(), channels.console]);
         arguments.pair("-chardev", &["file,id=log,path=".as_ref(), channels.log]);
         arguments.plain(&["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"]);
         arguments.plain(&["-serial", "chardev:console", "-S"]);
         if let Some(socket) = channels.debugger {
             arguments.debugger(socket);
         }
-        arguments.timing(self.timing);
+        match self.record {
+            Record::Off => arguments.timing(self.timing),
+            Record::Make { log, disk } => arguments.recorded("record", log, disk),
+            Record::Replay { log, disk, gdb } => {
+                arguments.recorded("replay", log, disk);
+                if let Some(gdb) = gdb {
+                    let parts: [&Path; 3] = ["unix:".as_ref(), gdb, ",server=on,wait=off".as_ref()];
+                    arguments.pair("-gdb", &parts);
+                }
+            }
+        }
         arguments.0
     }
 }
@@ -101,7 +156,7 @@ impl Config<'_> {
     /// input and output, and its files are [`KERNEL`], [`IMAGE`] and [`LOG`].
     #[must_use]
     pub fn by_hand(&self) -> Vec<OsString> {
-        let mut arguments = Arguments::board(self.memory_mib, self.firmware);
+        let mut arguments = Arguments::board(BOARD, self.memory_mib, self.firmware);
         arguments.software(KERNEL.as_ref(), self.image.map(|_| IMAGE.as_ref()), self.command_line);
         arguments.pair("-chardev", &["file,id=log,path=".as_ref(), LOG.as_ref()]);
         arguments.plain(&["-chardev", "stdio,id=console,signal=on", "-serial", "chardev:console"]);
@@ -120,7 +175,7 @@ pub(super) fn interactive(
     debugger: Option<&Path>,
     more: &[OsString],
 ) -> Vec<OsString> {
-    let mut arguments = Arguments::board(DEFAULT_MEMORY_MIB, Firmware::default());
+    let mut arguments = Arguments::board(BOARD, DEFAULT_MEMORY_MIB, Firmware::default());
     arguments.software(kernel, Some(image), if debugger.is_some() { ATTACHABLE } else { "" });
     // Standard error may be a file that already has contents; others are made by who calls this.
     arguments.pair("-chardev", &["file,id=log,append=on,path=".as_ref(), log]);
@@ -144,13 +199,13 @@ struct Arguments(Vec<OsString>);
 
 impl Arguments {
     /// What all machines have.
-    fn board(memory_mib: u32, firmware: Firmware) -> Self {
+    fn board(board: &str, memory_mib: u32, firmware: Firmware) -> Self {
         let mut arguments = Self(Vec::new());
         arguments.plain(&[
             "-accel",
             "tcg",
             "-M",
-            "q35",
+            board,
             "-nodefaults",
             "-no-user-config",
             "-display",
@@ -193,6 +248,13 @@ impl Arguments {
         if timing == Timing::Deterministic {
             self.plain(&["-icount", "shift=0,align=off,sleep=off"]);
         }
+    }
+
+    /// The same time as of a deterministic machine, recorded or run again.
+    fn recorded(&mut self, mode: &str, log: &Path, disk: &Path) {
+        let icount = format!("shift=0,align=off,sleep=off,rr={mode},rrsnapshot=init,rrfile=");
+        self.pair("-icount", &[icount.as_ref(), log]);
+        self.pair("-drive", &["if=none,id=record,format=qcow2,file=".as_ref(), disk]);
     }
 
     fn plain(&mut self, arguments: &[&str]) {

@@ -8,10 +8,10 @@ const PREFIX: &str = "machine-";
 
 /// A directory that goes when nobody needs it any more.
 #[derive(Debug)]
-pub(super) struct Directory(TempDir);
+pub(crate) struct Directory(TempDir);
 
 impl Directory {
-    pub(super) fn create(artefacts: &Path) -> Result<Self> {
+    pub(crate) fn create(artefacts: &Path) -> Result<Self> {
         let owner = format!("{PREFIX}{}-", std::process::id());
         let directory = tempfile::Builder::new()
             .prefix(&owner)
@@ -20,11 +20,11 @@ impl Directory {
         Ok(Self(directory))
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    pub(super) fn write(&self, name: &str, contents: &[u8]) -> Result<PathBuf> {
+    pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<PathBuf> {
         let path = self.path(name);
         std::fs::write(&path, contents).with_context(|| format!("failed to write {}", path.display()))?;
         Ok(path)

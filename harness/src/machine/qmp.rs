@@ -28,8 +28,7 @@ impl Control {
     }
 }
 
-/// Shakes hands and lets the machine run. What is returned gives commands, and reads events and
-/// answers until the channel closes.
+/// Shakes hands. What is returned gives commands, and reads events and answers until the channel closes.
 pub(super) fn start(
     stream: UnixStream,
     to: Sender<Signal>,
@@ -41,7 +40,6 @@ pub(super) fn start(
     let mut qmp = Qmp::new(Stream::new(reader, stream));
     greeting(qmp.inner_mut(), patience)?;
     qmp.handshake().context("failed to shake hands with QEMU over QMP")?;
-    qmp.execute(&qapi::qmp::cont {}).context("failed to start the machine over QMP")?;
     let early: Vec<Event> = qmp.events().collect();
     let (mut reader, writer) = qmp.into_inner().into_inner();
     writer.set_read_timeout(None).context("failed to set a timeout")?;

@@ -8,12 +8,15 @@
 //! | `console.txt`, `log.txt` | the channels, line by line |
 //! | `events.jsonl` | all events of the run, as `cargo xtask test --format json` has them |
 //! | `kernel`, `boot.img` | what the machine was started with |
-//! | `memory.core`, `images/` | of a machine that had to be stopped: its memory, as gdb and `cargo xtask inspect` read it, and the programs with their debug information |
+//! | `images/` | the programs beside the kernel with their debug information, where there is a dump or a record |
+//! | `memory.core` | of a machine that had to be stopped: its memory, as gdb and `cargo xtask inspect` read it |
+//! | `record.*`, `machine.json` | of any other: the run again, recorded, for `cargo xtask replay` |
 //! | `run.sh` | starts an equal machine with these files on a terminal, without the harness; its log is `log.again` |
 
 use super::{Reader, details, json, reason, repeat, word};
 use crate::machine::{IMAGE, KERNEL};
 use crate::observe::{Channel, Event, What};
+use crate::recording::Recording;
 use crate::run::{Outcome, Setup, Verdict};
 use crate::shell;
 use crate::suite::News;
@@ -25,6 +28,8 @@ use twox_hash::XxHash64;
 
 /// The memory of a machine that had to be stopped.
 pub const DUMP: &str = "memory.core";
+/// What there is to say of the failure, for programs.
+pub const SUMMARY: &str = "bundle.json";
 /// The programs that it ran beside the kernel, with their debug information.
 pub const IMAGES: &str = "images";
 
@@ -64,7 +69,7 @@ fn write(directory: &Path, outcome: &Outcome) -> Result<()> {
         std::fs::write(&path, contents).with_context(|| format!("failed to write {}", path.display()))
     };
     write("report.txt", details(outcome).as_bytes())?;
-    write("bundle.json", format!("{:#}\n", summary(outcome)).as_bytes())?;
+    write(SUMMARY, format!("{:#}\n", summary(outcome)).as_bytes())?;
     write("console.txt", lines(outcome, Channel::Console).as_bytes())?;
     write("log.txt", lines(outcome, Channel::Log).as_bytes())?;
     let mut events = String::new();
@@ -74,11 +79,16 @@ fn write(directory: &Path, outcome: &Outcome) -> Result<()> {
     write("events.jsonl", events.as_bytes())?;
     let Some(setup) = &outcome.setup else { return Ok(()) };
     if let Some(Ok(dump)) = &outcome.record.dump {
-        write_dump(directory, dump.path(), &setup.programs)?;
+        copy(dump.path(), &directory.join(DUMP))?;
+        write_images(directory, &setup.programs)?;
     }
     write(KERNEL, &setup.kernel)?;
     if let Some(image) = &setup.image {
         write(IMAGE, image)?;
+    }
+    if let Ok(recording) = &setup.recording {
+        recording.write(directory)?;
+        write_images(directory, &setup.programs)?;
     }
     write("run.sh", script(outcome, setup).as_bytes())?;
     let path = directory.join("run.sh");
@@ -86,16 +96,16 @@ fn write(directory: &Path, outcome: &Outcome) -> Result<()> {
         .with_context(|| format!("failed to make {} a program", path.display()))
 }
 
-/// Keeps a dump, and what its addresses mean.
-fn write_dump(directory: &Path, dump: &Path, programs: &[PathBuf]) -> Result<()> {
+/// Keeps what the addresses of a dump or a record mean, even when other programs are built since.
+fn write_images(directory: &Path, programs: &[PathBuf]) -> Result<()> {
     let images = directory.join(IMAGES);
     std::fs::create_dir_all(&images).with_context(|| format!("failed to create {}", images.display()))?;
-    let name = |path: &Path| path.file_name().map(|name| images.join(name));
-    let copies = programs.iter().filter_map(|program| Some((program.as_path(), name(program)?)));
-    for (from, to) in copies.chain([(dump, directory.join(DUMP))]) {
-        std::fs::copy(from, &to).with_context(|| format!("failed to write {}", to.display()))?;
-    }
-    Ok(())
+    let mut named = programs.iter().filter_map(|program| Some((program, program.file_name()?)));
+    named.try_for_each(|(program, name)| copy(program, &images.join(name)))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::copy(from, to).map(drop).with_context(|| format!("failed to write {}", to.display()))
 }
 
 /// A channel as it would be seen if the machine ran by hand.
@@ -119,7 +129,19 @@ fn summary(outcome: &Outcome) -> serde_json::Value {
         "kernel": setup.map(|setup| hash(&setup.kernel)),
         "image": setup.and_then(|setup| setup.image.as_deref()).map(hash),
         "command": setup.map(command),
+        "record": setup.map(|setup| record(&setup.recording)),
     })
+}
+
+/// What is to say of a record: whether it is the run that failed, and if there is none, why.
+fn record(recording: &Result<Recording, String>) -> serde_json::Value {
+    match recording {
+        Ok(Recording { difference: None, .. }) => json!({ "same_events": true }),
+        Ok(Recording { difference: Some(difference), .. }) => {
+            json!({ "same_events": false, "difference": difference.to_string() })
+        }
+        Err(reason) => json!({ "missing": reason }),
+    }
 }
 
 fn hash(bytes: &[u8]) -> serde_json::Value {

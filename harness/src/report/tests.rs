@@ -256,6 +256,7 @@ fn failed_tests_leave_a_bundle_each() {
         kernel: b"kernel".to_vec(),
         image: Some(b"abc".to_vec()),
         programs: vec![],
+        recording: Err("it was not recorded".into()),
     });
     let trouble = outcome("trouble", End::HostTrouble("no disk".into()), Comparison::NotMade);
     write(&[passed("a"), panicked, trouble]).expect("files");

@@ -63,6 +63,7 @@ impl Fake {
             memory_mib: 64,
             firmware: Firmware::Qboot,
             timing: Timing::Deterministic,
+            record: harness::machine::Record::Off,
             patience: Duration::from_secs(1),
         })
     }
