@@ -371,6 +371,9 @@ const fn instruction(address: u64) -> Asked {
 
 impl<M: Debuggable> HwBreakpoint for System<M> {
     fn add_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
+        if !is_user(address) && !self.kernel.machine.can_stop_kernel_at(address) {
+            return Ok(false);
+        }
         // Code that processes share is for gdb to tell apart, as with breakpoint instructions.
         Ok(self.state.breakpoints.add_point(instruction(address), None))
     }
