@@ -166,7 +166,13 @@ vector_common:
     push rax
     mov rax, [rsp + 8]
     mov [rip + waited_for], rax
-    pop rax
+    # A debugger that stops the kernel behind `sti` lets interrupts in before `hlt`, which would wait for
+    # another one then.
+    lea rax, [rip + kernel_halt]
+    cmp rax, [rsp + 24]
+    jne 6f
+    inc qword ptr [rsp + 24]
+6:  pop rax
     add rsp, 16
     and qword ptr [rsp + 16], -513      # interrupts stay off after the return
     iretq
@@ -379,6 +385,18 @@ enter_process:
     .cfi_endproc
 .size enter_process, .-enter_process
 
+# Halts the processor until an interrupt comes.
+.type kernel_wait,@function
+kernel_wait:
+    .cfi_startproc
+    sti
+kernel_halt:
+    hlt
+    cli
+    ret
+    .cfi_endproc
+.size kernel_wait, .-kernel_wait
+
 .section .bss.trap,"aw",@nobits
 .balign 8
 current: .skip 8
@@ -479,7 +497,7 @@ pub(crate) fn wait_for_interrupt() -> u64 {
     // SAFETY: the kernel runs on one processor, and interrupts are off here.
     unsafe { waited_for = 0 };
     // SAFETY: the interrupt's handler touches nothing but `waited_for`, and leaves interrupts off.
-    unsafe { asm!("sti", "hlt", "cli") };
+    unsafe { asm!("call kernel_wait") };
     // SAFETY: interrupts are off again.
     unsafe { waited_for }
 }
