@@ -106,10 +106,9 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         system.state.running = running;
         match happened {
             Happened::Line => self.listen(running),
-            Happened::Fault(fault) => match running {
-                Some(slot) if self.session.is_some() => self.look_at_fault(system, slot, fault),
-                _ => Reaction::None,
-            },
+            Happened::Fault(fault) => {
+                running.map_or(Reaction::None, |slot| self.look_at_fault(system, slot, fault))
+            }
             Happened::Asked => self.decide(system),
         }
     }
@@ -153,9 +152,16 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
 
     fn look_at_fault(&mut self, system: &mut System<M>, slot: Slot, fault: Fault) -> Reaction {
         let thread = Thread::Process(slot);
+        // Also if nobody is there, or the next debugger would take it for news.
+        let status = match fault {
+            Fault::Exception { vector: DEBUG, .. } => system.kernel.machine.take_debug_status(),
+            _ => 0,
+        };
+        if self.session.is_none() {
+            return Reaction::None;
+        }
         match fault {
             Fault::Exception { vector: DEBUG, .. } => {
-                let status = system.kernel.machine.take_debug_status();
                 if let Some(reaction) = self.look_at_debug(system, thread, status) {
                     return reaction;
                 }
@@ -234,6 +240,9 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
             Reaction::Done => return true,
             Reaction::Stop => {}
         }
+        if trap != Trap::Pause {
+            system.find_running();
+        }
         if let Some((thread, why)) = self.pending.take() {
             self.serve(system, thread, why);
         }
@@ -272,6 +281,8 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
 
     /// Lets the debugger look at the system, until it wants it to go on.
     fn serve(&mut self, system: &mut System<M>, thread: Thread, why: Why) {
+        // Who made a step may have ended in it. gdb takes the news from one who lives only.
+        let thread = if system.lives(thread) { thread } else { Thread::Kernel };
         self.halt(system, thread);
         self.report(system, thread, why);
         loop {

@@ -3,6 +3,7 @@
 mod fake;
 mod hostile;
 mod random;
+mod stops;
 
 use crate::machine::{Cpu, Debuggable as _, Trap};
 use crate::packets::{body, checksum};
