@@ -189,3 +189,20 @@ fn a_thread_that_ends_in_its_step_leaves_gdb_with_the_others() {
     assert!(threads.contains("* 1    Thread 1.1 (kernel)") && !threads.contains("(panics"), "{threads}");
     debugged.ends_well();
 }
+
+// row I2
+#[test]
+fn a_step_from_the_kernel_into_a_process_ends_there() {
+    let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
+    for _ in 0..2 {
+        debugged.says("break *&system_call", "Breakpoint");
+        debugged.says("continue", "hit Breakpoint");
+        debugged.ask("delete");
+        let said = debugged.ask("stepi 5000");
+        assert!(said.contains("SIGTRAP"), "{said}\n{}", debugged.gdb.transcript());
+        let threads = debugged.ask("info threads");
+        let current = threads.lines().find(|line| line.starts_with('*')).unwrap_or_default();
+        assert!(current.contains("endpoint"), "{threads}");
+    }
+    debugged.ends_well();
+}

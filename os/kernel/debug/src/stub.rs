@@ -182,7 +182,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
 
     /// What a debug exception is about, if it is the debugger's business.
     fn look_at_debug(&mut self, system: &mut System<M>, thread: Thread, status: u64) -> Option<Reaction> {
-        let stepping = system.state.stepping.filter(|stepping| stepping.thread == thread);
+        let stepping = system.state.stepping.filter(|stepping| stepping.is_of(thread));
         if let Some(point) = system.state.breakpoints.hit(status) {
             let is_meant = match (point.owner, thread) {
                 (Some(owner), Thread::Process(slot)) => owner == slot,
@@ -321,7 +321,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         state.breakpoints.disarm(kernel);
         kernel.run_only(None);
         state.step_kernel(false);
-        if let Some(Stepping { thread: Thread::Process(slot), was_stepped, .. }) = state.stepping
+        if let Some(Stepping { process: Some(slot), was_stepped, .. }) = state.stepping
             && let Some((_, process)) = kernel.inside(slot)
         {
             process.context.set_single_step(was_stepped);
@@ -336,15 +336,18 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         let mut only = state.continued.filter(|_| state.is_locked);
         if let Some(stepping) = &mut state.stepping {
             only = Some(stepping.thread);
-            match stepping.thread {
-                Thread::Kernel => state.step_kernel(true),
-                Thread::Process(slot) => {
-                    if let Some((_, process)) = kernel.inside(slot) {
-                        let flags = process.context.registers()[Register::Rflags as usize];
-                        stepping.was_stepped = flags & TRAP_FLAG != 0;
-                        process.context.set_single_step(true);
-                    }
-                }
+            stepping.process = match stepping.thread {
+                Thread::Process(slot) => Some(slot),
+                // Its last instruction before a process's takes the flags of that one.
+                Thread::Kernel => state.running,
+            };
+            if let Some((_, process)) = stepping.process.and_then(|slot| kernel.inside(slot)) {
+                let flags = process.context.registers()[Register::Rflags as usize];
+                stepping.was_stepped = flags & TRAP_FLAG != 0;
+                process.context.set_single_step(true);
+            }
+            if stepping.thread == Thread::Kernel {
+                state.step_kernel(true);
             }
         }
         if let Some(Thread::Process(slot)) = only

@@ -7,6 +7,7 @@ use crate::{Happened, Reaction};
 use abi::registers::Register;
 use kernel_core::Slot;
 use kernel_core::fault::Fault;
+use kernel_core::machine::Context as _;
 
 const STEPPED: u64 = 1 << 14;
 const DEBUG: Fault = Fault::Exception { vector: 1, code: 0 };
@@ -107,4 +108,28 @@ fn who_ends_in_its_step_is_not_who_stops() {
     let replies = replies(&debugged.wire.take());
     assert_eq!(replies[0], "T05thread:p01.01;");
     assert!(!replies[1].starts_with('E'), "{replies:?}");
+}
+
+#[test]
+fn a_step_from_the_kernel_into_a_process_ends_there() {
+    // row I2
+    let mut debugged = Debugged::new();
+    debugged.system.kernel.machine.loaded = Some(1);
+    debugged.hears(&[packet(HELLO), packet(b"vCont;c")].concat());
+    debugged.wire.put(&packet(b"vCont;s:p1.1"));
+    assert!(debugged.stub.trapped(&mut debugged.system, Trap::Exception(6), &mut debugged.cpu));
+    let slot = Slot::new(1);
+    let is_stepped = |debugged: &Debugged| {
+        let process = debugged.system.kernel.processes().get(slot).unwrap();
+        process.context.registers()[Register::Rflags as usize] & 0x100 != 0
+    };
+    assert!(is_stepped(&debugged));
+    debugged.wire.take();
+    debugged.system.kernel.machine.debug_status = STEPPED;
+    let reaction = debugged.stub.look(&mut debugged.system, Some(slot), Happened::Fault(DEBUG));
+    assert_eq!(reaction, Reaction::Stop);
+    debugged.wire.put(&packet(b"p10"));
+    debugged.pauses();
+    assert_eq!(replies(&debugged.wire.take())[0], "T05thread:p01.03;");
+    assert!(!is_stepped(&debugged));
 }
