@@ -64,7 +64,13 @@ impl Writer {
     /// A writer to a line with that key.
     #[must_use]
     pub const fn new(key: u64) -> Self {
-        Self { key, next: 0 }
+        Self::from(key, 0)
+    }
+
+    /// A writer that goes on where another one has left off: its first record has the number `next`.
+    #[must_use]
+    pub const fn from(key: u64, next: u32) -> Self {
+        Self { key, next }
     }
 
     /// Gives the bytes of a record to `put`.
