@@ -3,6 +3,7 @@
 use crate::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Registers};
+use abi::report::Report;
 use abi::{Errno, Message, PageAccess};
 
 /// The processor and the devices that the kernel itself uses.
@@ -18,6 +19,8 @@ pub trait Machine {
     fn tick_hz(&self) -> u32;
     /// Writes a byte to the kernel's log.
     fn log(&mut self, byte: u8);
+    /// Tells those who judge the run.
+    fn report(&mut self, report: &Report);
     /// Reads a port whose alignment was checked.
     fn read_port(&mut self, port: u16, width: Width) -> u32;
     /// Writes a port whose alignment was checked.

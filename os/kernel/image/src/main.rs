@@ -9,6 +9,7 @@
 use abi::boot::{Entry, ExitCode};
 use abi::inspect::Layout;
 use abi::protocols::Level;
+use abi::report::Report;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use kernel_debug::{Happened, Reaction, Stub, System};
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
     BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck, protections,
-    stop,
+    report, stop,
 };
 use memory_functions as _;
 
@@ -274,6 +275,7 @@ fn ask_debugger(tessera: &mut Tessera, running: Option<Slot>, happened: Happened
 fn refuse(problem: core::fmt::Arguments<'_>) -> ! {
     // Writing to the console can't fail.
     let _ = writeln!(Console, "E kernel: cannot start: {problem}");
+    report(&Report::Refused);
     stop(ExitCode::BadImage)
 }
 
@@ -285,6 +287,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if IS_PANICKING.swap(true, Ordering::Relaxed) {
         stop(ExitCode::KernelPanic);
     }
+    report(&Report::Panicked);
     let mut console = Console;
     let _ = write!(console, "\nE kernel: panic: {}", info.message());
     if let Some(place) = info.location() {

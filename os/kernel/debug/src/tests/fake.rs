@@ -197,6 +197,7 @@ impl Machine for Fake {
     fn tick_hz(&self) -> u32 {
         1000
     }
+    fn report(&mut self, _: &abi::report::Report) {}
     fn log(&mut self, byte: u8) {
         self.log.push(byte);
     }
