@@ -15,6 +15,8 @@ pub trait Machine {
 
     /// Nanoseconds since the kernel started.
     fn uptime_ns(&mut self) -> u64;
+    /// Nanoseconds since then in which it was busy, and in which it waited for interrupts.
+    fn busy_and_idle_ns(&mut self) -> (u64, u64);
     /// Clock ticks a second, while the clock ticks.
     fn tick_hz(&self) -> u32;
     /// Writes a byte to the kernel's log.

@@ -46,7 +46,8 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let Ok(memory) = PhysicalMemory::init(&info, &HEAP, heap_bytes) else {
         refuse(format_args!("memory: there is none left for the kernel itself"));
     };
-    let kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
+    let mut kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
+    kernel.keep_parameters(info.command_line);
     let mut tessera = Tessera { system: System::new(kernel), stub: None };
     publish(&tessera.system.kernel);
     announce(&mut tessera.system.kernel);
@@ -197,6 +198,9 @@ fn interrupted(tessera: &mut Tessera, slot: Slot, struck: Struck) {
 #[inline(never)]
 fn wait(tessera: &mut Tessera) {
     let kernel = &mut tessera.system.kernel;
+    if kernel.tell_of_log() {
+        return;
+    }
     let alarm_ns = kernel.next_alarm_ns();
     let event = kernel.machine.wait(alarm_ns);
     take(tessera, None, event);

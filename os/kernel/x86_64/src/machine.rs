@@ -195,6 +195,10 @@ impl Machine for Hardware {
         timer::uptime_ns()
     }
 
+    fn busy_and_idle_ns(&mut self) -> (u64, u64) {
+        timer::busy_and_idle_ns()
+    }
+
     fn tick_hz(&self) -> u32 {
         Self::TICK_HZ
     }

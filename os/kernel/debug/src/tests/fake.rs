@@ -194,6 +194,9 @@ impl Machine for Fake {
     fn uptime_ns(&mut self) -> u64 {
         1_000_000
     }
+    fn busy_and_idle_ns(&mut self) -> (u64, u64) {
+        (900_000, 100_000)
+    }
     fn tick_hz(&self) -> u32 {
         1000
     }
