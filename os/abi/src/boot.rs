@@ -10,6 +10,7 @@
 //! +--------+-------+-------+- ~ -+-------+
 //! ```
 
+use crate::report::RESULTS_PORT;
 use crate::{Callers, Endpoint, Name, Wire};
 
 /// The name of the archive's first file.
@@ -211,21 +212,21 @@ pub fn entries(
         .map(|(index, bytes)| Entry::get(bytes).ok_or(ManifestError::BadEntry(index))))
 }
 
-/// How a machine's end shows in the exit code that QEMU's `isa-debug-exit` device makes of it:
-/// `code << 1 | 1`. Zero is never used: QEMU itself exits with 0 and 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ExitCode {
-    /// The process that the machine ran for exited with 0.
-    Success = 0x10,
-    /// It exited with another status.
-    Failure = 0x11,
-    /// The kernel panicked.
-    KernelPanic = 0x12,
-    /// The process that the machine ran for was ended by a fault or a panic.
-    ServiceFault = 0x13,
-    /// The boot image was refused.
-    BadImage = 0x14,
+crate::choices! {
+    /// How a machine's end shows in the exit code that QEMU's `isa-debug-exit` device makes of it:
+    /// `code << 1 | 1`. Zero is never used: QEMU itself exits with 0 and 1.
+    ExitCode {
+        /// The process that the machine ran for exited with 0.
+        Success = 0x10,
+        /// It exited with another status.
+        Failure = 0x11,
+        /// The kernel panicked.
+        KernelPanic = 0x12,
+        /// The process that the machine ran for was ended by a fault or a panic.
+        ServiceFault = 0x13,
+        /// The boot image was refused.
+        BadImage = 0x14,
+    }
 }
 
 impl ExitCode {
@@ -253,6 +254,9 @@ pub struct Start {
 pub const LOG_PORT: u16 = 0xe9;
 /// The port that ends the machine (QEMU's `isa-debug-exit`).
 pub const EXIT_PORT: u16 = 0xf4;
+/// The ports that are the kernel's alone, whatever a process may use: what they say decides how a run is judged.
+pub const KERNEL_PORTS: [core::ops::RangeInclusive<u16>; 3] =
+    [LOG_PORT..=LOG_PORT, RESULTS_PORT..=RESULTS_PORT, EXIT_PORT..=EXIT_PORT + 3];
 
 #[doc(hidden)]
 pub const PROGRAM_TRAPS: u32 = crate::ipc::Primitive::SendRec.bit() | crate::ipc::Primitive::KernelCall.bit();

@@ -3,6 +3,10 @@
 //! Which of them a service may make stands in `os/system.toml`; a program may make those that
 //! `from PROGRAM` admits. A call that the caller's mask lacks fails with `ECALLDENIED`, an
 //! unknown one with `EBADREQUEST`.
+//!
+//! Three calls of MINIX have no row: `SYS_IOPENABLE`, for a service that reaches all ports is one that nobody can hold
+//! to its rights; `SYS_READBIOS`, for the kernel hands no firmware out; and `SYS_SPROF`, for a profile is QEMU's or the
+//! debugger's to make.
 
 use crate::registers::Register;
 use crate::{
@@ -272,6 +276,28 @@ crate::protocol! {
     /// Lets everything through again. (MINIX `SYS_STATECTL`, `SYS_STATE_CLEAR_IPC_FILTERS`.)
     13 ipc_filter_clear {} returns {} fails [] from SERVICE;
 
+    /// A piece of the kernel's command line. (MINIX `SYS_GETINFO`, `GET_MONPARAMS`.)
+    14 get_parameters {
+        /// Where the piece starts.
+        at: u16,
+    } returns {
+        /// How many bytes there are in all.
+        length: u16,
+        text: Bytes<96>,
+    } fails [] from SERVICE;
+
+    /// What the processor has been doing since the kernel started. (MINIX `SYS_GETINFO`, `GET_IDLETSC`,
+    /// `GET_CPUTICKS` and `GET_LOADINFO`.)
+    15 get_load {} returns {
+        /// Nanoseconds in which it ran.
+        busy_ns: u64,
+        /// Nanoseconds in which it waited for interrupts.
+        idle_ns: u64,
+        /// The sum, over all clock ticks, of how many processes could run: who asks twice learns the load between.
+        /// There are no ticks while nobody can run.
+        ready_ticks: u64,
+    } fails [] from SERVICE;
+
     /// Sets the caller's alarm, the one that it has: a notification from the clock. (MINIX `SYS_SETALARM`.)
     16 set_alarm { time_ns: u64, from: AlarmFrom } returns {
         /// What was left of the alarm before, in nanoseconds; [`NO_ALARM`] if it was not set.
@@ -425,6 +451,27 @@ crate::protocol! {
         /// There is no such process.
         EINVAL,
     ] from PM;
+
+    /// Reads the kernel's log, of which the last 16 KiB are kept. (MINIX `SYS_GETINFO`, `GET_KMESSAGES`.)
+    30 log_read {
+        /// The first byte that is wanted, counted from the kernel's start.
+        position: u64,
+    } returns {
+        /// That of the first byte of the text: a later one, if those that were wanted are not kept any longer.
+        position: u64,
+        /// Nothing, if there is nothing new.
+        text: Bytes<96>,
+    } fails [] from SERVICE;
+
+    /// Asks to be told of new lines in the kernel's log, or no longer: by a notification from the kernel with
+    /// `SIGKMESS`, at the next clock tick, or when the processor would wait. Who logs something whenever it is told
+    /// is told for ever. (MINIX `SYS_DIAGCTL`, `DIAGCTL_CODE_REGISTER` and `_UNREGISTER`.)
+    31 log_watch { on: bool } returns {} fails [] from SERVICE;
+
+    /// Takes what has been gathered of the times of device interrupts since the last call: the lowest byte of each,
+    /// as many as there is room for. On a machine whose time is counted in instructions they repeat in every run.
+    /// (MINIX `SYS_GETINFO`, `GET_RANDOMNESS`.)
+    42 get_randomness {} returns { samples: Bytes<96> } fails [] from SERVICE;
 
     /// Raises a signal for a process, which its manager takes. (MINIX `SYS_KILL`.)
     64 kill { process: Endpoint, signal: Signal } returns {} fails [

@@ -121,7 +121,8 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
             privilege_add_memory privilege_add_irq privilege_query_memory privilege_update privilege_yield
             privilege_clear_ipc_refs privilege_add_target privilege_remove_target state_clear_ipc_refs update;
         devices: irq_disable irq_detach devio_batch;
-        information: get_machine get_irq_hook get_privileges log_stack set_virtual_timer;
+        information: get_machine get_parameters get_load get_randomness get_irq_hook get_privileges log_stack log_read
+            log_watch set_virtual_timer;
         trace: trace_stop trace_resume trace_read trace_write trace_read_register trace_write_register;
     }
 

@@ -8,6 +8,7 @@ use abi::boot::{self, Pair};
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Register, Registers as General};
+use abi::report::Report;
 use abi::{Call, Callers, Endpoint, Errno, Message, Name, PageAccess};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,7 @@ pub(crate) use memory::Memory;
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     pub(crate) log: Vec<u8>,
+    pub(crate) reports: Vec<Report>,
     pub(crate) ports: BTreeMap<u16, Vec<u32>>,
     pub(crate) open_lines: BTreeSet<u8>,
     pub(crate) released: Vec<u16>,
@@ -114,11 +116,17 @@ impl Machine for Fake {
     fn uptime_ns(&mut self) -> u64 {
         1_000_000
     }
+    fn busy_and_idle_ns(&mut self) -> (u64, u64) {
+        (900_000, 100_000)
+    }
     fn tick_hz(&self) -> u32 {
         1000
     }
     fn log(&mut self, byte: u8) {
         self.log.push(byte);
+    }
+    fn report(&mut self, report: &Report) {
+        self.reports.push(*report);
     }
     fn read_port(&mut self, port: u16, _: Width) -> u32 {
         u32::from(port)

@@ -3,6 +3,7 @@
 use crate::calls;
 use crate::clock::{Alarms, WallClock};
 use crate::debugging::Wishes;
+use crate::entropy::Entropy;
 use crate::interrupts::Interrupts;
 use crate::ipc::mail;
 use crate::list::Links;
@@ -39,6 +40,11 @@ pub struct Kernel<M: Machine> {
     pub(crate) alarms: Alarms,
     pub(crate) wall_clock: WallClock,
     pub(crate) requests: Requests,
+    pub(crate) entropy: Entropy,
+    /// What the kernel was started with.
+    pub(crate) parameters: Vec<u8>,
+    /// Processes that could run, summed over all ticks.
+    pub(crate) ready_ticks: u64,
     pub(crate) ended: Option<ExitCode>,
     pub(crate) recorder: Recorder,
     /// What a debugger asks for.
@@ -132,6 +138,9 @@ impl<M: Machine> Kernel<M> {
             alarms: Alarms::new(processes.len()),
             wall_clock: WallClock::default(),
             requests: Requests::new(processes.len()),
+            entropy: Entropy::default(),
+            parameters: Vec::new(),
+            ready_ticks: 0,
             processes,
             privileges: Vec::with_capacity(Id::LIMIT),
             programs: None,
@@ -143,6 +152,12 @@ impl<M: Machine> Kernel<M> {
             wishes: Wishes::default(),
             is_out_of_turn: false,
         }
+    }
+
+    /// Keeps the command line, as much of it as is of sensible length, for services that ask for it.
+    pub fn keep_parameters(&mut self, command_line: &[u8]) {
+        const KEPT: usize = 4096;
+        self.parameters = command_line[..command_line.len().min(KEPT)].to_vec();
     }
 
     /// Tells whether a process of the boot image could be added, before its memory is set up.

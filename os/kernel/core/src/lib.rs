@@ -18,6 +18,7 @@ mod clock;
 pub mod command_line;
 pub mod debugging;
 pub mod elf;
+mod entropy;
 mod exit;
 pub mod fault;
 pub mod frames;

@@ -3,6 +3,7 @@
 use crate::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Registers};
+use abi::report::Report;
 use abi::{Errno, Message, PageAccess};
 
 /// The processor and the devices that the kernel itself uses.
@@ -14,10 +15,14 @@ pub trait Machine {
 
     /// Nanoseconds since the kernel started.
     fn uptime_ns(&mut self) -> u64;
+    /// Nanoseconds since then in which it was busy, and in which it waited for interrupts.
+    fn busy_and_idle_ns(&mut self) -> (u64, u64);
     /// Clock ticks a second, while the clock ticks.
     fn tick_hz(&self) -> u32;
     /// Writes a byte to the kernel's log.
     fn log(&mut self, byte: u8);
+    /// Tells those who judge the run.
+    fn report(&mut self, report: &Report);
     /// Reads a port whose alignment was checked.
     fn read_port(&mut self, port: u16, width: Width) -> u32;
     /// Writes a port whose alignment was checked.

@@ -129,6 +129,8 @@ pub struct Process<M: Machine> {
     pub usage: Usage,
     /// Its kernel calls that reach memory.
     pub memory: memory::State,
+    /// It is told of new lines in the kernel's log.
+    pub watches_log: bool,
     /// The machine stops when it ends.
     pub ends_machine: bool,
     /// Its registers.
@@ -174,6 +176,7 @@ impl<M: Machine> Process<M> {
             usage: Usage::default(),
             timers: Timers::default(),
             memory: memory::State::default(),
+            watches_log: false,
             ends_machine: false,
             context,
             space,

@@ -22,6 +22,8 @@ pub(crate) struct Ready {
     queues: [List; PRIORITIES],
     /// A bit for each queue that is not empty.
     occupied: u16,
+    /// How many processes there are in all queues.
+    count: u16,
 }
 
 impl Ready {
@@ -39,6 +41,7 @@ impl Ready {
         let queue = usize::from(priority);
         self.queues[queue].push_back(links, slot);
         self.occupied |= 1 << queue;
+        self.count += 1;
     }
 
     /// Puts one process into the place of another that is alone in its queue; tells whether it is.
@@ -51,6 +54,7 @@ impl Ready {
     pub(crate) fn leave(&mut self, links: &mut Links, slot: Slot, priority: u8) {
         let queue = usize::from(priority);
         self.queues[queue].remove(links, slot);
+        self.count -= 1;
         if self.queues[queue].front().is_none() {
             self.occupied &= !(1 << queue);
         }
@@ -97,10 +101,12 @@ impl<M: Machine> Kernel<M> {
     /// A clock tick found `running` on the processor, or nobody.
     #[inline(never)]
     pub fn tick(&mut self, running: Option<Slot>) {
+        self.ready_ticks += u64::from(self.ready.count);
         if let Some(slot) = running {
             self.charge(slot);
         }
         self.expire_alarms();
+        self.tell_of_log();
     }
 
     /// Takes a tick off the quantum of a process.

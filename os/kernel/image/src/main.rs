@@ -9,6 +9,7 @@
 use abi::boot::{Entry, ExitCode};
 use abi::inspect::Layout;
 use abi::protocols::Level;
+use abi::report::Report;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use kernel_debug::{Happened, Reaction, Stub, System};
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
     BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck, protections,
-    stop,
+    report, stop,
 };
 use memory_functions as _;
 
@@ -45,7 +46,8 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let Ok(memory) = PhysicalMemory::init(&info, &HEAP, heap_bytes) else {
         refuse(format_args!("memory: there is none left for the kernel itself"));
     };
-    let kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
+    let mut kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
+    kernel.keep_parameters(info.command_line);
     let mut tessera = Tessera { system: System::new(kernel), stub: None };
     publish(&tessera.system.kernel);
     announce(&mut tessera.system.kernel);
@@ -196,6 +198,9 @@ fn interrupted(tessera: &mut Tessera, slot: Slot, struck: Struck) {
 #[inline(never)]
 fn wait(tessera: &mut Tessera) {
     let kernel = &mut tessera.system.kernel;
+    if kernel.tell_of_log() {
+        return;
+    }
     let alarm_ns = kernel.next_alarm_ns();
     let event = kernel.machine.wait(alarm_ns);
     take(tessera, None, event);
@@ -274,6 +279,7 @@ fn ask_debugger(tessera: &mut Tessera, running: Option<Slot>, happened: Happened
 fn refuse(problem: core::fmt::Arguments<'_>) -> ! {
     // Writing to the console can't fail.
     let _ = writeln!(Console, "E kernel: cannot start: {problem}");
+    report(&Report::Refused);
     stop(ExitCode::BadImage)
 }
 
@@ -285,6 +291,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if IS_PANICKING.swap(true, Ordering::Relaxed) {
         stop(ExitCode::KernelPanic);
     }
+    report(&Report::Panicked);
     let mut console = Console;
     let _ = write!(console, "\nE kernel: panic: {}", info.message());
     if let Some(place) = info.location() {

@@ -1,6 +1,6 @@
 //! Ports, and the few devices that the kernel itself writes to.
 
-use abi::boot::{EXIT_PORT, ExitCode, LOG_PORT};
+use abi::boot::LOG_PORT;
 use core::fmt;
 use x86_64::instructions::port::Port;
 
@@ -75,14 +75,5 @@ impl fmt::Write for Console {
             Self::send(byte);
         }
         Ok(())
-    }
-}
-
-/// Stops the machine: QEMU exits with [`ExitCode::of_qemu`], another machine halts.
-pub fn stop(code: ExitCode) -> ! {
-    write_u32(EXIT_PORT, code as u32);
-    loop {
-        x86_64::instructions::interrupts::disable();
-        x86_64::instructions::hlt();
     }
 }

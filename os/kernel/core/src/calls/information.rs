@@ -2,8 +2,11 @@
 
 use super::{Call, Machine};
 use abi::protocols::VirtualTimer;
-use abi::protocols::kernel::{get_irq_hook, get_machine, get_privileges, log_stack, set_virtual_timer};
-use abi::{Endpoint, Errno};
+use abi::protocols::kernel::{
+    get_irq_hook, get_load, get_machine, get_parameters, get_privileges, get_randomness, log_read, log_stack,
+    log_watch, set_virtual_timer,
+};
+use abi::{Bytes, Endpoint, Errno};
 
 pub(super) fn get_machine<M: Machine>(
     call: &mut Call<'_, M>,
@@ -15,6 +18,49 @@ pub(super) fn get_machine<M: Machine>(
         irq_lines: machine.irq_lines(),
         tick_hz: machine.tick_hz(),
     })
+}
+
+pub(super) fn get_parameters<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: get_parameters::Request,
+) -> Result<get_parameters::Reply, Errno> {
+    let parameters = &call.kernel.parameters;
+    let length = u16::try_from(parameters.len()).unwrap_or(u16::MAX);
+    let rest = parameters.get(usize::from(request.at)..).unwrap_or_default();
+    Ok(get_parameters::Reply { length, text: Bytes::first_of(rest) })
+}
+
+pub(super) fn get_load<M: Machine>(
+    call: &mut Call<'_, M>,
+    _: get_load::Request,
+) -> Result<get_load::Reply, Errno> {
+    let (busy_ns, idle_ns) = call.kernel.machine.busy_and_idle_ns();
+    Ok(get_load::Reply { busy_ns, idle_ns, ready_ticks: call.kernel.ready_ticks })
+}
+
+pub(super) fn get_randomness<M: Machine>(
+    call: &mut Call<'_, M>,
+    _: get_randomness::Request,
+) -> Result<get_randomness::Reply, Errno> {
+    let (samples, len) = call.kernel.entropy.take();
+    Ok(get_randomness::Reply { samples: Bytes::first_of(&samples[..len]) })
+}
+
+pub(super) fn log_read<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: log_read::Request,
+) -> Result<log_read::Reply, Errno> {
+    let mut text = [0; 96];
+    let (position, text) = call.kernel.log.read(request.position, &mut text);
+    Ok(log_read::Reply { position, text: Bytes::first_of(text) })
+}
+
+pub(super) fn log_watch<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: log_watch::Request,
+) -> Result<log_watch::Reply, Errno> {
+    call.kernel.processes.process_mut(call.caller).watches_log = request.on;
+    Ok(log_watch::Reply {})
 }
 
 pub(super) fn get_irq_hook<M: Machine>(

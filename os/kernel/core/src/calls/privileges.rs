@@ -288,6 +288,7 @@ impl<M: Machine> Kernel<M> {
         process.filters = Filters::default();
         process.memory.grants = None;
         process.irqs_pending = 0;
+        process.watches_log = false;
         process.mail_over = mail::Over::default();
         // What it is told of those that it manages is still so.
         let is_told = process.notifications.contains(Notifier::System);

@@ -221,9 +221,13 @@ impl Machine for Fake {
     fn uptime_ns(&mut self) -> u64 {
         1_000_000
     }
+    fn busy_and_idle_ns(&mut self) -> (u64, u64) {
+        (900_000, 100_000)
+    }
     fn tick_hz(&self) -> u32 {
         1000
     }
+    fn report(&mut self, _: &abi::report::Report) {}
     fn log(&mut self, byte: u8) {
         self.log.push(byte);
     }
