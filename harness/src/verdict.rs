@@ -202,7 +202,7 @@ fn of_exit_code(qemus: i32, record: &Record, main: Option<&str>) -> Result<End, 
     if end.code != code {
         let other = word(end.code);
         return Err(format!(
-            "the machine's exit code says \"{says}\", but the kernel's end record \"{other}\""
+            "the machine's exit code says \"{says}\", but the kernel's end record says \"{other}\""
         ));
     }
     let is_main = |process: &Name| main == Some(process.as_str());
