@@ -57,6 +57,8 @@ const BREAKPOINT: u8 = 3;
 const DOUBLE_FAULT: u8 = 8;
 const MACHINE_CHECK: u8 = 18;
 
+/// In a section of its own: the start-up code zeroes what stands behind it.
+#[unsafe(link_section = ".bss.stacks")]
 static mut STACKS: Stacks = Stacks { kernel: Stack::EMPTY, vectors: [Stack::EMPTY; VECTOR_STACKS] };
 
 /// The tops of the stacks that vectors run on.
