@@ -21,8 +21,8 @@ use kernel_debug::machine::{Cpu, Trap};
 use kernel_debug::{Happened, Reaction, Stub, System};
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
-    BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck, protections,
-    report, stop,
+    BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck, begin,
+    protections, report, stop,
 };
 use memory_functions as _;
 
@@ -37,6 +37,7 @@ const HEAP_BYTES_PER_PROCESS: usize = 4096;
 /// Called once by the start-up code, in 64-bit mode, on the kernel's own stack.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(start: StartInfo) -> ! {
+    begin();
     let info = BootInfo::read(start).unwrap_or_else(|problem| refuse(format_args!("start info: {problem}")));
     let parameters = command_line::parse(info.command_line)
         .unwrap_or_else(|problem| refuse(format_args!("command line: {problem}")));

@@ -28,6 +28,6 @@ pub use machine::{Event, Exit, Hardware, Struck};
 pub use memory::PhysicalMemory;
 pub use paging::{AddressSpace, protections};
 pub use port::Console;
-pub use report::{report, stop};
+pub use report::{begin, report, stop};
 pub use serial::Com2;
 pub use trap::stack_trace;
