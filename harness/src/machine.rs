@@ -18,7 +18,7 @@ mod qmp;
 pub mod tied;
 
 pub(crate) use command_line::DEFAULT_MEMORY_MIB;
-pub use command_line::{Config, Firmware, IMAGE, KERNEL, Kernel, LOG, Record, Timing};
+pub use command_line::{AtPanic, Config, Firmware, IMAGE, KERNEL, Kernel, LOG, Record, Timing};
 pub(crate) use directory::{Directory, remove_stale};
 
 use anyhow::{Context, Result, bail};
@@ -54,8 +54,13 @@ pub enum Output {
     Console(Vec<u8>),
     /// Bytes of QEMU's own messages.
     Qemu(Vec<u8>),
-    /// The machine was reset, which ends it.
+    /// The machine was reset, which ends it: if it is paused at panics, by [`Machine::quit`].
     Reset,
+    /// The machine switched itself off. If it is paused at panics, QEMU ends by [`Machine::quit`].
+    ShutDown,
+    /// The kernel or the process that the machine runs for panicked, and the machine is paused until
+    /// [`Machine::go_on`].
+    Paused,
     /// It can't be trusted any more; says why.
     Trouble(String),
 }
@@ -226,7 +231,7 @@ impl Machine {
             // gdb lets it run.
             return Ok(machine);
         }
-        match machine.command("cont", &json!({})) {
+        match machine.go_on() {
             // It may be over before QEMU can answer. How it ended is then told as always.
             Err(error) if machine.exit.is_none() => Err(machine.explain(error)),
             _ => Ok(machine),
@@ -277,10 +282,33 @@ impl Machine {
         Ok(DumpFile { path, _directory: Arc::clone(&self.directory) })
     }
 
+    /// Lets a machine that is paused go on.
+    ///
+    /// # Errors
+    /// If QEMU doesn't.
+    pub fn go_on(&mut self) -> Result<()> {
+        self.command("cont", &json!({}))
+    }
+
+    /// Lets QEMU end.
+    ///
+    /// # Errors
+    /// If it can't be told.
+    pub fn quit(&mut self) -> Result<()> {
+        self.command("quit", &json!({}))
+    }
+
     /// Gives QEMU a command, and waits until it is carried out.
     fn command(&mut self, command: &str, arguments: &Value) -> Result<()> {
+        if self.exit.is_some() {
+            bail!("QEMU ended before it did {command}");
+        }
         let control = self.control.as_mut().context("QEMU takes no commands yet")?;
-        control.send(command, arguments)?;
+        match control.send(command, arguments) {
+            // It is ending, and how is told below.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            sent => sent.context("failed to write to QEMU over QMP")?,
+        }
         let end = Instant::now() + self.patience;
         loop {
             match self.signals.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -295,6 +323,12 @@ impl Machine {
                 Err(RecvTimeoutError::Timeout) => bail!("QEMU doesn't answer to {command}"),
             }
         }
+    }
+
+    /// Tells whether QEMU has ended, though there may be output left.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.exit.is_some()
     }
 
     /// Kills QEMU. What it had written can still be read.

@@ -13,6 +13,7 @@ pub use log::{Level, LogLine};
 pub use text::escape;
 
 use crate::machine::{DumpFile, Exit, Machine, Next, Output};
+use anyhow::Result;
 use lines::Lines;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -143,7 +144,7 @@ impl fmt::Display for What {
 pub struct Record {
     events: Vec<Event>,
     now: Duration,
-    /// Memory and processor of a machine that had to be stopped, or why there is no dump of them.
+    /// Memory and processor of a machine that had to be stopped, or that panicked; or why there is no dump of them.
     pub dump: Option<Result<DumpFile, String>>,
 }
 
@@ -263,18 +264,51 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
             let next = machine.next(until);
             self.record.now = machine.started().elapsed();
             let wish = match next {
+                Next::Output(Output::Paused) => self.look_at(&mut machine, Machine::go_on),
+                Next::Output(Output::Reset) => {
+                    self.tell(What::Reset, Wish::GoOn);
+                    self.look_at(&mut machine, Machine::quit)
+                }
+                Next::Output(Output::ShutDown) => {
+                    // If it doesn't end, it is late some time.
+                    let _ = machine.quit();
+                    Wish::GoOn
+                }
                 Next::Output(output) => self.see(output),
                 Next::Ended(exit) => return self.finish(&mut machine, exit),
                 Next::Late if idle == Some(until) => self.tell(What::Idle, Wish::Stop),
                 Next::Late => self.tell(What::TimedOut, Wish::Stop),
             };
+            // What gives something without a pause would else never be late.
+            let is_late = wish == Wish::GoOn && Instant::now() >= end && !machine.has_ended();
+            let wish = if is_late { self.tell(What::TimedOut, Wish::Stop) } else { wish };
             if wish == Wish::Stop {
                 if self.record.is_hang() {
-                    self.record.dump = Some(machine.dump().map_err(|error| format!("{error:#}")));
+                    self.dump(&mut machine);
                 }
                 return self.stop(machine);
             }
         }
+    }
+
+    /// Keeps a picture of a machine that is paused, and lets it go on to its end.
+    fn look_at(&mut self, machine: &mut Machine, go_on: impl Fn(&mut Machine) -> Result<()>) -> Wish {
+        if machine.has_ended() {
+            return Wish::GoOn;
+        }
+        self.dump(machine);
+        match go_on(machine) {
+            // Of one that ended meanwhile, how it did is still to be told.
+            Err(error) if !machine.has_ended() => {
+                let text = format!("the machine is paused and doesn't go on: {error:#}");
+                self.tell(What::Trouble(text), Wish::Stop)
+            }
+            _ => Wish::GoOn,
+        }
+    }
+
+    fn dump(&mut self, machine: &mut Machine) {
+        self.record.dump = Some(machine.dump().map_err(|error| format!("{error:#}")));
     }
 
     /// Stops the machine, and reads what it had written by then.
@@ -311,6 +345,8 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
                 self.tell_all(lines, What::Qemu)
             }
             Output::Reset => self.tell(What::Reset, Wish::GoOn),
+            // Stopped for another reason meanwhile, it is looked at for that.
+            Output::Paused | Output::ShutDown => Wish::GoOn,
             Output::Trouble(text) => self.tell(What::Trouble(text), Wish::Stop),
         }
     }

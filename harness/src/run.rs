@@ -5,7 +5,9 @@ use crate::determinism::{Difference, Repetition, first_difference};
 use crate::dump::Dump;
 use crate::image::{Image, bare, loadable};
 use crate::inspect::{self, PostMortem};
-use crate::machine::{self, Config, Directory, DumpFile, Kernel, Machine, Next, Output, PATIENCE, Timing};
+use crate::machine::{
+    self, AtPanic, Config, Directory, DumpFile, Kernel, Machine, Next, Output, PATIENCE, Timing,
+};
 use crate::observe::{Event, KEPT_BYTES, Record, Wish, escape, watch};
 use crate::project::Project;
 use crate::recording::{self, Recording};
@@ -240,6 +242,7 @@ impl Workshop {
         let disk = directory.write(recording::DISK, &recording::empty_disk())?;
         let config = Config {
             record: machine::Record::Make { log: &log, disk: &disk },
+            at_panic: AtPanic::GoOn,
             ..self.config(scenario, Kernel::Bytes(&setup.kernel), setup.image.as_deref(), Timing::default())
         };
         let record = watch(Machine::start(&config)?, limit, |_| Wish::GoOn);
@@ -299,7 +302,9 @@ impl Workshop {
         let kernel = Kernel::File(&self.build.kernel);
         let command_line = format!("{} gdb=wait", scenario.command_line);
         let config = self.config(scenario, kernel, image.as_deref(), timing);
-        let mut machine = Machine::start_for_debugger(&Config { command_line: &command_line, ..config })?;
+        // At a panic it is for the debugger to look.
+        let config = Config { command_line: &command_line, at_panic: AtPanic::GoOn, ..config };
+        let mut machine = Machine::start_for_debugger(&config)?;
         let end = Instant::now() + PATIENCE;
         let mut said = Vec::new();
         // What goes over the line before the kernel has set it up is lost.
@@ -362,6 +367,7 @@ impl Workshop {
             firmware: scenario.firmware,
             timing,
             record: machine::Record::Off,
+            at_panic: AtPanic::Pause,
             patience: PATIENCE,
         }
     }

@@ -49,7 +49,20 @@ pub fn render(end: &End, record: &Record, found: Option<&PostMortem>) -> String 
     let complaints = record.complaints().map(|line| redact(&line.to_string())).collect();
     section(&mut text, "complaints", complaints);
     // What is stopped while it runs isn't always stopped at the same place.
-    if let (End::Hang(Hang::IdleForever), Some(found)) = (end, found) {
+    let is_same = match end {
+        End::Hang(hang) => *hang == Hang::IdleForever,
+        End::ServiceFault | End::KernelPanic | End::TripleFault => true,
+        End::Exited(_) | End::BadImage | End::HostTrouble(_) => false,
+    };
+    if let Some(found) = found.filter(|_| is_same) {
+        if !matches!(end, End::Hang(_)) {
+            // How it comes to where processes are served changes with every change of it.
+            let is_own = |frame: &&String| {
+                frame.contains(" at os/kernel/image/") && !frame.contains("rust_begin_unwind")
+            };
+            let own = found.kernel.iter().filter(is_own);
+            section(&mut text, "the kernel is in", own.map(|frame| redact(frame)).collect());
+        }
         examined(&mut text, found);
     }
     text

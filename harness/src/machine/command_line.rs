@@ -1,6 +1,6 @@
 //! What QEMU is asked for.
 
-use abi::boot::{EXIT_PORT, LOG_PORT};
+use abi::boot::{EXIT_PORT, LOG_PORT, PANIC_PORT};
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub struct Config<'a> {
     pub timing: Timing,
     /// Whether the run is recorded or run again.
     pub record: Record<'a>,
+    /// What a panic means for the machine.
+    pub at_panic: AtPanic,
     /// How long QEMU may take for what it does at once: to greet, to end.
     pub patience: Duration,
 }
@@ -76,6 +78,17 @@ pub enum Firmware {
     SeaBios,
 }
 
+/// What a panic, of the kernel or of the process that the machine runs for, means for the machine, and so does a reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtPanic {
+    /// It goes on to its end.
+    #[default]
+    GoOn,
+    /// It is paused: see [`Output::Paused`](super::Output::Paused) and [`Output::Reset`](super::Output::Reset). Not for
+    /// a machine that is recorded or run again.
+    Pause,
+}
+
 /// What time is for a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 pub enum Timing {
@@ -116,6 +129,9 @@ impl Config<'_> {
 
     pub(super) fn arguments(&self, channels: &Channels<'_>) -> Vec<OsString> {
         let mut arguments = Arguments::board(self.board(), self.memory_mib, self.firmware);
+        if self.at_panic == AtPanic::Pause {
+            arguments.plain(&["-action", "panic=pause,shutdown=pause"]);
+        }
         arguments.software(channels.kernel, channels.image, self.command_line);
         // QEMU ends when a guest sets up a serial port that is the host's terminal in a run that is recorded.
         let console = match self.record {
@@ -225,6 +241,7 @@ impl Arguments {
         }
         arguments.pair("-device", &[format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4").as_ref()]);
         arguments.pair("-device", &[format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log").as_ref()]);
+        arguments.pair("-device", &[format!("pvpanic,ioport={PANIC_PORT:#x}").as_ref()]);
         arguments
     }
 

@@ -253,6 +253,10 @@ pub struct Start {
 pub const LOG_PORT: u16 = 0xe9;
 /// The port that ends the machine (QEMU's `isa-debug-exit`).
 pub const EXIT_PORT: u16 = 0xf4;
+/// The port that tells of a panic (QEMU's `pvpanic`). Read, it gives the events that can be told.
+pub const PANIC_PORT: u16 = 0x505;
+/// The event at [`PANIC_PORT`] of a system that panicked.
+pub const PANICKED: u8 = 1;
 
 #[doc(hidden)]
 pub const PROGRAM_TRAPS: u32 = crate::ipc::Primitive::SendRec.bit() | crate::ipc::Primitive::KernelCall.bit();

@@ -5,7 +5,7 @@ use crate::arguments::Replay;
 use crate::exit::Exit;
 use anyhow::{Context as _, Result};
 use harness::gdb::{Debugger, Terminal};
-use harness::machine::{self, Config, IMAGE, KERNEL, Kernel, Machine, PATIENCE, Record, Timing};
+use harness::machine::{self, AtPanic, Config, IMAGE, KERNEL, Kernel, Machine, PATIENCE, Record, Timing};
 use harness::observe::{Wish, watch};
 use harness::project::Project;
 use harness::recording::{self, DISK, LOG};
@@ -44,6 +44,7 @@ pub(crate) fn replay(arguments: &Replay) -> Result<Exit> {
         firmware: shape.firmware,
         timing: Timing::Deterministic,
         record: Record::Replay { log: &log, disk: &disk, gdb },
+        at_panic: AtPanic::GoOn,
         patience: PATIENCE,
     };
     match gdb {

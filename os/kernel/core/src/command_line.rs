@@ -11,8 +11,22 @@ pub struct Parameters {
     pub timer: Timer,
     /// `gdb=com2` or `gdb=wait`: whether a debugger can attach.
     pub debugger: Debugger,
-    /// `panic=start`: the kernel panics as soon as it can, to show what that looks like.
-    pub panics: bool,
+    /// `panic=start`, `panic=exception` or `panic=reset`: whether the kernel fails as soon as it can, to show what that looks like.
+    pub panic: Panic,
+}
+
+/// How the kernel fails on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Panic {
+    /// It doesn't.
+    #[default]
+    None,
+    /// It finds that something is wrong.
+    Start,
+    /// The processor refuses one of its instructions.
+    Exception,
+    /// The processor gives up.
+    TripleFault,
 }
 
 /// How the kernel learns the frequency of its timers.
@@ -38,7 +52,7 @@ pub enum Debugger {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { processes: 256, timer: Timer::Auto, debugger: Debugger::None, panics: false }
+        Self { processes: 256, timer: Timer::Auto, debugger: Debugger::None, panic: Panic::None }
     }
 }
 
@@ -50,7 +64,7 @@ impl fmt::Display for BadWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, gdb=com2|wait and panic=start",
+            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, gdb=com2|wait and panic=start|exception|reset",
             self.0.escape_ascii()
         )
     }
@@ -92,7 +106,15 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
             };
             Some(Parameters { debugger, ..parameters })
         }
-        "panic" => (value == "start").then_some(Parameters { panics: true, ..parameters }),
+        "panic" => {
+            let panic = match value {
+                "start" => Panic::Start,
+                "exception" => Panic::Exception,
+                "reset" => Panic::TripleFault,
+                _ => return None,
+            };
+            Some(Parameters { panic, ..parameters })
+        }
         _ => None,
     }
 }
@@ -105,7 +127,7 @@ mod tests {
     fn words_are_parameters_or_refused() {
         let default = Parameters::default();
         let processes = |processes| Ok(Parameters { processes, ..default });
-        let cases: [(&[u8], _); 19] = [
+        let cases: [(&[u8], _); 21] = [
             (b"", Ok(default)),
             (b"  \t\n ", Ok(default)),
             (b"processes=8", processes(8)),
@@ -118,7 +140,9 @@ mod tests {
             (b"gdb=com2", Ok(Parameters { debugger: Debugger::Com2, ..default })),
             (b"gdb=wait", Ok(Parameters { debugger: Debugger::Wait, ..default })),
             (b"gdb=", Err(BadWord(b"gdb="))),
-            (b"panic=start", Ok(Parameters { panics: true, ..default })),
+            (b"panic=start", Ok(Parameters { panic: Panic::Start, ..default })),
+            (b"panic=exception", Ok(Parameters { panic: Panic::Exception, ..default })),
+            (b"panic=reset", Ok(Parameters { panic: Panic::TripleFault, ..default })),
             (b"panic=", Err(BadWord(b"panic="))),
             (b"processes=0", Err(BadWord(b"processes=0"))),
             (b"processes=32513", Err(BadWord(b"processes=32513"))),

@@ -58,11 +58,10 @@ impl<M: Machine> Kernel<M> {
 
     /// Takes a process out, and the machine with it if that ran for it. Orphans are for the caller to settle.
     fn take_out_for_good(&mut self, slot: Slot) {
-        let ends_machine = self.processes.process(slot).ends_machine;
-        self.take_out(slot);
-        if ends_machine {
-            self.end(ExitCode::ServiceFault);
+        if self.processes.process(slot).ends_machine {
+            self.end_because_of(slot, ExitCode::ServiceFault);
         }
+        self.take_out(slot);
     }
 
     /// Frees the slot of a process whose manager wants it gone.
@@ -87,8 +86,10 @@ impl<M: Machine> Kernel<M> {
         if !ends_machine && self.cause_signal(slot, Signal::ABRT).is_ok() {
             self.stop(slot, Stops::ENDED);
         } else {
-            if ends_machine {
-                self.end(code);
+            match code {
+                ExitCode::ServiceFault if ends_machine => self.end_because_of(slot, code),
+                _ if ends_machine => self.end(code),
+                _ => {}
             }
             self.remove(slot);
         }
@@ -117,6 +118,15 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn end(&mut self, code: ExitCode) {
         self.ended.get_or_insert(code);
         self.is_out_of_turn = true;
+    }
+
+    /// Stops the machine for what a process did, which must still be there, so that it can be looked at.
+    pub(crate) fn end_because_of(&mut self, slot: Slot, code: ExitCode) {
+        if self.ended.is_none() {
+            self.culprit = self.processes.process(slot).endpoint;
+            self.machine.let_inspect();
+        }
+        self.end(code);
     }
 
     /// Logs where a process is, outwards from the innermost frame.

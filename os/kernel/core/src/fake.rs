@@ -19,6 +19,7 @@ pub(crate) use memory::Memory;
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     pub(crate) log: Vec<u8>,
+    pub(crate) inspections: usize,
     pub(crate) ports: BTreeMap<u16, Vec<u32>>,
     pub(crate) open_lines: BTreeSet<u8>,
     pub(crate) released: Vec<u16>,
@@ -119,6 +120,9 @@ impl Machine for Fake {
     }
     fn log(&mut self, byte: u8) {
         self.log.push(byte);
+    }
+    fn let_inspect(&mut self) {
+        self.inspections += 1;
     }
     fn read_port(&mut self, port: u16, _: Width) -> u32 {
         u32::from(port)

@@ -40,6 +40,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) wall_clock: WallClock,
     pub(crate) requests: Requests,
     pub(crate) ended: Option<ExitCode>,
+    /// Because of which process the machine has ended, for those who look at it from outside.
+    pub(crate) culprit: Endpoint,
     pub(crate) recorder: Recorder,
     /// What a debugger asks for.
     pub(crate) wishes: Wishes,
@@ -139,6 +141,7 @@ impl<M: Machine> Kernel<M> {
             has_traced_calls: false,
             ready: Ready::default(),
             ended: None,
+            culprit: Endpoint::NONE,
             recorder: Recorder::new(),
             wishes: Wishes::default(),
             is_out_of_turn: false,
@@ -323,6 +326,7 @@ impl<M: Machine> Kernel<M> {
             event_calls: address(&recorder.calls),
             event_count: Recorder::EVENTS as u64,
             next_event: address(&recorder.next),
+            culprit: address(&self.culprit),
             ..layout
         })
     }

@@ -13,15 +13,15 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heap::Heap;
-use kernel_core::command_line::Debugger;
+use kernel_core::command_line::{Debugger, Panic};
 use kernel_core::image::{BootImage, ImageError};
 use kernel_core::{Kernel, Next, OutOfTurn, Slot, command_line, load};
 use kernel_debug::machine::{Cpu, Trap};
 use kernel_debug::{Happened, Reaction, Stub, System};
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
-    BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck, protections,
-    stop,
+    BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck,
+    exception_address, let_inspect, protections, provoke_exception, provoke_triple_fault, stop,
 };
 use memory_functions as _;
 
@@ -49,7 +49,12 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let mut tessera = Tessera { system: System::new(kernel), stub: None };
     publish(&tessera.system.kernel);
     announce(&mut tessera.system.kernel);
-    assert!(!parameters.panics, "the command line asks for a panic");
+    match parameters.panic {
+        Panic::None => {}
+        Panic::Start => panic!("the command line asks for a panic"),
+        Panic::Exception => provoke_exception(),
+        Panic::TripleFault => provoke_triple_fault(),
+    }
     attach_debugger(&mut tessera, parameters.debugger);
     main(&mut tessera, info.image)
 }
@@ -105,7 +110,8 @@ static LAYOUT: [AtomicU64; Layout::WORDS] = [const { AtomicU64::new(0) }; _];
 
 /// Says where everything is, for those who look into the kernel's memory.
 fn publish(kernel: &Kernel<Hardware>) {
-    let words = kernel.layout(Context::LAYOUT).to_words();
+    let layout = Layout { exception: exception_address(), ..Context::LAYOUT };
+    let words = kernel.layout(layout).to_words();
     LAYOUT.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
 }
 
@@ -295,5 +301,6 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         let _ = write!(console, " {address:#x}");
     });
     let _ = writeln!(console);
+    let_inspect();
     stop(ExitCode::KernelPanic)
 }

@@ -26,6 +26,6 @@ pub use context::Context;
 pub use machine::{Event, Exit, Hardware, Struck};
 pub use memory::PhysicalMemory;
 pub use paging::{AddressSpace, protections};
-pub use port::{Console, stop};
+pub use port::{Console, let_inspect, stop};
 pub use serial::Com2;
-pub use trap::stack_trace;
+pub use trap::{exception_address, provoke_exception, provoke_triple_fault, stack_trace};

@@ -203,6 +203,10 @@ impl Machine for Hardware {
         port::log(byte);
     }
 
+    fn let_inspect(&mut self) {
+        port::let_inspect();
+    }
+
     fn read_port(&mut self, port: u16, width: Width) -> u32 {
         match width {
             Width::Byte => u32::from(port::read_u8(port)),
