@@ -10,6 +10,7 @@
 //! +--------+-------+-------+- ~ -+-------+
 //! ```
 
+use crate::report::RESULTS_PORT;
 use crate::{Callers, Endpoint, Name, Wire};
 
 /// The name of the archive's first file.
@@ -211,27 +212,29 @@ pub fn entries(
         .map(|(index, bytes)| Entry::get(bytes).ok_or(ManifestError::BadEntry(index))))
 }
 
-/// How a machine's end shows in the exit code that QEMU's `isa-debug-exit` device makes of it:
-/// `code << 1 | 1`. Zero is never used: QEMU itself exits with 0 and 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ExitCode {
-    /// The process that the machine ran for exited with 0.
-    Success = 0x10,
-    /// It exited with another status.
-    Failure = 0x11,
-    /// The kernel panicked.
-    KernelPanic = 0x12,
-    /// The process that the machine ran for was ended by a fault or a panic.
-    ServiceFault = 0x13,
-    /// The boot image was refused.
-    BadImage = 0x14,
+crate::choices! {
+    /// How a machine's end shows in the exit code that QEMU's `isa-debug-exit` device makes of it:
+    /// `code << 1 | 1`. Zero is never used: QEMU itself exits with 0 and 1.
+    ExitCode {
+        /// The process that the machine ran for exited with 0.
+        Success = 0x10,
+        /// It exited with another status.
+        Failure = 0x11,
+        /// The kernel panicked.
+        KernelPanic = 0x12,
+        /// The process that the machine ran for was ended by a fault or a panic.
+        ServiceFault = 0x13,
+        /// The boot image was refused.
+        BadImage = 0x14,
+        /// The machine was busy for longer than it may be.
+        Limit = 0x15,
+    }
 }
 
 impl ExitCode {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Success, Self::Failure, Self::KernelPanic, Self::ServiceFault, Self::BadImage];
+    pub const ALL: [Self; 6] =
+        [Self::Success, Self::Failure, Self::KernelPanic, Self::ServiceFault, Self::BadImage, Self::Limit];
 
     /// What QEMU exits with.
     #[must_use]
@@ -257,6 +260,9 @@ pub const EXIT_PORT: u16 = 0xf4;
 pub const PANIC_PORT: u16 = 0x505;
 /// The event at [`PANIC_PORT`] of a system that panicked.
 pub const PANICKED: u8 = 1;
+/// The ports that are the kernel's alone, whatever a process may use: what they say decides how a run is judged.
+pub const KERNEL_PORTS: [core::ops::RangeInclusive<u16>; 4] =
+    [LOG_PORT..=LOG_PORT, RESULTS_PORT..=RESULTS_PORT, EXIT_PORT..=EXIT_PORT + 3, PANIC_PORT..=PANIC_PORT];
 
 #[doc(hidden)]
 pub const PROGRAM_TRAPS: u32 = crate::ipc::Primitive::SendRec.bit() | crate::ipc::Primitive::KernelCall.bit();

@@ -21,6 +21,7 @@ mod message;
 pub mod notification;
 pub mod protocols;
 pub mod registers;
+pub mod report;
 pub mod signal;
 pub mod state;
 mod text;

@@ -9,6 +9,8 @@ pub struct Parameters {
     pub processes: u16,
     /// `timer=auto` or `timer=measured`.
     pub timer: Timer,
+    /// `limit=MS`: for how many milliseconds the machine may be busy.
+    pub limit_ms: Option<u32>,
     /// `gdb=com2` or `gdb=wait`: whether a debugger can attach.
     pub debugger: Debugger,
     /// `panic=start`, `panic=exception` or `panic=reset`: whether the kernel fails as soon as it can, to show what that looks like.
@@ -52,7 +54,13 @@ pub enum Debugger {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { processes: 256, timer: Timer::Auto, debugger: Debugger::None, panic: Panic::None }
+        Self {
+            processes: 256,
+            timer: Timer::Auto,
+            limit_ms: None,
+            debugger: Debugger::None,
+            panic: Panic::None,
+        }
     }
 }
 
@@ -64,7 +72,7 @@ impl fmt::Display for BadWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, gdb=com2|wait and panic=start|exception|reset",
+            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, limit=MS, gdb=com2|wait and panic=start|exception|reset",
             self.0.escape_ascii()
         )
     }
@@ -98,6 +106,10 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
             };
             Some(Parameters { timer, ..parameters })
         }
+        "limit" => {
+            let limit_ms = value.parse().ok().filter(|limit_ms| *limit_ms > 0)?;
+            Some(Parameters { limit_ms: Some(limit_ms), ..parameters })
+        }
         "gdb" => {
             let debugger = match value {
                 "com2" => Debugger::Com2,
@@ -127,7 +139,7 @@ mod tests {
     fn words_are_parameters_or_refused() {
         let default = Parameters::default();
         let processes = |processes| Ok(Parameters { processes, ..default });
-        let cases: [(&[u8], _); 21] = [
+        let cases: [(&[u8], _); 24] = [
             (b"", Ok(default)),
             (b"  \t\n ", Ok(default)),
             (b"processes=8", processes(8)),
@@ -137,6 +149,9 @@ mod tests {
                 b"timer=measured processes=1",
                 Ok(Parameters { processes: 1, timer: Timer::Measured, ..default }),
             ),
+            (b"limit=5000", Ok(Parameters { limit_ms: Some(5000), ..default })),
+            (b"limit=0", Err(BadWord(b"limit=0"))),
+            (b"limit=4294967296", Err(BadWord(b"limit=4294967296"))),
             (b"gdb=com2", Ok(Parameters { debugger: Debugger::Com2, ..default })),
             (b"gdb=wait", Ok(Parameters { debugger: Debugger::Wait, ..default })),
             (b"gdb=", Err(BadWord(b"gdb="))),

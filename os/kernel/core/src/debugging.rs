@@ -134,7 +134,7 @@ impl<M: Machine> Kernel<M> {
     /// The debugger ends the machine.
     pub fn end_by_debugger(&mut self) {
         self.say(Level::Info, format_args!("the debugger ended the machine"));
-        self.end(ExitCode::Failure);
+        self.end(ExitCode::Failure, None);
     }
 
     /// Tells whether VM is there to resolve page faults of that process.

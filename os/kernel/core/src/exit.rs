@@ -1,5 +1,8 @@
 //! How a process ends, and what becomes of those who waited for it.
 
+#[cfg(test)]
+mod tests;
+
 use crate::Kernel;
 use crate::fault::Fault;
 use crate::log::Line;
@@ -8,6 +11,7 @@ use crate::privilege::{Id, Notifier, Privileges};
 use crate::process::{Ipc, Slot, Stops};
 use abi::boot::ExitCode;
 use abi::protocols::Level;
+use abi::report::{Cause, Ended, Exited, Report};
 use abi::{Callers, Endpoint, Errno, Signal, Signals};
 use core::fmt;
 
@@ -45,28 +49,30 @@ impl<M: Machine> Kernel<M> {
             self.log_stack(slot);
         }
         if self.cause_signal(slot, signal).is_err() {
-            self.take_out_for_good(slot);
+            self.take_out_for_good(slot, Cause::Fault);
         }
     }
 
-    /// Ends a process that asked for nothing, and says why.
+    /// Ends a process by a signal that nobody deals with, and says why.
     pub(crate) fn end_process(&mut self, slot: Slot, why: fmt::Arguments<'_>) {
         let name = self.processes.process(slot).name;
         self.log.line(&mut self.machine, Line::kernel(Level::Error), format_args!("{name}: {why}"));
-        self.take_out_for_good(slot);
+        self.take_out_for_good(slot, Cause::Signal);
     }
 
     /// Takes a process out, and the machine with it if that ran for it. Orphans are for the caller to settle.
-    fn take_out_for_good(&mut self, slot: Slot) {
-        if self.processes.process(slot).ends_machine {
-            self.end_because_of(slot, ExitCode::ServiceFault);
+    fn take_out_for_good(&mut self, slot: Slot, cause: Cause) {
+        let process = self.processes.process(slot);
+        if process.ends_machine {
+            let ended = Ended { process: process.name, cause };
+            self.end_because_of(Some(slot), ExitCode::ServiceFault, Report::Ended(ended));
         }
         self.take_out(slot);
     }
 
     /// Frees the slot of a process whose manager wants it gone.
     pub(crate) fn clear(&mut self, slot: Slot) {
-        self.take_out_for_good(slot);
+        self.take_out_for_good(slot, Cause::Manager);
         self.settle_orphans();
     }
 
@@ -74,22 +80,18 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn exit(&mut self, slot: Slot, status: i32) {
         let process = self.processes.process(slot);
         let (name, ends_machine) = (process.name, process.ends_machine);
-        let (level, code) = match status {
-            0 => (Level::Info, ExitCode::Success),
-            PANICKED => (Level::Error, ExitCode::ServiceFault),
-            _ => (Level::Info, ExitCode::Failure),
-        };
-        if level == Level::Error {
+        if status == PANICKED {
             self.log_stack(slot);
         }
         // The machine that runs for a process has no time for anybody to clear up behind it.
         if !ends_machine && self.cause_signal(slot, Signal::ABRT).is_ok() {
             self.stop(slot, Stops::ENDED);
         } else {
-            match code {
-                ExitCode::ServiceFault if ends_machine => self.end_because_of(slot, code),
-                _ if ends_machine => self.end(code),
-                _ => {}
+            if ends_machine && status == PANICKED {
+                let ended = Ended { process: name, cause: Cause::Panic };
+                self.end_because_of(Some(slot), ExitCode::ServiceFault, Report::Ended(ended));
+            } else if ends_machine {
+                self.end_by_exit(Exited { process: name, status });
             }
             self.remove(slot);
         }
@@ -111,22 +113,44 @@ impl<M: Machine> Kernel<M> {
             Line::kernel(Level::Info),
             format_args!("{name} stopped the machine with status {status}"),
         );
-        self.end(if status == 0 { ExitCode::Success } else { ExitCode::Failure });
+        self.end_by_exit(Exited { process: name, status });
     }
 
-    /// Stops the machine. The first reason counts.
-    pub(crate) fn end(&mut self, code: ExitCode) {
-        self.ended.get_or_insert(code);
+    fn end_by_exit(&mut self, exited: Exited) {
+        let code = if exited.status == 0 { ExitCode::Success } else { ExitCode::Failure };
+        self.end(code, Some(Report::Exited(exited)));
+    }
+
+    /// Stops the machine, and reports the result, if it has one. The first reason counts.
+    pub(crate) fn end(&mut self, code: ExitCode, result: Option<Report>) {
+        if self.ended.is_none() {
+            self.ended = Some(code);
+            if let Some(result) = result {
+                self.machine.report(&result);
+            }
+        }
         self.is_out_of_turn = true;
     }
 
-    /// Stops the machine for what a process did, which must still be there, so that it can be looked at.
-    pub(crate) fn end_because_of(&mut self, slot: Slot, code: ExitCode) {
+    /// Stops the machine for what a process did, or nobody did, and lets it be looked at: so all must still be there.
+    fn end_because_of(&mut self, slot: Option<Slot>, code: ExitCode, result: Report) {
         if self.ended.is_none() {
-            self.culprit = self.processes.process(slot).endpoint;
+            self.culprit = slot.map_or(Endpoint::NONE, |slot| self.processes.process(slot).endpoint);
+            self.end(code, Some(result));
             self.machine.let_inspect();
         }
-        self.end(code);
+    }
+
+    /// How long the machine may be busy, in milliseconds since the kernel's start.
+    pub fn set_limit_ms(&mut self, limit_ms: u32) {
+        self.limit_ns = u64::from(limit_ms) * 1_000_000;
+    }
+
+    /// Stops the machine if it has been busy for too long. `running` is whose turn it is.
+    pub fn check_limit(&mut self, running: Option<Slot>) {
+        if self.limit_ns != u64::MAX && self.machine.busy_ns() >= self.limit_ns {
+            self.end_because_of(running, ExitCode::Limit, Report::Overran);
+        }
     }
 
     /// Logs where a process is, outwards from the innermost frame.

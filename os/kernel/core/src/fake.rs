@@ -8,6 +8,7 @@ use abi::boot::{self, Pair};
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Register, Registers as General};
+use abi::report::Report;
 use abi::{Call, Callers, Endpoint, Errno, Message, Name, PageAccess};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,10 @@ pub(crate) use memory::Memory;
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     pub(crate) log: Vec<u8>,
-    pub(crate) inspections: usize,
+    /// How many spaces were released each time that the machine could be looked at.
+    pub(crate) inspections: Vec<usize>,
+    pub(crate) busy_ns: u64,
+    pub(crate) reports: Vec<Report>,
     pub(crate) ports: BTreeMap<u16, Vec<u32>>,
     pub(crate) open_lines: BTreeSet<u8>,
     pub(crate) released: Vec<u16>,
@@ -115,6 +119,9 @@ impl Machine for Fake {
     fn uptime_ns(&mut self) -> u64 {
         1_000_000
     }
+    fn busy_ns(&mut self) -> u64 {
+        self.busy_ns
+    }
     fn tick_hz(&self) -> u32 {
         1000
     }
@@ -122,7 +129,10 @@ impl Machine for Fake {
         self.log.push(byte);
     }
     fn let_inspect(&mut self) {
-        self.inspections += 1;
+        self.inspections.push(self.released.len());
+    }
+    fn report(&mut self, report: &Report) {
+        self.reports.push(*report);
     }
     fn read_port(&mut self, port: u16, _: Width) -> u32 {
         u32::from(port)

@@ -40,6 +40,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) wall_clock: WallClock,
     pub(crate) requests: Requests,
     pub(crate) ended: Option<ExitCode>,
+    /// How long the machine may be busy.
+    pub(crate) limit_ns: u64,
     /// Because of which process the machine has ended, for those who look at it from outside.
     pub(crate) culprit: Endpoint,
     pub(crate) recorder: Recorder,
@@ -141,6 +143,7 @@ impl<M: Machine> Kernel<M> {
             has_traced_calls: false,
             ready: Ready::default(),
             ended: None,
+            limit_ns: u64::MAX,
             culprit: Endpoint::NONE,
             recorder: Recorder::new(),
             wishes: Wishes::default(),

@@ -3,6 +3,7 @@
 use crate::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Registers};
+use abi::report::Report;
 use abi::{Errno, Message, PageAccess};
 
 /// The processor and the devices that the kernel itself uses.
@@ -14,12 +15,16 @@ pub trait Machine {
 
     /// Nanoseconds since the kernel started.
     fn uptime_ns(&mut self) -> u64;
+    /// Those of them in which the processor didn't wait for interrupts.
+    fn busy_ns(&mut self) -> u64;
     /// Clock ticks a second, while the clock ticks.
     fn tick_hz(&self) -> u32;
     /// Writes a byte to the kernel's log.
     fn log(&mut self, byte: u8);
     /// Lets whoever watches the machine look at it as it is now, if anybody does. Something ends it.
     fn let_inspect(&mut self);
+    /// Tells those who judge the run.
+    fn report(&mut self, report: &Report);
     /// Reads a port whose alignment was checked.
     fn read_port(&mut self, port: u16, width: Width) -> u32;
     /// Writes a port whose alignment was checked.

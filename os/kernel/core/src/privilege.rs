@@ -4,6 +4,7 @@
 //! reaches every program at once.
 
 use abi::Endpoint;
+use abi::boot::KERNEL_PORTS;
 use abi::ipc::Primitive;
 use alloc::vec::Vec;
 
@@ -191,10 +192,13 @@ impl Privileges {
         self.kernel_calls & abi::mask_bit(number) != 0
     }
 
-    /// Tells whether all `count` ports from `port` on may be used.
+    /// Tells whether all `count` ports from `port` on may be used. The kernel's own never are.
     #[must_use]
     pub fn may_use_ports(&self, port: u16, count: u16) -> bool {
         let Some(last) = port.checked_add(count.saturating_sub(1)) else { return false };
+        if KERNEL_PORTS.iter().any(|kernels| port <= *kernels.end() && *kernels.start() <= last) {
+            return false;
+        }
         self.ports.iter().any(|(first, end)| *first <= port && last <= *end)
     }
 
@@ -255,6 +259,18 @@ mod tests {
         ] {
             assert_eq!(privileges.may_use_ports(port, count), expected, "{port:#x}+{count}");
         }
+    }
+
+    // row I1
+    #[test]
+    fn who_may_use_all_ports_may_not_use_the_kernels() {
+        let privileges = Privileges { ports: alloc::vec![(0, u16::MAX)], ..privileges() };
+        let refused = |count| -> Vec<u16> {
+            (0..=u16::MAX).filter(|port| !privileges.may_use_ports(*port, count)).collect()
+        };
+        assert_eq!(refused(1), [0xe9, 0xea, 0xf4, 0xf5, 0xf6, 0xf7, 0x505]);
+        let wide = (0xe6..=0xea).chain(0xf1..=0xf7).chain(0x502..=0x505).chain(0xfffd..=0xffff);
+        assert_eq!(refused(4), wide.collect::<Vec<u16>>());
     }
 
     #[test]

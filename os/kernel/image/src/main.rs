@@ -9,6 +9,7 @@
 use abi::boot::{Entry, ExitCode};
 use abi::inspect::Layout;
 use abi::protocols::Level;
+use abi::report::Report;
 use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +22,7 @@ use kernel_debug::{Happened, Reaction, Stub, System};
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
     BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck,
-    exception_address, let_inspect, protections, provoke_exception, provoke_triple_fault, stop,
+    exception_address, let_inspect, protections, provoke_exception, provoke_triple_fault, report, stop,
 };
 use memory_functions as _;
 
@@ -49,6 +50,9 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let mut tessera = Tessera { system: System::new(kernel), stub: None };
     publish(&tessera.system.kernel);
     announce(&mut tessera.system.kernel);
+    if let Some(limit_ms) = parameters.limit_ms {
+        tessera.system.kernel.set_limit_ms(limit_ms);
+    }
     match parameters.panic {
         Panic::None => {}
         Panic::Start => panic!("the command line asks for a panic"),
@@ -240,8 +244,15 @@ fn take(tessera: &mut Tessera, running: Option<Slot>, event: Event) {
                 tessera.system.kernel.fault(slot, fault);
             }
         }
-        (Event::Tick, running) => tessera.system.kernel.tick(running),
-        (Event::Interrupt(line), _) => tessera.system.kernel.interrupt(line),
+        // While the machine is busy there is always a tick or a device in the end.
+        (Event::Tick, running) => {
+            tessera.system.kernel.check_limit(running);
+            tessera.system.kernel.tick(running);
+        }
+        (Event::Interrupt(line), running) => {
+            tessera.system.kernel.check_limit(running);
+            tessera.system.kernel.interrupt(line);
+        }
         (Event::Debugger, running) => {
             ask_debugger(tessera, running, Happened::Line);
         }
@@ -280,6 +291,7 @@ fn ask_debugger(tessera: &mut Tessera, running: Option<Slot>, happened: Happened
 fn refuse(problem: core::fmt::Arguments<'_>) -> ! {
     // Writing to the console can't fail.
     let _ = writeln!(Console, "E kernel: cannot start: {problem}");
+    report(&Report::Refused);
     stop(ExitCode::BadImage)
 }
 
@@ -291,6 +303,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     if IS_PANICKING.swap(true, Ordering::Relaxed) {
         stop(ExitCode::KernelPanic);
     }
+    report(&Report::Panicked);
     let mut console = Console;
     let _ = write!(console, "\nE kernel: panic: {}", info.message());
     if let Some(place) = info.location() {

@@ -7,9 +7,11 @@ use crate::descriptors;
 use crate::memory::PhysicalMemory;
 use crate::paging::AddressSpace;
 use crate::port;
+use crate::report;
 use crate::timer::{self, Frequencies};
 use crate::trap::{self, SYSTEM_CALL};
 use abi::protocols::Width;
+use abi::report::Report;
 use abi::{Endpoint, Errno, PageAccess};
 use kernel_core::command_line::Timer;
 use kernel_core::elf::Access;
@@ -26,7 +28,6 @@ pub struct Hardware {
     /// Memory that nobody uses.
     pub memory: PhysicalMemory,
     frequencies: Frequencies,
-    started_at: u64,
     is_ticking: bool,
 }
 
@@ -74,7 +75,8 @@ impl Hardware {
         descriptors::init();
         apic::init();
         let frequencies = Frequencies::find(timer);
-        Self { memory, frequencies, started_at: timer::time_stamp(), is_ticking: false }
+        timer::start(frequencies);
+        Self { memory, frequencies, is_ticking: false }
     }
 
     /// Runs a process until something happens.
@@ -107,7 +109,7 @@ impl Hardware {
             None => apic::stop_timer(),
             Some(until_ns) => apic::start_timer(Repeat::Once, self.counts_until(until_ns)),
         }
-        interrupt(trap::wait_for_interrupt())
+        interrupt(timer::idle(trap::wait_for_interrupt))
     }
 
     /// How far the timer has to count to reach a time, or as far as it can.
@@ -190,9 +192,12 @@ impl Machine for Hardware {
     type Space = AddressSpace;
 
     fn uptime_ns(&mut self) -> u64 {
-        let counted = u128::from(timer::time_stamp() - timer::skipped() - self.started_at);
-        u64::try_from(counted * 1_000_000_000 / u128::from(self.frequencies.time_stamp_hz))
-            .unwrap_or(u64::MAX)
+        timer::uptime_ns()
+    }
+
+    fn busy_ns(&mut self) -> u64 {
+        let (busy_ns, _) = timer::busy_and_idle_ns();
+        busy_ns
     }
 
     fn tick_hz(&self) -> u32 {
@@ -205,6 +210,10 @@ impl Machine for Hardware {
 
     fn let_inspect(&mut self) {
         port::let_inspect();
+    }
+
+    fn report(&mut self, report: &Report) {
+        report::report(report);
     }
 
     fn read_port(&mut self, port: u16, width: Width) -> u32 {

@@ -1,6 +1,6 @@
 //! Ports, and the few devices that the kernel itself writes to.
 
-use abi::boot::{EXIT_PORT, ExitCode, LOG_PORT, PANIC_PORT, PANICKED};
+use abi::boot::{LOG_PORT, PANIC_PORT, PANICKED};
 use core::fmt;
 use core::sync::atomic::{Ordering, compiler_fence};
 use x86_64::instructions::port::Port;
@@ -89,14 +89,5 @@ pub fn let_inspect() {
         // What is looked at is in memory, where a write to a port sees to nothing.
         compiler_fence(Ordering::SeqCst);
         write_u8(PANIC_PORT, PANICKED);
-    }
-}
-
-/// Stops the machine: QEMU exits with [`ExitCode::of_qemu`], another machine halts.
-pub fn stop(code: ExitCode) -> ! {
-    write_u32(EXIT_PORT, code as u32);
-    loop {
-        x86_64::instructions::interrupts::disable();
-        x86_64::instructions::hlt();
     }
 }

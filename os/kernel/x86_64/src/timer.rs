@@ -19,6 +19,49 @@ pub(crate) fn time_stamp() -> u64 {
     unsafe { _rdtsc() }
 }
 
+/// The time-stamp counter when the kernel started.
+static STARTED_AT: AtomicU64 = AtomicU64::new(0);
+/// Its counts a second, once they are known.
+static TIME_STAMP_HZ: AtomicU64 = AtomicU64::new(0);
+/// Counts since then in which the processor waited for interrupts.
+static IDLE: AtomicU64 = AtomicU64::new(0);
+
+/// Time is counted from now on.
+pub(crate) fn start(frequencies: Frequencies) {
+    STARTED_AT.store(time_stamp(), Ordering::Relaxed);
+    TIME_STAMP_HZ.store(frequencies.time_stamp_hz, Ordering::Relaxed);
+}
+
+/// Nanoseconds since the start.
+pub(crate) fn uptime_ns() -> u64 {
+    to_ns(counted())
+}
+
+/// Nanoseconds since the start in which the processor was busy, and in which it waited for interrupts.
+pub(crate) fn busy_and_idle_ns() -> (u64, u64) {
+    let (all, idle) = (counted(), IDLE.load(Ordering::Relaxed));
+    (to_ns(all.saturating_sub(idle)), to_ns(idle))
+}
+
+/// Counts the time that `wait` takes as idle.
+pub(crate) fn idle<T>(wait: impl FnOnce() -> T) -> T {
+    let before = counted();
+    let woken_by = wait();
+    IDLE.store(IDLE.load(Ordering::Relaxed) + counted().saturating_sub(before), Ordering::Relaxed);
+    woken_by
+}
+
+/// Counts since the start, of which there are none before.
+fn counted() -> u64 {
+    time_stamp().saturating_sub(skipped()).saturating_sub(STARTED_AT.load(Ordering::Relaxed))
+}
+
+fn to_ns(counts: u64) -> u64 {
+    let hz = u128::from(TIME_STAMP_HZ.load(Ordering::Relaxed));
+    let ns = (u128::from(counts) * 1_000_000_000).checked_div(hz).unwrap_or(0);
+    u64::try_from(ns).unwrap_or(u64::MAX)
+}
+
 /// Counts of the time-stamp counter in which the system stood still for a debugger.
 static SKIPPED: AtomicU64 = AtomicU64::new(0);
 

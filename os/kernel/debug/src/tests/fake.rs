@@ -194,9 +194,14 @@ impl Machine for Fake {
     fn uptime_ns(&mut self) -> u64 {
         1_000_000
     }
+    fn busy_ns(&mut self) -> u64 {
+        0
+    }
     fn tick_hz(&self) -> u32 {
         1000
     }
+    fn report(&mut self, _: &abi::report::Report) {}
+    fn let_inspect(&mut self) {}
     fn log(&mut self, byte: u8) {
         self.log.push(byte);
     }

@@ -1,0 +1,32 @@
+//! What the kernel tells those who judge the run, and its end. See [`abi::report`].
+
+use crate::{port, timer};
+use abi::boot::{EXIT_PORT, ExitCode};
+use abi::report::{End, RESULTS_PORT, Report};
+use core::sync::atomic::{AtomicU32, Ordering};
+use wire::{Kind, Writer};
+
+/// Nobody else can write to the port.
+const KEY: u64 = 0;
+/// The number of the next report. Not a part of the kernel's state, which is out of reach when it panics.
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Reports something.
+pub fn report(report: &Report) {
+    let mut payload = [0; Report::PAYLOAD_LIMIT];
+    let (kind, payload) = report.put(&mut payload);
+    let mut writer = Writer::from(KEY, NEXT.fetch_add(1, Ordering::Relaxed));
+    let written = writer.record(Kind(kind), payload, &mut |byte| port::write_u8(RESULTS_PORT, byte));
+    written.expect("reports are shorter than records can be");
+}
+
+/// Reports the end and stops the machine: QEMU exits with [`ExitCode::of_qemu`], another machine halts.
+pub fn stop(code: ExitCode) -> ! {
+    let (busy_ns, idle_ns) = timer::busy_and_idle_ns();
+    report(&Report::End(End { code, busy_ns, idle_ns }));
+    port::write_u32(EXIT_PORT, code as u32);
+    loop {
+        x86_64::instructions::interrupts::disable();
+        x86_64::instructions::hlt();
+    }
+}
