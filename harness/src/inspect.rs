@@ -21,6 +21,7 @@ use object::{Object as _, ObjectSymbol as _};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 /// How many messages a report shows.
 const SHOWN_MESSAGES: usize = 16;
@@ -40,6 +41,8 @@ pub struct PostMortem {
     pub circle: Vec<String>,
     /// The last messages that were delivered, the newest last.
     pub messages: Vec<String>,
+    /// How long the processor had waited for interrupts, in the guest's time, if the kernel knows.
+    pub idle: Option<Duration>,
 }
 
 /// A process.
@@ -110,7 +113,7 @@ pub fn examine(dump: &Dump, kernel: &Path, symbols: &mut Symbols<'_>) -> Result<
     let events = tables.events();
     let shown = &events[events.len().saturating_sub(SHOWN_MESSAGES)..];
     let messages = shown.iter().map(|event| names.message(event)).collect();
-    Ok(PostMortem { kernel, processes, circle, messages })
+    Ok(PostMortem { kernel, processes, circle, messages, idle: tables.idle() })
 }
 
 /// Looks into what is kept of a test that failed, see [`bundles`].
@@ -254,6 +257,13 @@ impl<'a> Tables<'a> {
     fn exception(&self) -> Option<(u64, u64)> {
         let rip = self.space.word(self.layout.exception).filter(|rip| *rip != 0)?;
         Some((rip, self.space.word(self.layout.exception.checked_add(8)?)?))
+    }
+
+    fn idle(&self) -> Option<Duration> {
+        let counts = self.space.word(self.layout.idle)?;
+        let hz = self.space.word(self.layout.idle_hz).filter(|hz| *hz != 0)?;
+        let nanoseconds = u128::from(counts) * 1_000_000_000 / u128::from(hz);
+        Some(Duration::from_nanos(u64::try_from(nanoseconds).ok()?))
     }
 
     fn processes(&self) -> Vec<Found> {

@@ -10,6 +10,7 @@
 //!
 //! QEMU starts stopped and is told to go on when all of them are open, so no event is missed.
 
+mod calendar;
 mod command_line;
 mod console;
 mod directory;
@@ -68,8 +69,8 @@ pub enum Output {
 /// What a channel's thread sends.
 enum Signal {
     Output(Output),
-    /// QEMU did as it was told, or says why it didn't.
-    Answer(Result<(), String>),
+    /// QEMU did as it was told and gives a value, or says why it didn't.
+    Answer(Result<Value, String>),
     /// QEMU closed the channel.
     Closed(Channel),
 }
@@ -282,12 +283,24 @@ impl Machine {
         Ok(DumpFile { path, _directory: Arc::clone(&self.directory) })
     }
 
+    /// How far the guest's own clock has come since the machine's start, in whole seconds. Where time is counted in
+    /// instructions: a thousand million of them each, and the time that it only waited. It is the
+    /// machine's calendar that tells, which a guest could set.
+    ///
+    /// # Errors
+    /// If QEMU doesn't say.
+    pub fn guest_time(&mut self) -> Result<Duration> {
+        let place = json!({ "path": "/machine", "property": "rtc-time" });
+        let date = self.command("qom-get", &place)?;
+        calendar::since_start(&date).context("QEMU's date is none")
+    }
+
     /// Lets a machine that is paused go on.
     ///
     /// # Errors
     /// If QEMU doesn't.
     pub fn go_on(&mut self) -> Result<()> {
-        self.command("cont", &json!({}))
+        self.command("cont", &json!({})).map(drop)
     }
 
     /// Lets QEMU end.
@@ -295,11 +308,11 @@ impl Machine {
     /// # Errors
     /// If it can't be told.
     pub fn quit(&mut self) -> Result<()> {
-        self.command("quit", &json!({}))
+        self.command("quit", &json!({})).map(drop)
     }
 
     /// Gives QEMU a command, and waits until it is carried out.
-    fn command(&mut self, command: &str, arguments: &Value) -> Result<()> {
+    fn command(&mut self, command: &str, arguments: &Value) -> Result<Value> {
         if self.exit.is_some() {
             bail!("QEMU ended before it did {command}");
         }
@@ -312,7 +325,7 @@ impl Machine {
         let end = Instant::now() + self.patience;
         loop {
             match self.signals.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(Signal::Answer(Ok(()))) => return Ok(()),
+                Ok(Signal::Answer(Ok(value))) => return Ok(value),
                 Ok(Signal::Answer(Err(reason))) => bail!("QEMU failed to {command}: {reason}"),
                 Ok(Signal::Output(output)) => self.pending.push_back(output),
                 Ok(Signal::Closed(Channel::Qmp)) | Err(RecvTimeoutError::Disconnected) => {

@@ -50,7 +50,7 @@ pub fn render(end: &End, record: &Record, found: Option<&PostMortem>) -> String 
     section(&mut text, "complaints", complaints);
     // What is stopped while it runs isn't always stopped at the same place.
     let is_same = match end {
-        End::Hang(hang) => *hang == Hang::IdleForever,
+        End::Hang(hang) => matches!(hang, Hang::IdleForever | Hang::Limit),
         End::ServiceFault | End::KernelPanic | End::TripleFault => true,
         End::Exited(_) | End::BadImage | End::HostTrouble(_) => false,
     };

@@ -5,7 +5,7 @@ use crate::build::{MONITOR, cargo};
 use crate::image::Spoil;
 use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Machine, Next, Output, Timing};
 use crate::observe::{Channel, What};
-use crate::run::{How, LIMIT, Verdict, Workshop};
+use crate::run::{How, TIMEOUT, Verdict, Workshop};
 use crate::scenario::{Kind, Program, Scenario};
 use crate::verdict::Ends;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -117,7 +117,7 @@ fn boot(
             Next::Output(Output::Paused) => bail!("failed to boot: the system panicked"),
             Next::Output(_) | Next::Late => {}
         }
-        ensure!(elapsed <= LIMIT, "failed to boot: the log does not hold what was waited for");
+        ensure!(elapsed <= TIMEOUT, "failed to boot: the log does not hold what was waited for");
     }
 }
 

@@ -23,7 +23,7 @@ fn tables_that_hold_anything_give_a_report() {
         match Tables::at(dump.space(), 0) {
             Ok(tables) => {
                 // They end, whatever they find.
-                let _ = (tables.culprit(), tables.exception());
+                let _ = (tables.culprit(), tables.exception(), tables.idle());
                 assert!(tables.processes().len() <= 64);
                 assert!(tables.events().len() <= 1 << 16);
             }

@@ -66,7 +66,7 @@ fn read_line(line: &[u8], to: &Sender<Signal>) {
     }
     let Ok(answer) = serde_json::from_slice::<Value>(line) else { return };
     let answer = match (answer.get("return"), answer.get("error")) {
-        (Some(_), _) => Ok(()),
+        (Some(value), _) => Ok(value.clone()),
         (None, Some(error)) => Err(error["desc"].as_str().unwrap_or("it doesn't say why").to_owned()),
         (None, None) => return,
     };

@@ -10,7 +10,7 @@ use harness::observe::{Wish, watch};
 use harness::project::Project;
 use harness::recording::{self, DISK, LOG};
 use harness::report::{json, stdout};
-use harness::run::LIMIT;
+use harness::run::TIMEOUT;
 use harness::tools;
 use serde_json::Value;
 use std::io::{IsTerminal as _, Write as _};
@@ -85,7 +85,7 @@ fn debug(
 /// Runs the record again and compares what happens with what happened.
 fn events(config: &Config<'_>, bundle: &Path, name: &str) -> Result<Exit> {
     let mut out = stdout();
-    let record = watch(Machine::start(config)?, LIMIT, |_| Wish::GoOn);
+    let record = watch(Machine::start(config)?, TIMEOUT, |_| Wish::GoOn);
     for event in record.events() {
         writeln!(out, "{:>8} {}", event.what.channel(), event.what)?;
     }

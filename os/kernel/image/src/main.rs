@@ -22,7 +22,8 @@ use kernel_debug::{Happened, Reaction, Stub, System};
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
     BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck,
-    exception_address, let_inspect, protections, provoke_exception, provoke_triple_fault, report, stop,
+    exception_address, idle_addresses, let_inspect, protections, provoke_exception, provoke_triple_fault,
+    report, stop,
 };
 use memory_functions as _;
 
@@ -114,7 +115,8 @@ static LAYOUT: [AtomicU64; Layout::WORDS] = [const { AtomicU64::new(0) }; _];
 
 /// Says where everything is, for those who look into the kernel's memory.
 fn publish(kernel: &Kernel<Hardware>) {
-    let layout = Layout { exception: exception_address(), ..Context::LAYOUT };
+    let [idle, idle_hz] = idle_addresses();
+    let layout = Layout { idle, idle_hz, exception: exception_address(), ..Context::LAYOUT };
     let words = kernel.layout(layout).to_words();
     LAYOUT.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
 }
