@@ -58,7 +58,7 @@ impl Difference {
 #[must_use]
 pub fn first_difference(first: &Record, second: &Record) -> Option<Difference> {
     let was_cut = [first, second].into_iter().any(was_cut);
-    let channels = [Channel::Console, Channel::Log, Channel::Machine];
+    let channels = [Channel::Console, Channel::Log, Channel::Results, Channel::Machine];
     channels.into_iter().find_map(|channel| {
         let mut first = events(first, channel, was_cut);
         let mut second = events(second, channel, was_cut);

@@ -3,7 +3,7 @@
 //! A machine gives bytes and knows nothing of what they mean. Its channels:
 //!
 //! * the console is a pseudo-terminal pair of ours, whose slave QEMU opens as COM1;
-//! * the kernel's log is a file, so that writing it never waits for us;
+//! * the kernel's log is a file, so that writing it never waits for us, and so are its results;
 //! * QMP runs over a socket pair that is QEMU's standard input and output, so there is nothing to
 //!   connect to, and nothing to clean up;
 //! * QEMU's own messages are its standard error.
@@ -187,6 +187,7 @@ impl Machine {
             kernel: &kernel,
             console: console.path(),
             log: &directory.path("log"),
+            results: &directory.path("results"),
             image: image.as_deref(),
         };
         let (ours, theirs) = qmp::pair()?;
@@ -356,23 +357,38 @@ impl Machine {
     /// # Errors
     /// If the file can't be read.
     pub fn log(&self, limit: usize) -> std::io::Result<Log> {
-        let path = self.directory.path("log");
-        let mut file = match std::fs::File::open(path) {
+        let Some((mut file, mut bytes, cut)) = self.read("log", limit)? else { return Ok(Log::default()) };
+        if cut == 0 {
+            return Ok(Log { bytes, ..Log::default() });
+        }
+        let read = bytes.len();
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        let cut = cut.saturating_add(count(read - bytes.len()));
+        let size = count(bytes.len()).saturating_add(cut);
+        Ok(Log { cut, last_line: last_line(&mut file, size)?, bytes })
+    }
+
+    /// What the kernel has reported: at most `limit` bytes from the start, and how many there are more.
+    ///
+    /// # Errors
+    /// If the file can't be read.
+    pub fn results(&self, limit: usize) -> std::io::Result<(Vec<u8>, u64)> {
+        Ok(self.read("results", limit)?.map_or_else(Default::default, |(_, bytes, cut)| (bytes, cut)))
+    }
+
+    /// A file that QEMU writes, at most `limit` bytes from its start, and how many there are more. There is none
+    /// if QEMU ended before it had opened it.
+    fn read(&self, name: &str, limit: usize) -> std::io::Result<Option<(std::fs::File, Vec<u8>, u64)>> {
+        let mut file = match std::fs::File::open(self.directory.path(name)) {
             Ok(file) => file,
-            // QEMU ended before it had a log.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Log::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let size = file.metadata()?.len();
         let mut bytes = Vec::new();
-        file.by_ref().take(u64::try_from(limit).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
-        let read = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if read >= size {
-            return Ok(Log { bytes, ..Log::default() });
-        }
-        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
-        let kept = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        Ok(Log { cut: size - kept, last_line: last_line(&mut file, size)?, bytes })
+        file.by_ref().take(count(limit)).read_to_end(&mut bytes)?;
+        let cut = size.saturating_sub(count(bytes.len()));
+        Ok(Some((file, bytes, cut)))
     }
 
     /// The most memory that QEMU has had at once, in bytes: its resident set (proc(5), `VmHWM`).
@@ -473,6 +489,10 @@ pub struct Log {
     pub cut: u64,
     /// The last line, if bytes were not kept.
     pub last_line: Vec<u8>,
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Reads the last line of a file, as far as it is of sensible length.

@@ -5,15 +5,17 @@
 
 mod lines;
 mod log;
+mod results;
 #[cfg(test)]
 mod tests;
 mod text;
 
 pub use log::{Level, LogLine};
+pub use results::{Damage, word, words};
 pub use text::escape;
 
 use crate::machine::{DumpFile, Exit, Machine, Next, Output};
-use anyhow::Result;
+use abi::report::Report;
 use lines::Lines;
 use serde::Serialize as _;
 use std::fmt;
@@ -24,6 +26,8 @@ pub const KEPT_BYTES: usize = 1 << 20;
 /// Bytes of the console that are kept. Nobody reviews more than that, and a machine that prints
 /// more is stopped; a guest needs most of a second for them.
 pub const KEPT_CONSOLE_BYTES: usize = 128 << 10;
+/// Bytes of the kernel's reports that are kept: many times more than a kernel writes.
+const KEPT_RESULTS_BYTES: usize = 64 << 10;
 /// What QEMU says when the processor waits for an interrupt and no timer runs.
 const IDLE_WARNING: &str = "icount sleep disabled and no active timers";
 /// For how long the console must stay silent after that warning. QEMU gives it only once, and it
@@ -69,6 +73,10 @@ pub enum What {
     Log(LogLine),
     /// So many bytes of the log were not kept.
     LogCut(u64),
+    /// What the kernel reports to who judges the run. It is read when the machine has ended.
+    Result(#[serde(serialize_with = "results::serialize")] Report),
+    /// What stands among the reports and is none, which only a defect can have written.
+    BadResult(Damage),
     /// A line of QEMU's own.
     Qemu(String),
     /// The machine was reset, which ends it.
@@ -92,6 +100,8 @@ pub enum Channel {
     Console,
     /// What the kernel and services report.
     Log,
+    /// What the kernel reports of the run.
+    Results,
     /// What QEMU says to the user who starts it.
     Qemu,
     /// The machine itself.
@@ -103,6 +113,7 @@ impl fmt::Display for Channel {
         f.write_str(match self {
             Self::Console => "console",
             Self::Log => "log",
+            Self::Results => "results",
             Self::Qemu => "QEMU",
             Self::Machine => "machine",
         })
@@ -116,6 +127,7 @@ impl What {
         match self {
             Self::Console(_) | Self::ConsoleRest(_) | Self::ConsoleCut(_) => Channel::Console,
             Self::Log(_) | Self::LogCut(_) => Channel::Log,
+            Self::Result(_) | Self::BadResult(_) => Channel::Results,
             Self::Qemu(_) => Channel::Qemu,
             Self::Reset
             | Self::Idle
@@ -136,6 +148,8 @@ impl fmt::Display for What {
             Self::ConsoleCut(bytes) => write!(f, "[{bytes} more bytes were not kept]"),
             Self::Log(line) => line.fmt(f),
             Self::LogCut(bytes) => write!(f, "[{bytes} bytes were not kept; the last line is]"),
+            Self::Result(report) => f.write_str(&words(report)),
+            Self::BadResult(damage) => damage.fmt(f),
             Self::Reset => f.write_str("the machine was reset"),
             Self::Idle => f.write_str("the machine waited for nothing, and was stopped"),
             Self::TimedOut(None) => {
@@ -187,6 +201,14 @@ impl Record {
     pub fn log(&self) -> impl DoubleEndedIterator<Item = &LogLine> {
         self.events.iter().filter_map(|event| match &event.what {
             What::Log(line) => Some(line),
+            _ => None,
+        })
+    }
+
+    /// What the kernel reported.
+    pub fn reports(&self) -> impl DoubleEndedIterator<Item = &Report> {
+        self.events.iter().filter_map(|event| match &event.what {
+            What::Result(report) => Some(report),
             _ => None,
         })
     }
@@ -243,6 +265,11 @@ impl Record {
         for line in kept.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             self.push(What::Log(LogLine::parse(line)));
         }
+    }
+
+    /// Adds what came over the line of reports, of which `cut` bytes more were not kept.
+    pub fn add_results(&mut self, bytes: &[u8], cut: u64) {
+        results::read(bytes, cut, &mut |what| self.push(what));
     }
 }
 
@@ -396,12 +423,18 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
                 self.record.add_log(&log.bytes);
                 if log.cut > 0 {
                     self.tell(What::LogCut(log.cut), Wish::GoOn);
-                    // The kernel's last line is how an exit is told from a forged one.
+                    // How it ended is what people look for.
                     self.record.push(What::Log(LogLine::parse(&log.last_line)));
                 }
             }
             Err(error) => {
                 self.tell(What::Trouble(format!("failed to read the kernel's log: {error}")), Wish::GoOn);
+            }
+        }
+        match machine.results(KEPT_RESULTS_BYTES) {
+            Ok((bytes, cut)) => self.record.add_results(&bytes, cut),
+            Err(error) => {
+                self.tell(What::Trouble(format!("failed to read the kernel's results: {error}")), Wish::GoOn);
             }
         }
         self.tell(What::Ended(exit), Wish::GoOn);

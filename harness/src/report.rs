@@ -140,6 +140,8 @@ pub fn details(outcome: &Outcome) -> String {
     section(&mut text, "console", &console.collect::<Vec<_>>());
     let log = shown(Channel::Log).map(|event| event.what.to_string());
     section(&mut text, "log", &log.collect::<Vec<_>>());
+    let results = shown(Channel::Results).map(|event| event.what.to_string());
+    section(&mut text, "results", &results.collect::<Vec<_>>());
     let complaints = outcome.complaints.iter().flat_map(|(line, places)| {
         std::iter::once(line.clone()).chain(places.iter().map(|place| format!("    {place}")))
     });

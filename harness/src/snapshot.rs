@@ -71,8 +71,11 @@ pub fn render(end: &End, record: &Record, found: Option<&PostMortem>) -> String 
 fn examined(text: &mut String, found: &PostMortem) {
     let lines = found.processes.iter().flat_map(|process| {
         // Where others are changes with every change of their code.
-        let own = process.stack.iter().filter(|frame| frame.contains(" at fixtures/guest/examples/"));
-        std::iter::once(process.state.clone()).chain(own.map(|frame| format!("  {frame}")))
+        let mut own: Vec<&String> =
+            process.stack.iter().filter(|frame| frame.contains(" at fixtures/guest/examples/")).collect();
+        // How often a function has called itself follows the size of its frame.
+        own.dedup();
+        std::iter::once(process.state.clone()).chain(own.into_iter().map(|frame| format!("  {frame}")))
     });
     section(text, "processes", lines.collect());
     section(text, "they wait for each other", found.circle_line().into_iter().collect());

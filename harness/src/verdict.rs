@@ -4,9 +4,10 @@
 mod tests;
 
 use crate::machine::Exit;
-use crate::observe::{Record, What};
-use crate::system::KERNEL;
+use crate::observe::{Record, What, word, words};
+use abi::Name;
 use abi::boot::ExitCode;
+use abi::report::{self, Ended, Exited, Report};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -189,8 +190,8 @@ impl GuestTime {
 
 /// Tells from a run's record how it ended.
 ///
-/// An exit needs two witnesses that agree: the code that QEMU exits with, and the last line of
-/// the kernel's log. `main` is the process that the machine ran for, if there was one.
+/// A verdict needs two witnesses that agree: the code that QEMU exits with, and what the kernel reported, whole
+/// and up to its end record. `main` is the process that the machine ran for, if there was one.
 #[must_use]
 pub fn judge(record: &Record, main: Option<&str>) -> End {
     judge_in_time(record, main, GuestTime::default())
@@ -208,53 +209,96 @@ pub fn judge_in_time(record: &Record, main: Option<&str>, time: GuestTime) -> En
             _ => {}
         }
     }
-    match record.exit() {
+    let end = match record.exit() {
         Some(Exit::Code(0)) => without_exit_code(record),
         Some(Exit::Code(code)) => of_exit_code(code, record, main),
-        Some(Exit::Signal(signal)) => End::HostTrouble(format!("QEMU was killed by signal {signal}")),
-        None => End::HostTrouble("the run has no end".into()),
-    }
+        Some(Exit::Signal(signal)) => Err(format!("QEMU was killed by signal {signal}")),
+        None => Err("the run has no end".into()),
+    };
+    end.unwrap_or_else(End::HostTrouble)
 }
 
 /// QEMU itself exits with 0 when a machine without `isa-debug-exit` is done.
-fn without_exit_code(record: &Record) -> End {
-    if record.was_reset() {
-        return End::TripleFault;
-    }
-    End::HostTrouble("QEMU ended without the machine's doing: was it closed from outside?".into())
-}
-
-fn of_exit_code(code: i32, record: &Record, main: Option<&str>) -> End {
-    let known = ExitCode::ALL.into_iter().find(|known| i32::from(known.of_qemu()) == code);
-    match known {
-        Some(ExitCode::Success) => exited(record, main, |status| status == 0),
-        Some(ExitCode::Failure) => exited(record, main, |status| status != 0),
-        Some(ExitCode::KernelPanic) => End::KernelPanic,
-        Some(ExitCode::ServiceFault) => End::ServiceFault,
-        Some(ExitCode::BadImage) => End::BadImage,
-        Some(ExitCode::Limit) => End::Hang(Hang::Limit),
-        None => End::HostTrouble(format!("QEMU exited with {code}, which the kernel never asks for")),
+fn without_exit_code(record: &Record) -> Result<End, String> {
+    let reported = record.reports().last().map(words);
+    let has_ended = record.reports().any(|report| matches!(report, Report::End(_)));
+    match (record.was_reset(), reported) {
+        (true, Some(reported)) if has_ended => {
+            Err(format!("the machine was reset, though the kernel's last report is \"{reported}\""))
+        }
+        (true, _) => Ok(End::TripleFault),
+        (false, None) => Err(CLOSED.into()),
+        (false, Some(reported)) => Err(format!("{CLOSED} The kernel's last report is \"{reported}\".")),
     }
 }
 
-fn exited(record: &Record, main: Option<&str>, agrees: impl Fn(i32) -> bool) -> End {
-    let (Some(main), Some(line)) = (main, record.log().last()) else {
-        return End::HostTrouble("the machine says that it is done, but the kernel's log is empty".into());
-    };
-    let status = line
-        .text
-        .strip_prefix(main)
-        .and_then(|rest| rest.strip_prefix(" exited with status "))
-        .and_then(|status| status.parse().ok())
-        .filter(|_| line.process == KERNEL);
-    match status {
-        Some(status) if agrees(status) => End::Exited(status),
-        Some(status) => End::HostTrouble(format!(
-            "the exit code and the kernel's log disagree: the log says that {main} exited with {status}"
-        )),
-        None => End::HostTrouble(format!(
-            "the machine says that it is done, but the kernel's log doesn't end with \
-             \"{main} exited with status ...\""
-        )),
+const CLOSED: &str = "QEMU ended without the machine's doing: was it closed from outside?";
+
+fn of_exit_code(qemus: i32, record: &Record, main: Option<&str>) -> Result<End, String> {
+    let known = ExitCode::ALL.into_iter().find(|known| i32::from(known.of_qemu()) == qemus);
+    let code = known.ok_or_else(|| format!("QEMU exited with {qemus}, which the kernel never asks for"))?;
+    let says = word(code);
+    let (results, end) =
+        whole(record).map_err(|lack| format!("the machine's exit code says \"{says}\", but {lack}"))?;
+    if end.code != code {
+        let other = word(end.code);
+        return Err(format!(
+            "the machine's exit code says \"{says}\", but the kernel's end record says \"{other}\""
+        ));
+    }
+    let is_main = |process: &Name| main == Some(process.as_str());
+    match (code, &results[..]) {
+        (ExitCode::Success, [Report::Exited(Exited { process, status: 0 })]) if is_main(process) => {
+            Ok(End::Exited(0))
+        }
+        (ExitCode::Failure, [Report::Exited(Exited { process, status })])
+            if is_main(process) && *status != 0 =>
+        {
+            Ok(End::Exited(*status))
+        }
+        (ExitCode::ServiceFault, [Report::Ended(Ended { process, .. })]) if is_main(process) => {
+            Ok(End::ServiceFault)
+        }
+        // It may panic after it has reported a result.
+        (ExitCode::KernelPanic, [.., Report::Panicked]) => Ok(End::KernelPanic),
+        (ExitCode::BadImage, [Report::Refused]) => Ok(End::BadImage),
+        (ExitCode::Limit, [Report::Overran]) => Ok(End::Hang(Hang::Limit)),
+        (_, []) => Err(format!("the machine ended with \"{says}\", but the kernel reported no result")),
+        (_, results) => {
+            let results: Vec<String> = results.iter().map(words).collect();
+            let ran_for = main.map_or("no program".into(), |main| format!("{main:?}"));
+            Err(format!(
+                "the machine, which ran for {ran_for}, ended with \"{says}\", but the kernel reported: {}",
+                results.join("; ")
+            ))
+        }
+    }
+}
+
+/// What the kernel reported, and its end record; or what is wrong with them.
+fn whole(record: &Record) -> Result<(Vec<Report>, report::End), String> {
+    let damage = record.events().iter().find_map(|event| match &event.what {
+        What::BadResult(damage) => Some(damage),
+        _ => None,
+    });
+    if let Some(damage) = damage {
+        return Err(format!("the kernel's results are damaged: {damage}"));
+    }
+    let mut results: Vec<Report> = record.reports().copied().collect();
+    let mut ends = results.iter().filter(|report| matches!(report, Report::End(_)));
+    match (ends.next(), ends.next(), results.last()) {
+        (None, _, None) => Err("the kernel reported nothing".into()),
+        (None, _, Some(last)) => {
+            Err(format!("the kernel's results have no end record; the last is \"{}\"", words(last)))
+        }
+        (Some(_), Some(_), _) => Err("the kernel's results have more than one end record".into()),
+        (Some(_), None, Some(&Report::End(end))) => {
+            results.pop();
+            Ok((results, end))
+        }
+        (Some(_), None, last) => {
+            let last = last.map(words).unwrap_or_default();
+            Err(format!("the kernel's end record isn't the last of its results: \"{last}\" follows"))
+        }
     }
 }

@@ -6,7 +6,9 @@
 
 mod fake;
 
-use fake::{DONE, Fake};
+use abi::boot::ExitCode;
+use abi::report::{Cause, Ended, Report};
+use fake::{Fake, MAIN, done, end, exited, records, report as reports, write};
 use harness::determinism::Repetition;
 use harness::observe::Record;
 use harness::report::{details, word};
@@ -75,15 +77,32 @@ const PAUSED: &str = r#"echo '{"timestamp": {"seconds": 1, "microseconds": 2}, "
 const NO_DUMP: &str = "read -r _; echo '{\"return\": {}}'
 read -r _; echo '{\"error\": {\"class\": \"GenericError\", \"desc\": \"no space is left\"}}'
 ";
-/// The kernel's end after it has reported a panic.
-const KERNEL_PANICS: &str =
-    "printf 'E kernel: panic: the table is empty\\nE kernel: stacktrace: 0xffffffff80201234\\n' >&5
-exit 37
-";
-const SERVICE_PANICS: &str = "printf 'hello\\r\\n' >&4
-printf 'E main: panic: the divisor is 0 at main.rs:7\\nE kernel: main: stacktrace: 0x60000b93\\n' >&5
-exit 39
-";
+/// The kernel's end after it has logged a panic.
+fn kernel_panics() -> String {
+    let log = write(5, b"E kernel: panic: the table is empty\nE kernel: stacktrace: 0xffffffff80201234\n");
+    format!("{log}{}exit 37\n", reports(&[Report::Panicked, end(ExitCode::KernelPanic)]))
+}
+
+fn service_panics() -> String {
+    let log = "E main: panic: the divisor is 0 at main.rs:7\nE kernel: main: stacktrace: 0x60000b93\n";
+    let ended = Report::Ended(Ended { process: MAIN, cause: Cause::Panic });
+    let results = reports(&[ended, end(ExitCode::ServiceFault)]);
+    format!("{}{}{results}exit 39\n", write(4, b"hello\r\n"), write(5, log.as_bytes()))
+}
+
+/// The main process exits with 1, and all is reported.
+fn fails() -> String {
+    let log = write(5, b"I kernel: main exited with status 1\n");
+    format!("{log}{}exit 35\n", reports(&[exited(1), end(ExitCode::Failure)]))
+}
+
+/// A result and an end that QEMU's exit code agrees with, with what `spoil` makes of the line.
+fn spoiled(spoil: impl FnOnce(&mut Vec<u8>)) -> String {
+    let mut line = records(0, &[exited(0), end(ExitCode::Success)]);
+    spoil(&mut line);
+    format!("{}exit 33\n", write(6, &line))
+}
+
 /// What QEMU says when the processor gave up.
 const RESET: &str = r#"echo '{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}'
 "#;
@@ -99,7 +118,7 @@ echo 'qemu: warning: icount sleep disabled and no active timers' >&2
 
 broken! {
     /// The kernel panics, but its memory can't be had.
-    panic_without_a_dump: &format!("{PAUSED}{NO_DUMP}read -r _; echo '{{\"return\": {{}}}}'\n{KERNEL_PANICS}");
+    panic_without_a_dump: &format!("{PAUSED}{NO_DUMP}read -r _; echo '{{\"return\": {{}}}}'\n{}", kernel_panics());
     /// The kernel panics, and QEMU doesn't answer any more.
     panic_and_silence: &format!("{PAUSED}exec sleep 1000\n");
     /// The kernel panics, and QEMU doesn't let it go on.
@@ -109,25 +128,57 @@ broken! {
     /// The processor gives up, and QEMU ends only when it is told to.
     triple_fault_that_waits: &format!("{RESET}{NO_DUMP}read -r _; echo '{{\"return\": {{}}}}'\nexit 0\n");
     /// It prints half a line, and its process exits with 1.
-    output_without_a_line_end: "printf 'one\\r\\nhalf' >&4; printf 'I kernel: main exited with status 1\\n' >&5; exit 35\n";
+    output_without_a_line_end: &format!("printf 'one\\r\\nhalf' >&4; {}", fails());
     /// It prints what a terminal would obey, and no UTF-8.
-    output_that_is_no_text: "printf '\\377\\033[2J\\0\\n' >&4; printf 'I kernel: main exited with status 1\\n' >&5; exit 35\n";
+    output_that_is_no_text: &format!("printf '\\377\\033[2J\\0\\n' >&4; {}", fails());
     /// It says that it succeeded, and nothing else.
     exit_without_a_result: "exit 33\n";
+    /// There is an end record, but no result.
+    end_without_a_result: &format!("{}exit 33\n", reports(&[end(ExitCode::Success)]));
+    /// There is a result, but no end record.
+    result_without_an_end: &format!("{}exit 33\n", reports(&[exited(0)]));
     /// It says how it ended, and then QEMU is closed.
-    result_without_an_exit: &format!("{DONE}exit 0\n");
-    /// It prints what only the kernel's log may say.
-    forged_result: "printf 'I kernel: main exited with status 0\\n' >&4; printf 'I main: main exited with status 0\\n' >&5; exit 33\n";
-    /// The exit code is another than the log says.
-    contradiction: &format!("{DONE}exit 35\n");
+    result_without_an_exit: &format!("{}exit 0\n", done());
+    /// It prints and logs what only the kernel may say, in words and in records.
+    forged_result: &format!(
+        "{}{}{}{}exit 33\n",
+        write(4, b"I kernel: main exited with status 0\n"),
+        write(4, &records(0, &[exited(0), end(ExitCode::Success)])),
+        write(5, b"I kernel: main exited with status 0\n"),
+        write(5, &records(0, &[exited(0), end(ExitCode::Success)])),
+    );
+    /// What is forged says another thing than what the kernel reports.
+    forged_result_beside_the_true_one: &format!("{}{}", write(4, &records(0, &[exited(0), end(ExitCode::Success)])), fails());
+    /// The exit code is another than the kernel reports.
+    contradiction: &format!("{}exit 35\n", done());
+    /// The result is another than the end record says.
+    contradiction_of_records: &format!("{}exit 33\n", reports(&[exited(1), end(ExitCode::Success)]));
+    /// An exit is reported of a process that is said to be ended.
+    contradiction_of_kinds: &format!("{}exit 39\n", reports(&[exited(0), end(ExitCode::ServiceFault)]));
+    /// A bit of a record is wrong.
+    damaged_record: &spoiled(|line| line[12] ^= 1);
+    /// The last record is not whole.
+    truncated_record: &spoiled(|line| line.truncate(line.len() - 1));
+    /// Something else stands among the records.
+    noise_among_results: &spoiled(|line| line.extend(b"main exited with status 0\n"));
+    /// A record is missing.
+    gap_in_the_results: &format!("{}{}exit 33\n", reports(&[exited(0)]), write(6, &records(2, &[end(ExitCode::Success)])));
+    /// A record comes twice.
+    repeated_record: &spoiled(|line| line.extend(records(1, &[end(ExitCode::Success)])));
+    /// There are two ends.
+    duplicate_end: &spoiled(|line| line.extend(records(2, &[end(ExitCode::Success)])));
+    /// It goes on after its end.
+    record_after_the_end: &spoiled(|line| line.extend(records(2, &[exited(0)])));
+    /// The machine is reset after its end.
+    reset_after_the_end: &format!("{}{RESET}exit 0\n", done());
     /// Somebody, or the kernel of the host, kills QEMU.
-    qemu_killed: &format!("printf 'hello\\r\\n' >&4; {DONE}kill -KILL $$\n");
+    qemu_killed: &format!("printf 'hello\\r\\n' >&4; {}kill -KILL $$\n", done());
     /// QEMU itself fails.
     qemu_fails: "echo 'qemu: could not allocate memory' >&2; exit 1\n";
     /// The kernel panics.
-    panic_in_the_kernel: KERNEL_PANICS;
+    panic_in_the_kernel: &kernel_panics();
     /// The main process panics.
-    panic_in_a_service: SERVICE_PANICS;
+    panic_in_a_service: &service_panics();
     /// The processor gives up.
     triple_fault: &format!("{RESET}exit 0\n");
     /// Everybody waits.
@@ -139,7 +190,7 @@ exec sleep 1000\n");
     /// Everybody waits, and QEMU ends when it is asked for more.
     idle_until_asked: &format!("{IDLE_ONCE}read -r _; exit 1\n");
     /// A log line is none.
-    noise_in_the_log: "printf '\\033[31mI kernel\\n' >&5; exit 39\n";
+    noise_in_the_log: &format!("printf '\\033[31mI kernel\\n' >&5; {}", fails());
 }
 
 /// It is busy and gets nowhere.

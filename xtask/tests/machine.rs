@@ -5,7 +5,7 @@
 
 mod fake;
 
-use fake::{DONE, Fake};
+use fake::{Fake, done, exited, report};
 use harness::machine::Exit;
 use harness::observe::{Record, What, Wish, watch};
 use harness::verdict::{End, Hang, judge};
@@ -73,7 +73,7 @@ fn pid_in(file: &Path) -> Pid {
 #[test]
 fn a_run_that_goes_well_is_recorded_to_its_last_byte() {
     let fake =
-        Fake::new(&format!("printf 'hello\\r\\nwor' >&4; sleep 0.1; printf 'ld' >&4\n{DONE}exit 33\n"));
+        Fake::new(&format!("printf 'hello\\r\\nwor' >&4; sleep 0.1; printf 'ld' >&4\n{}exit 33\n", done()));
     let record = record(&fake);
     assert_eq!(console(&record), [&What::Console("hello".into()), &What::ConsoleRest("world".into())]);
     assert_eq!(record.exit(), Some(Exit::Code(33)));
@@ -106,13 +106,15 @@ fn endless_output_is_cut_and_ends_the_machine() {
 }
 
 #[test]
-fn an_endless_log_is_cut_but_its_last_line_counts() {
-    let fake = Fake::new(&format!("yes 'I tty: again' | head -c 3000000 >&5; echo >&5\n{DONE}exit 33\n"));
+fn an_endless_log_is_cut_but_its_last_line_is_kept() {
+    let fake = Fake::new(&format!("yes 'I tty: again' | head -c 3000000 >&5; echo >&5\n{}exit 33\n", done()));
     let record = record(&fake);
     assert_eq!(judge(&record, Some("main")), End::Exited(0));
     assert!(
         record.events().iter().any(|event| matches!(event.what, What::LogCut(bytes) if bytes > 1_900_000))
     );
+    let last = record.log().last().expect("a line");
+    assert_eq!(last.to_string(), "kernel: main exited with status 0");
 }
 
 #[test]
@@ -135,14 +137,14 @@ fn a_machine_that_waits_for_nothing_is_stopped_soon() {
     assert_eq!(end(&late), End::Hang(Hang::IdleForever));
     // One that goes on was only waiting for the host.
     assert_eq!(
-        end(&format!("{warning}sleep 0.1; echo more >&4\nsleep 0.5\n{DONE}exit 33\n")),
+        end(&format!("{warning}sleep 0.1; echo more >&4\nsleep 0.5\n{}exit 33\n", done())),
         End::Exited(0)
     );
 }
 
 #[test]
 fn zero_is_no_success() {
-    assert!(trouble(&format!("{DONE}exit 0\n")).contains("without the machine's doing"));
+    assert!(trouble(&format!("{}exit 0\n", done())).contains("without the machine's doing"));
 }
 
 #[test]
@@ -156,20 +158,35 @@ fn a_reset_is_a_triple_fault() {
 #[test]
 fn noise_on_the_control_channel_is_passed_over() {
     let noise = r#"echo 'no JSON'; echo '{"event": "NEW_IN_QEMU_99", "timestamp": {}}'; head -c 1000 /dev/urandom; echo"#;
-    assert_eq!(end(&format!("{noise}\n{DONE}exit 33\n")), End::Exited(0));
+    assert_eq!(end(&format!("{noise}\n{}exit 33\n", done())), End::Exited(0));
 }
 
 #[test]
 fn a_result_that_only_one_witness_saw_is_trouble() {
-    assert!(trouble("echo 'I kernel: main exited with status 0' >&4; exit 33\n").contains("log is empty"));
-    assert!(trouble(&format!("{DONE}exit 35\n")).contains("disagree"));
-    assert!(trouble(&format!("{DONE}echo 'E tty: more' >&5; exit 33\n")).contains("doesn't end with"));
+    let said =
+        "echo 'I kernel: main exited with status 0' >&4; echo 'I kernel: main exited with status 0' >&5";
+    assert!(trouble(&format!("{said}\nexit 33\n")).contains("the kernel reported nothing"));
+    assert!(trouble(&format!("{}exit 35\n", done())).contains("but the kernel's end record"));
+    let half = report(&[exited(0)]);
+    assert!(trouble(&format!("{half}exit 33\n")).contains("have no end record"));
+}
+
+#[test]
+fn endless_results_are_cut_and_decide_nothing() {
+    let script = format!("{}head -c 3000000 /dev/zero >&6\nexit 33\n", done());
+    let record = record(&Fake::new(&script));
+    let damage = record.events().iter().filter(|event| matches!(event.what, What::BadResult(_)));
+    assert!(damage.count() == 2 && record.events().len() < 10, "{record:?}");
+    assert!(matches!(judge(&record, Some("main")), End::HostTrouble(text) if text.contains("damaged")));
 }
 
 #[test]
 fn a_qemu_that_dies_is_trouble() {
-    assert_eq!(trouble(&format!("{DONE}kill -SEGV $$\n")), "QEMU was killed by signal 11");
-    assert_eq!(trouble(&format!("{DONE}exit 1\n")), "QEMU exited with 1, which the kernel never asks for");
+    assert_eq!(trouble(&format!("{}kill -SEGV $$\n", done())), "QEMU was killed by signal 11");
+    assert_eq!(
+        trouble(&format!("{}exit 1\n", done())),
+        "QEMU exited with 1, which the kernel never asks for"
+    );
 }
 
 #[test]

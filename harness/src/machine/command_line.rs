@@ -1,6 +1,7 @@
 //! What QEMU is asked for.
 
 use abi::boot::{EXIT_PORT, LOG_PORT, PANIC_PORT};
+use abi::report::RESULTS_PORT;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -106,6 +107,7 @@ pub enum Timing {
 pub(super) struct Channels<'a> {
     pub(super) console: &'a Path,
     pub(super) log: &'a Path,
+    pub(super) results: &'a Path,
     pub(super) kernel: &'a Path,
     pub(super) image: Option<&'a Path>,
     /// The socket of the debugger's line, if there is one.
@@ -140,6 +142,7 @@ impl Config<'_> {
         };
         arguments.pair("-chardev", &[console.as_ref(), channels.console]);
         arguments.pair("-chardev", &["file,id=log,path=".as_ref(), channels.log]);
+        arguments.results(channels.results);
         arguments.plain(&["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"]);
         arguments.plain(&["-serial", "chardev:console", "-S"]);
         if let Some(socket) = channels.debugger {
@@ -166,15 +169,18 @@ pub const KERNEL: &str = "kernel";
 pub const IMAGE: &str = "boot.img";
 /// See [`KERNEL`].
 pub const LOG: &str = "log.again";
+/// See [`KERNEL`].
+const RESULTS: &str = "results.again";
 
 impl Config<'_> {
     /// The arguments that start an equal machine without the harness: its console is standard
-    /// input and output, and its files are [`KERNEL`], [`IMAGE`] and [`LOG`].
+    /// input and output, and its files are [`KERNEL`], [`IMAGE`], [`LOG`] and `results.again`.
     #[must_use]
     pub fn by_hand(&self) -> Vec<OsString> {
         let mut arguments = Arguments::board(BOARD, self.memory_mib, self.firmware);
         arguments.software(KERNEL.as_ref(), self.image.map(|_| IMAGE.as_ref()), self.command_line);
         arguments.pair("-chardev", &["file,id=log,path=".as_ref(), LOG.as_ref()]);
+        arguments.results(RESULTS.as_ref());
         arguments.plain(&["-chardev", "stdio,id=console,signal=on", "-serial", "chardev:console"]);
         arguments.timing(self.timing);
         arguments.0
@@ -253,6 +259,12 @@ impl Arguments {
         if !command_line.is_empty() {
             self.plain(&["-append", command_line]);
         }
+    }
+
+    /// What the kernel reports goes to a file.
+    fn results(&mut self, file: &Path) {
+        self.pair("-chardev", &["file,id=results,path=".as_ref(), file]);
+        self.pair("-device", &[format!("isa-debugcon,iobase={RESULTS_PORT:#x},chardev=results").as_ref()]);
     }
 
     /// The second serial port is a socket.

@@ -5,13 +5,13 @@
 //! |---|---|
 //! | `report.txt` | what the terminal shows |
 //! | `bundle.json` | verdict, hashes of kernel and image (XXH64, as `xxh64sum` prints them), the line that repeats the test |
-//! | `console.txt`, `log.txt` | the channels, line by line |
+//! | `console.txt`, `log.txt`, `results.txt` | the channels, line by line |
 //! | `events.jsonl` | all events of the run, as `cargo xtask test --format json` has them |
 //! | `kernel`, `boot.img` | what the machine was started with |
 //! | `images/` | the programs beside the kernel with their debug information, where there is a dump or a record |
 //! | `memory.core` | of a machine that had to be stopped, or that panicked: its memory, as gdb and `cargo xtask inspect` read it |
 //! | `record.*`, `machine.json` | of a machine that ended by itself: the run again, recorded, for `cargo xtask replay` |
-//! | `run.sh` | starts an equal machine with these files on a terminal, without the harness; its log is `log.again` |
+//! | `run.sh` | starts an equal machine with these files on a terminal, without the harness; its log is `log.again`, its results are `results.again` |
 
 use super::{Reader, details, json, reason, repeat, word};
 use crate::dump::compact;
@@ -73,6 +73,7 @@ fn write(directory: &Path, outcome: &Outcome) -> Result<()> {
     write(SUMMARY, format!("{:#}\n", summary(outcome)).as_bytes())?;
     write("console.txt", lines(outcome, Channel::Console).as_bytes())?;
     write("log.txt", lines(outcome, Channel::Log).as_bytes())?;
+    write("results.txt", lines(outcome, Channel::Results).as_bytes())?;
     let mut events = String::new();
     for event in outcome.record.events() {
         events.push_str(&format!("{}\n", json::machine(&outcome.name, event)?));

@@ -261,7 +261,7 @@ fn failed_tests_leave_a_bundle_each() {
     let trouble = outcome("trouble", End::HostTrouble("no disk".into()), Comparison::NotMade);
     write(&[passed("a"), panicked, trouble]).expect("files");
     assert_eq!(files(&path), ["panics", "trouble"]);
-    let common = ["bundle.json", "console.txt", "events.jsonl", "log.txt", "report.txt"];
+    let common = ["bundle.json", "console.txt", "events.jsonl", "log.txt", "report.txt", "results.txt"];
     assert_eq!(files(&path.join("trouble")), common);
     let read = |name: &str| std::fs::read_to_string(path.join("panics").join(name)).expect("a file");
     assert_eq!(read("console.txt"), "hello\nhalf [no line end]\n");

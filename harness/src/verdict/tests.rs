@@ -1,13 +1,26 @@
 use super::{End, Ends, GuestTime, Hang, judge, judge_in_time};
-
 use crate::machine::Exit;
-use crate::observe::{Record, What};
+use crate::observe::{Damage, Record, What};
+use abi::Name;
 use abi::boot::ExitCode;
+use abi::report::{self, Cause, Ended, Exited, Report};
 use std::time::Duration;
 
-fn record(log: &str, exit: Exit) -> Record {
+fn exited(process: &str, status: i32) -> Report {
+    Report::Exited(Exited { process: Name::new(process).expect("a name"), status })
+}
+
+fn ended(process: &str) -> Report {
+    Report::Ended(Ended { process: Name::new(process).expect("a name"), cause: Cause::Fault })
+}
+
+fn the_end(code: ExitCode) -> Report {
+    Report::End(report::End { code, busy_ns: 2, idle_ns: 1 })
+}
+
+fn record(reports: &[Report], exit: Exit) -> Record {
     let mut record = Record::default();
-    record.add_log(log.as_bytes());
+    reports.iter().for_each(|report| record.push(What::Result(*report)));
     record.push(What::Ended(exit));
     record
 }
@@ -16,73 +29,143 @@ fn code(code: ExitCode) -> Exit {
     Exit::Code(i32::from(code.of_qemu()))
 }
 
-fn end(log: &str, exit: Exit) -> End {
-    judge(&record(log, exit), Some("hello"))
+fn end(reports: &[Report], exit: Exit) -> End {
+    judge(&record(reports, exit), Some("hello"))
 }
 
-fn trouble(log: &str, exit: Exit) -> String {
-    match end(log, exit) {
+fn reason(end: End) -> String {
+    match end {
         End::HostTrouble(text) => text,
         other => panic!("{other:?} is no trouble"),
     }
 }
 
+fn trouble(reports: &[Report], exit: Exit) -> String {
+    reason(end(reports, exit))
+}
+
+// row I1
 #[test]
-fn an_exit_needs_the_log_and_the_code() {
-    let log = "I kernel: 64 MiB of memory\nI kernel: hello exited with status 0\n";
-    assert_eq!(end(log, code(ExitCode::Success)), End::Exited(0));
-    assert_eq!(end("I kernel: hello exited with status -3\n", code(ExitCode::Failure)), End::Exited(-3));
+fn an_end_needs_the_exit_code_the_result_and_the_end_record() {
+    use ExitCode::{BadImage, Failure, KernelPanic, Limit, ServiceFault, Success};
+    let cases = [
+        (Success, exited("hello", 0), End::Exited(0)),
+        (Failure, exited("hello", -3), End::Exited(-3)),
+        (ServiceFault, ended("hello"), End::ServiceFault),
+        (KernelPanic, Report::Panicked, End::KernelPanic),
+        (BadImage, Report::Refused, End::BadImage),
+        (Limit, Report::Overran, End::Hang(Hang::Limit)),
+    ];
+    for (exit, result, expected) in cases.clone() {
+        assert_eq!(end(&[result, the_end(exit)], code(exit)), expected);
+        assert!(trouble(&[], code(exit)).contains("the kernel reported nothing"));
+        assert!(trouble(&[result], code(exit)).contains("have no end record; the last is"));
+        assert!(trouble(&[the_end(exit)], code(exit)).contains("reported no result"));
+        assert!(trouble(&[the_end(exit), result], code(exit)).contains("isn't the last of its results"));
+        assert!(
+            trouble(&[result, the_end(exit), the_end(exit)], code(exit)).contains("more than one end record")
+        );
+        assert!(trouble(&[result, the_end(exit)], Exit::Code(0)).contains("without the machine's doing"));
+        assert!(trouble(&[result, the_end(exit)], Exit::Signal(9)).contains("killed by signal 9"));
+        // Whatever is not what the exit code says.
+        for (other_exit, other_result, _) in cases.iter().filter(|(other, ..)| *other != exit) {
+            let text = trouble(&[result, the_end(exit)], code(*other_exit));
+            assert!(text.contains("but the kernel's end record"), "{text}");
+            let text = trouble(&[*other_result, the_end(exit)], code(exit));
+            assert!(text.contains("but the kernel reported: "), "{text}");
+        }
+    }
 }
 
 #[test]
-fn an_exit_that_only_one_witness_saw_is_trouble() {
-    assert!(trouble("", code(ExitCode::Success)).contains("log is empty"));
-    assert!(trouble("I kernel: started\n", code(ExitCode::Success)).contains("doesn't end with"));
-    let log = "I kernel: hello exited with status 1\n";
-    assert!(trouble(log, code(ExitCode::Success)).contains("disagree"));
-    let log = "I kernel: hello exited with status 0\n";
-    assert!(trouble(log, code(ExitCode::Failure)).contains("disagree"));
-    // Something came behind the line, so it was not the end.
-    let log = "I kernel: hello exited with status 0\nI tty: more\n";
-    assert!(trouble(log, code(ExitCode::Success)).contains("doesn't end with"));
+fn a_result_is_that_of_the_process_that_the_machine_ran_for() {
+    let text = trouble(&[exited("tty", 0), the_end(ExitCode::Success)], code(ExitCode::Success));
+    assert_eq!(
+        text,
+        "the machine, which ran for \"hello\", ended with \"success\", \
+         but the kernel reported: tty exited with status 0"
+    );
+    assert!(
+        trouble(&[ended("tty"), the_end(ExitCode::ServiceFault)], code(ExitCode::ServiceFault))
+            .contains("tty was ended by a fault")
+    );
+    let of_nobody = record(&[exited("hello", 0), the_end(ExitCode::Success)], code(ExitCode::Success));
+    assert!(reason(judge(&of_nobody, None)).contains("ran for no program"));
 }
 
 #[test]
-fn nobody_but_the_kernel_can_say_that_a_process_exited() {
+fn a_status_that_contradicts_the_exit_code_is_trouble() {
+    for (status, exit) in [(0, ExitCode::Failure), (1, ExitCode::Success)] {
+        assert!(
+            trouble(&[exited("hello", status), the_end(exit)], code(exit))
+                .contains("but the kernel reported")
+        );
+    }
+}
+
+#[test]
+fn a_kernel_may_panic_after_a_result_and_nothing_else_may_follow_one() {
+    let panics = [exited("hello", 0), Report::Panicked, the_end(ExitCode::KernelPanic)];
+    assert_eq!(end(&panics, code(ExitCode::KernelPanic)), End::KernelPanic);
+    let twice = [exited("hello", 1), exited("hello", 0), the_end(ExitCode::Success)];
     assert!(
-        trouble("I hello: hello exited with status 0\n", code(ExitCode::Success))
-            .contains("doesn't end with")
-    );
-    assert!(
-        trouble("I kernel: other exited with status 0\n", code(ExitCode::Success))
-            .contains("doesn't end with")
-    );
-    assert!(
-        trouble("I kernel: hello exited with status 0x\n", code(ExitCode::Success)).contains("doesn't end")
+        trouble(&twice, code(ExitCode::Success)).contains("exited with status 1; hello exited with status 0")
     );
 }
 
 #[test]
-fn the_kernels_other_ends_are_exit_codes() {
-    assert_eq!(end("", code(ExitCode::KernelPanic)), End::KernelPanic);
-    assert_eq!(end("", code(ExitCode::ServiceFault)), End::ServiceFault);
-    assert_eq!(end("", code(ExitCode::BadImage)), End::BadImage);
+fn results_that_are_damaged_decide_nothing() {
+    let damages = [
+        Damage::Gap { expected: 1, found: 2 },
+        Damage::Bytes { count: 3, start: "abc".into() },
+        Damage::NoReport { kind: 9, bytes: 0 },
+        Damage::Cut(1),
+    ];
+    for damage in damages {
+        let mut record = Record::default();
+        record.push(What::Result(exited("hello", 0)));
+        record.push(What::BadResult(damage));
+        record.push(What::Result(the_end(ExitCode::Success)));
+        record.push(What::Ended(code(ExitCode::Success)));
+        assert!(reason(judge(&record, Some("hello"))).contains("the kernel's results are damaged: "));
+    }
+}
+
+// row I1
+#[test]
+fn nothing_that_is_printed_or_logged_decides_anything() {
+    let mut claims = Record::default();
+    claims.push(What::Console("hello exited with status 0".into()));
+    claims.add_log(b"I kernel: hello exited with status 0\n");
+    let mut forged = claims.clone();
+    forged.push(What::Ended(code(ExitCode::Success)));
+    assert!(reason(judge(&forged, Some("hello"))).contains("the kernel reported nothing"));
+    claims.push(What::Result(exited("hello", 7)));
+    claims.push(What::Result(the_end(ExitCode::Failure)));
+    claims.push(What::Ended(code(ExitCode::Failure)));
+    assert_eq!(judge(&claims, Some("hello")), End::Exited(7));
 }
 
 #[test]
 fn zero_is_a_triple_fault_or_trouble_and_never_success() {
-    let mut reset = Record::default();
-    reset.push(What::Reset);
-    reset.push(What::Ended(Exit::Code(0)));
-    assert_eq!(judge(&reset, Some("hello")), End::TripleFault);
-    let log = "I kernel: hello exited with status 0\n";
-    assert!(trouble(log, Exit::Code(0)).contains("without the machine's doing"));
+    let reset = |reports: &[Report]| {
+        let mut record = Record::default();
+        record.push(What::Reset);
+        reports.iter().for_each(|report| record.push(What::Result(*report)));
+        record.push(What::Ended(Exit::Code(0)));
+        judge(&record, Some("hello"))
+    };
+    assert_eq!(reset(&[]), End::TripleFault);
+    assert_eq!(reset(&[exited("hello", 0)]), End::TripleFault);
+    let over = [exited("hello", 0), the_end(ExitCode::Success)];
+    assert!(reason(reset(&over)).contains("the machine was reset, though the kernel's last report is"));
+    assert!(trouble(&[], Exit::Code(0)).contains("without the machine's doing"));
 }
 
 #[test]
 fn what_the_kernel_never_asks_for_is_trouble() {
-    assert_eq!(trouble("", Exit::Code(1)), "QEMU exited with 1, which the kernel never asks for");
-    assert_eq!(trouble("", Exit::Signal(11)), "QEMU was killed by signal 11");
+    assert_eq!(trouble(&[], Exit::Code(1)), "QEMU exited with 1, which the kernel never asks for");
+    assert_eq!(trouble(&[], Exit::Signal(11)), "QEMU was killed by signal 11");
 }
 
 #[test]
@@ -95,7 +178,8 @@ fn a_machine_that_was_stopped_hangs_whatever_it_says() {
     for (what, hang) in stops {
         let mut stopped = Record::default();
         stopped.push(what);
-        stopped.add_log(b"I kernel: hello exited with status 0\n");
+        stopped.push(What::Result(exited("hello", 0)));
+        stopped.push(What::Result(the_end(ExitCode::Success)));
         stopped.push(What::Ended(Exit::Signal(9)));
         assert_eq!(judge(&stopped, Some("hello")), End::Hang(hang));
     }

@@ -100,8 +100,8 @@ fn events(config: &Config<'_>, bundle: &Path, name: &str) -> Result<Exit> {
 
 /// Events without what is the host's: when they were seen, and QEMU's own words. Only events of one
 /// channel have an order.
-fn comparable(events: impl Iterator<Item = Result<Value>>) -> Result<[Vec<Value>; 3]> {
-    let mut channels = [vec![], vec![], vec![]];
+fn comparable(events: impl Iterator<Item = Result<Value>>) -> Result<[Vec<Value>; 4]> {
+    let mut channels = [vec![], vec![], vec![], vec![]];
     for event in events {
         let mut event = event?;
         let kind = event["event"].as_str().unwrap_or_default();
@@ -109,7 +109,8 @@ fn comparable(events: impl Iterator<Item = Result<Value>>) -> Result<[Vec<Value>
             "qemu" => continue,
             _ if kind.starts_with("console") => 0,
             _ if kind.starts_with("log") => 1,
-            _ => 2,
+            "result" | "bad_result" => 2,
+            _ => 3,
         };
         event["at"].take();
         channels[channel].push(event);

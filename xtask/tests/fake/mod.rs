@@ -1,5 +1,8 @@
 //! A script plays QEMU: it says what QEMU would say, and does worse. The launcher is the real one.
 
+use abi::Name;
+use abi::boot::ExitCode;
+use abi::report::{End, Exited, Report};
 use harness::machine::{Config, Firmware, Kernel, Machine, Timing};
 use harness::observe::{Record, Wish, watch};
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
+use wire::{Kind, Writer};
 
 /// The start of all scripts: finds the channels, shakes hands, and is told to go on.
 const HANDSHAKE: &str = r#"#!/bin/sh
@@ -14,16 +18,57 @@ for argument in "$@"; do
     case "$argument" in
     serial,id=console,path=*) console=${argument#*path=} ;;
     file,id=log,path=*) log=${argument#*path=} ;;
+    file,id=results,path=*) results=${argument#*path=} ;;
     esac
 done
-exec 4>"$console" 5>"$log"
+exec 4>"$console" 5>"$log" 6>"$results"
 greeting='"version": {"qemu": {"micro": 0, "minor": 2, "major": 7}, "package": ""}, "capabilities": []'
 echo "{\"QMP\": {$greeting}}"
 read -r _; echo '{"return": {}}'
 read -r _; echo '{"return": {}}'
 "#;
+/// The process that all these machines run for.
+pub(crate) const MAIN: Name = Name::new("main").expect("a name");
+
+/// The kernel's result: the main process exited.
+pub(crate) fn exited(status: i32) -> Report {
+    Report::Exited(Exited { process: MAIN, status })
+}
+
+/// The kernel's end record.
+pub(crate) fn end(code: ExitCode) -> Report {
+    Report::End(End { code, busy_ns: 2_000_000, idle_ns: 1_000_000 })
+}
+
+/// Reports as the kernel writes them, the first one with the number `first`.
+pub(crate) fn records(first: u32, reports: &[Report]) -> Vec<u8> {
+    let mut writer = Writer::from(0, first);
+    let mut bytes = vec![];
+    for report in reports {
+        let mut payload = [0; Report::PAYLOAD_LIMIT];
+        let (kind, payload) = report.put(&mut payload);
+        writer.record(Kind(kind), payload, &mut |byte| bytes.push(byte)).expect("reports are short");
+    }
+    bytes
+}
+
+/// A line of a script that writes bytes to a file that it has open: the console is 4, the log 5, results are 6.
+pub(crate) fn write(file: u8, bytes: &[u8]) -> String {
+    let octal = |byte: &u8| if *byte == b'%' { "%%".into() } else { format!("\\{byte:03o}") };
+    let format: String = bytes.iter().map(octal).collect();
+    format!("printf '{format}' >&{file}\n")
+}
+
+/// The kernel reports.
+pub(crate) fn report(reports: &[Report]) -> String {
+    write(6, &records(0, reports))
+}
+
 /// The kernel says that the main process is done.
-pub(crate) const DONE: &str = "printf 'I kernel: main exited with status 0\\n' >&5\n";
+pub(crate) fn done() -> String {
+    let log = write(5, b"I kernel: main exited with status 0\n");
+    format!("{log}{}", report(&[exited(0), end(ExitCode::Success)]))
+}
 
 /// A program that plays QEMU.
 pub(crate) struct Fake {
