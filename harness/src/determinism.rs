@@ -67,7 +67,11 @@ pub fn first_difference(first: &Record, second: &Record) -> Option<Difference> {
             first.truncate(common);
             second.truncate(common);
         }
-        let differs = |place: &usize| first.get(*place) != second.get(*place);
+        let differs = |place: &usize| match (first.get(*place), second.get(*place)) {
+            // How far it came by then is the host's doing.
+            (Some(What::TimedOut(_)), Some(What::TimedOut(_))) => false,
+            (first, second) => first != second,
+        };
         let place = (0..first.len().max(second.len())).find(differs)?;
         let what = |events: &[&What]| events.get(place).map(|what| (*what).clone());
         Some(Difference { channel, place: place + 1, first: what(&first), second: what(&second) })
@@ -76,7 +80,7 @@ pub fn first_difference(first: &Record, second: &Record) -> Option<Difference> {
 
 /// Tells whether the machine was stopped while it might have gone on.
 fn was_cut(record: &Record) -> bool {
-    record.channel(Channel::Machine).any(|event| matches!(event.what, What::TimedOut | What::Flooded))
+    record.channel(Channel::Machine).any(|event| matches!(event.what, What::TimedOut(_) | What::Flooded))
 }
 
 /// The events of a channel. Without its end, if that is where the host cut it off.

@@ -3,11 +3,18 @@
 //! All of it is what a guest left there: every address may be nonsense, and every table may lead
 //! anywhere. A read gives bytes or nothing.
 
+mod compact;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use compact::compact;
+
 use anyhow::{Context as _, Result, bail};
 use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use object::read::{ReadCache, ReadRef as _};
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::Path;
 
@@ -25,6 +32,8 @@ struct Piece {
     size: u64,
     /// Where it is in the file.
     offset: u64,
+    /// How much of it is. The rest is zeros.
+    stored: u64,
 }
 
 /// The registers of a processor.
@@ -94,13 +103,22 @@ impl Dump {
         Space { dump: self, root: Some(root) }
     }
 
-    /// Reads physical memory that is in one piece.
-    fn physical(&self, address: u64, size: usize) -> Option<&[u8]> {
-        let size = u64::try_from(size).ok()?;
-        let end = address.checked_add(size)?;
-        let holds = |piece: &&Piece| piece.address <= address && end - piece.address <= piece.size;
-        let piece = self.memory.iter().find(holds)?;
-        (&self.file).read_bytes_at(piece.offset.checked_add(address - piece.address)?, size).ok()
+    /// Reads physical memory that is in one piece and no larger than a page.
+    fn physical(&self, address: u64, size: usize) -> Option<Cow<'_, [u8]>> {
+        let last = self.memory.partition_point(|piece| piece.address <= address);
+        let piece = self.memory.get(last.checked_sub(1)?)?;
+        let start = address - piece.address;
+        let end = start.checked_add(u64::try_from(size).ok()?)?;
+        (end <= piece.size).then_some(())?;
+        let stored = end.min(piece.stored).saturating_sub(start);
+        let read =
+            (&self.file).read_bytes_at(piece.offset.checked_add(start.min(piece.stored))?, stored).ok()?;
+        if read.len() == size {
+            return Some(Cow::Borrowed(read));
+        }
+        let mut bytes = read.to_vec();
+        bytes.resize(size, 0);
+        Some(Cow::Owned(bytes))
     }
 }
 
@@ -113,8 +131,9 @@ fn parse(file: &ReadCache<File>) -> Result<(Vec<Piece>, Processor)> {
         match program.p_type(endian) {
             PT_LOAD => memory.push(Piece {
                 address: program.p_paddr(endian),
-                size: program.p_filesz(endian),
+                size: program.p_memsz(endian).max(program.p_filesz(endian)),
                 offset: program.p_offset(endian),
+                stored: program.p_filesz(endian),
             }),
             PT_NOTE => {
                 let Some(mut notes) = program.notes(endian, file)? else { continue };
@@ -129,7 +148,13 @@ fn parse(file: &ReadCache<File>) -> Result<(Vec<Piece>, Processor)> {
     }
     // What is mapped twice is there twice.
     memory.sort_by_key(|piece| (piece.address, std::cmp::Reverse(piece.size)));
-    memory.dedup_by_key(|piece| piece.address);
+    let mut known = None;
+    memory.retain(|piece| {
+        let end = piece.address.checked_add(piece.size);
+        let is_new = end > known;
+        known = known.max(end);
+        is_new
+    });
     match processor {
         Some(processor) => Ok((memory, processor)),
         None => bail!("it tells nothing of a processor"),
@@ -154,7 +179,7 @@ impl Space<'_> {
             let address = address.checked_add(u64::try_from(bytes.len()).ok()?)?;
             let in_page = usize::try_from(PAGE - address % PAGE).ok()?;
             let piece = in_page.min(size - bytes.len());
-            bytes.extend_from_slice(self.dump.physical(self.translate(address)?, piece)?);
+            bytes.extend_from_slice(&self.dump.physical(self.translate(address)?, piece)?);
         }
         Some(bytes)
     }
@@ -182,7 +207,7 @@ impl Space<'_> {
         let mut table = root & FRAME;
         for shift in [39, 30, 21, 12] {
             let entry = self.dump.physical(table + (address >> shift & 0x1ff) * 8, 8)?;
-            let entry = u64::from_le_bytes(entry.try_into().ok()?);
+            let entry = u64::from_le_bytes(entry.as_ref().try_into().ok()?);
             (entry & IS_PRESENT != 0).then_some(())?;
             let is_page = shift == 12 || (shift != 39 && entry & IS_PAGE != 0);
             if is_page {

@@ -21,6 +21,7 @@ use object::{Object as _, ObjectSymbol as _};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
 
 /// How many messages a report shows.
 const SHOWN_MESSAGES: usize = 16;
@@ -40,6 +41,8 @@ pub struct PostMortem {
     pub circle: Vec<String>,
     /// The last messages that were delivered, the newest last.
     pub messages: Vec<String>,
+    /// How long the processor had waited for interrupts, in the guest's time, if the kernel knows.
+    pub idle: Option<Duration>,
 }
 
 /// A process.
@@ -77,9 +80,12 @@ pub fn examine(dump: &Dump, kernel: &Path, symbols: &mut Symbols<'_>) -> Result<
     let layout = Tables::find(dump, kernel);
     let running = dump.processor;
     let mut kernel = Vec::new();
-    if !running.is_in_user_mode() {
-        let returns = return_addresses(dump.space(), running.rbp);
-        kernel = symbols.stack(running.rip, &returns);
+    let culprit = layout.as_ref().ok().and_then(Tables::culprit);
+    // What is interesting of a kernel that ends the machine because of a process is that process.
+    if !running.is_in_user_mode() && culprit.is_none() {
+        let struck = layout.as_ref().ok().and_then(Tables::exception);
+        let (rip, rbp) = struck.unwrap_or((running.rip, running.rbp));
+        kernel = symbols.stack(rip, &return_addresses(dump.space(), rbp));
     }
     let tables = match layout {
         Ok(tables) => tables,
@@ -95,7 +101,8 @@ pub fn examine(dump: &Dump, kernel: &Path, symbols: &mut Symbols<'_>) -> Result<
         let returns = return_addresses(dump.space_of(process.root), rbp);
         // What waits is behind the instruction by which it came into the kernel.
         let at = if is_running || process.wait == Wait::Nobody { rip } else { rip.saturating_sub(1) };
-        let state = if is_running { "running".into() } else { process.state(&names) };
+        let is_culprit = culprit == Some(process.endpoint) && process.can_run();
+        let state = if is_running || is_culprit { "running".into() } else { process.state(&names) };
         Process {
             state: escape(format!("{}: {state}", names.show(process.endpoint)).as_bytes()),
             stack: symbols.stack(at, &returns),
@@ -106,7 +113,7 @@ pub fn examine(dump: &Dump, kernel: &Path, symbols: &mut Symbols<'_>) -> Result<
     let events = tables.events();
     let shown = &events[events.len().saturating_sub(SHOWN_MESSAGES)..];
     let messages = shown.iter().map(|event| names.message(event)).collect();
-    Ok(PostMortem { kernel, processes, circle, messages })
+    Ok(PostMortem { kernel, processes, circle, messages, idle: tables.idle() })
 }
 
 /// Looks into what is kept of a test that failed, see [`bundles`].
@@ -142,6 +149,10 @@ impl Found {
     fn has_root(&self, cr3: u64) -> bool {
         const FRAME: u64 = !0xfff;
         self.root & FRAME == cr3 & FRAME
+    }
+
+    fn can_run(&self) -> bool {
+        self.wait == Wait::Nobody && self.stops.is_empty()
     }
 
     fn state(&self, names: &Names) -> String {
@@ -235,6 +246,24 @@ impl<'a> Tables<'a> {
             && layout.event_count <= MOST_EVENTS;
         ensure!(is_sane, "what the kernel says of its tables is impossible: {layout:?}");
         Ok(Self { space, layout })
+    }
+
+    /// For which process the kernel has ended the machine, if it has.
+    fn culprit(&self) -> Option<Endpoint> {
+        self.endpoint(self.layout.culprit).filter(|culprit| *culprit != Endpoint::NONE)
+    }
+
+    /// Instruction and frame pointer of an exception in the kernel, if there was one.
+    fn exception(&self) -> Option<(u64, u64)> {
+        let rip = self.space.word(self.layout.exception).filter(|rip| *rip != 0)?;
+        Some((rip, self.space.word(self.layout.exception.checked_add(8)?)?))
+    }
+
+    fn idle(&self) -> Option<Duration> {
+        let counts = self.space.word(self.layout.idle)?;
+        let hz = self.space.word(self.layout.idle_hz).filter(|hz| *hz != 0)?;
+        let nanoseconds = u128::from(counts) * 1_000_000_000 / u128::from(hz);
+        Some(Duration::from_nanos(u64::try_from(nanoseconds).ok()?))
     }
 
     fn processes(&self) -> Vec<Found> {

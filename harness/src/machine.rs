@@ -10,6 +10,7 @@
 //!
 //! QEMU starts stopped and is told to go on when all of them are open, so no event is missed.
 
+mod calendar;
 mod command_line;
 mod console;
 mod directory;
@@ -18,7 +19,7 @@ mod qmp;
 pub mod tied;
 
 pub(crate) use command_line::DEFAULT_MEMORY_MIB;
-pub use command_line::{Config, Firmware, IMAGE, KERNEL, Kernel, LOG, Record, Timing};
+pub use command_line::{AtPanic, Config, Firmware, IMAGE, KERNEL, Kernel, LOG, Record, Timing};
 pub(crate) use directory::{Directory, remove_stale};
 
 use anyhow::{Context, Result, bail};
@@ -54,8 +55,13 @@ pub enum Output {
     Console(Vec<u8>),
     /// Bytes of QEMU's own messages.
     Qemu(Vec<u8>),
-    /// The machine was reset, which ends it.
+    /// The machine was reset, which ends it: if it is paused at panics, by [`Machine::quit`].
     Reset,
+    /// The machine switched itself off. If it is paused at panics, QEMU ends by [`Machine::quit`].
+    ShutDown,
+    /// The kernel or the process that the machine runs for panicked, and the machine is paused until
+    /// [`Machine::go_on`].
+    Paused,
     /// It can't be trusted any more; says why.
     Trouble(String),
 }
@@ -63,8 +69,8 @@ pub enum Output {
 /// What a channel's thread sends.
 enum Signal {
     Output(Output),
-    /// QEMU did as it was told, or says why it didn't.
-    Answer(Result<(), String>),
+    /// QEMU did as it was told and gives a value, or says why it didn't.
+    Answer(Result<Value, String>),
     /// QEMU closed the channel.
     Closed(Channel),
 }
@@ -227,7 +233,7 @@ impl Machine {
             // gdb lets it run.
             return Ok(machine);
         }
-        match machine.command("cont", &json!({})) {
+        match machine.go_on() {
             // It may be over before QEMU can answer. How it ended is then told as always.
             Err(error) if machine.exit.is_none() => Err(machine.explain(error)),
             _ => Ok(machine),
@@ -278,14 +284,49 @@ impl Machine {
         Ok(DumpFile { path, _directory: Arc::clone(&self.directory) })
     }
 
+    /// How far the guest's own clock has come since the machine's start, in whole seconds. Where time is counted in
+    /// instructions: a thousand million of them each, and the time that it only waited. It is the
+    /// machine's calendar that tells, which a guest could set.
+    ///
+    /// # Errors
+    /// If QEMU doesn't say.
+    pub fn guest_time(&mut self) -> Result<Duration> {
+        let place = json!({ "path": "/machine", "property": "rtc-time" });
+        let date = self.command("qom-get", &place)?;
+        calendar::since_start(&date).context("QEMU's date is none")
+    }
+
+    /// Lets a machine that is paused go on.
+    ///
+    /// # Errors
+    /// If QEMU doesn't.
+    pub fn go_on(&mut self) -> Result<()> {
+        self.command("cont", &json!({})).map(drop)
+    }
+
+    /// Lets QEMU end.
+    ///
+    /// # Errors
+    /// If it can't be told.
+    pub fn quit(&mut self) -> Result<()> {
+        self.command("quit", &json!({})).map(drop)
+    }
+
     /// Gives QEMU a command, and waits until it is carried out.
-    fn command(&mut self, command: &str, arguments: &Value) -> Result<()> {
+    fn command(&mut self, command: &str, arguments: &Value) -> Result<Value> {
+        if self.exit.is_some() {
+            bail!("QEMU ended before it did {command}");
+        }
         let control = self.control.as_mut().context("QEMU takes no commands yet")?;
-        control.send(command, arguments)?;
+        match control.send(command, arguments) {
+            // It is ending, and how is told below.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            sent => sent.context("failed to write to QEMU over QMP")?,
+        }
         let end = Instant::now() + self.patience;
         loop {
             match self.signals.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(Signal::Answer(Ok(()))) => return Ok(()),
+                Ok(Signal::Answer(Ok(value))) => return Ok(value),
                 Ok(Signal::Answer(Err(reason))) => bail!("QEMU failed to {command}: {reason}"),
                 Ok(Signal::Output(output)) => self.pending.push_back(output),
                 Ok(Signal::Closed(Channel::Qmp)) | Err(RecvTimeoutError::Disconnected) => {
@@ -296,6 +337,12 @@ impl Machine {
                 Err(RecvTimeoutError::Timeout) => bail!("QEMU doesn't answer to {command}"),
             }
         }
+    }
+
+    /// Tells whether QEMU has ended, though there may be output left.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.exit.is_some()
     }
 
     /// Kills QEMU. What it had written can still be read.

@@ -17,6 +17,7 @@ pub use text::escape;
 use crate::machine::{DumpFile, Exit, Machine, Next, Output};
 use abi::report::Report;
 use lines::Lines;
+use serde::Serialize as _;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,10 @@ fn seconds<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Err
     to.serialize_f64(time.as_secs_f64())
 }
 
+fn maybe_seconds<S: serde::Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+    time.map(|time| time.as_secs_f64()).serialize(to)
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(tag = "event", content = "value", rename_all = "snake_case")]
@@ -78,8 +83,8 @@ pub enum What {
     Reset,
     /// The processor waits for an interrupt that can't come, so the machine was stopped.
     Idle,
-    /// Its time was over, so the machine was stopped.
-    TimedOut,
+    /// The host's time for it was over, so the machine was stopped; how far its own clock had come, if that is known.
+    TimedOut(#[serde(serialize_with = "maybe_seconds")] Option<Duration>),
     /// The console had more than is kept, so the machine was stopped.
     Flooded,
     /// Something went wrong on this side.
@@ -124,9 +129,12 @@ impl What {
             Self::Log(_) | Self::LogCut(_) => Channel::Log,
             Self::Result(_) | Self::BadResult(_) => Channel::Results,
             Self::Qemu(_) => Channel::Qemu,
-            Self::Reset | Self::Idle | Self::TimedOut | Self::Flooded | Self::Trouble(_) | Self::Ended(_) => {
-                Channel::Machine
-            }
+            Self::Reset
+            | Self::Idle
+            | Self::TimedOut(_)
+            | Self::Flooded
+            | Self::Trouble(_)
+            | Self::Ended(_) => Channel::Machine,
         }
     }
 }
@@ -144,7 +152,14 @@ impl fmt::Display for What {
             Self::BadResult(damage) => damage.fmt(f),
             Self::Reset => f.write_str("the machine was reset"),
             Self::Idle => f.write_str("the machine waited for nothing, and was stopped"),
-            Self::TimedOut => f.write_str("the machine's time was over, and it was stopped"),
+            Self::TimedOut(None) => {
+                f.write_str("the host's time for the machine was over, and it was stopped")
+            }
+            Self::TimedOut(Some(own)) => write!(
+                f,
+                "the host's time for the machine was over after {} s of its own, and it was stopped",
+                own.as_secs()
+            ),
             Self::Flooded => f.write_str("the machine printed without end, and was stopped"),
             Self::Trouble(text) => write!(f, "trouble: {text}"),
             Self::Ended(Exit::Code(code)) => write!(f, "QEMU exited with {code}"),
@@ -158,7 +173,7 @@ impl fmt::Display for What {
 pub struct Record {
     events: Vec<Event>,
     now: Duration,
-    /// Memory and processor of a machine that had to be stopped, or why there is no dump of them.
+    /// Memory and processor of a machine that had to be stopped, or that panicked; or why there is no dump of them.
     pub dump: Option<Result<DumpFile, String>>,
 }
 
@@ -218,10 +233,19 @@ impl Record {
         self.events.iter().any(|event| event.what == What::Reset)
     }
 
+    /// How far the machine's own clock had come when the host's time for it was over, if that happened and is known.
+    #[must_use]
+    pub fn timed_out(&self) -> Option<Option<Duration>> {
+        self.events.iter().find_map(|event| match event.what {
+            What::TimedOut(own) => Some(own),
+            _ => None,
+        })
+    }
+
     /// Tells whether the machine was stopped because it didn't end by itself.
     #[must_use]
     pub fn is_hang(&self) -> bool {
-        self.events.iter().any(|event| matches!(event.what, What::Idle | What::TimedOut | What::Flooded))
+        self.events.iter().any(|event| matches!(event.what, What::Idle | What::TimedOut(_) | What::Flooded))
     }
 
     /// When the first event happened that `is_it` accepts.
@@ -291,18 +315,57 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
             let next = machine.next(until);
             self.record.now = machine.started().elapsed();
             let wish = match next {
+                Next::Output(Output::Paused) => self.look_at(&mut machine, Machine::go_on),
+                Next::Output(Output::Reset) => {
+                    self.tell(What::Reset, Wish::GoOn);
+                    self.look_at(&mut machine, Machine::quit)
+                }
+                Next::Output(Output::ShutDown) => {
+                    // If it doesn't end, it is late some time.
+                    let _ = machine.quit();
+                    Wish::GoOn
+                }
                 Next::Output(output) => self.see(output),
                 Next::Ended(exit) => return self.finish(&mut machine, exit),
                 Next::Late if idle == Some(until) => self.tell(What::Idle, Wish::Stop),
-                Next::Late => self.tell(What::TimedOut, Wish::Stop),
+                Next::Late => self.time_out(&mut machine),
             };
+            // What gives something without a pause would else never be late.
+            let is_late = wish == Wish::GoOn && Instant::now() >= end && !machine.has_ended();
+            let wish = if is_late { self.time_out(&mut machine) } else { wish };
             if wish == Wish::Stop {
                 if self.record.is_hang() {
-                    self.record.dump = Some(machine.dump().map_err(|error| format!("{error:#}")));
+                    self.dump(&mut machine);
                 }
                 return self.stop(machine);
             }
         }
+    }
+
+    /// Keeps a picture of a machine that is paused, and lets it go on to its end.
+    fn look_at(&mut self, machine: &mut Machine, go_on: impl Fn(&mut Machine) -> anyhow::Result<()>) -> Wish {
+        if machine.has_ended() {
+            return Wish::GoOn;
+        }
+        self.dump(machine);
+        match go_on(machine) {
+            // Of one that ended meanwhile, how it did is still to be told.
+            Err(error) if !machine.has_ended() => {
+                let text = format!("the machine is paused and doesn't go on: {error:#}");
+                self.tell(What::Trouble(text), Wish::Stop)
+            }
+            _ => Wish::GoOn,
+        }
+    }
+
+    fn time_out(&mut self, machine: &mut Machine) -> Wish {
+        // What doesn't say it is stopped all the same.
+        let own = machine.guest_time().ok();
+        self.tell(What::TimedOut(own), Wish::Stop)
+    }
+
+    fn dump(&mut self, machine: &mut Machine) {
+        self.record.dump = Some(machine.dump().map_err(|error| format!("{error:#}")));
     }
 
     /// Stops the machine, and reads what it had written by then.
@@ -339,6 +402,8 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
                 self.tell_all(lines, What::Qemu)
             }
             Output::Reset => self.tell(What::Reset, Wish::GoOn),
+            // Stopped for another reason meanwhile, it is looked at for that.
+            Output::Paused | Output::ShutDown => Wish::GoOn,
             Output::Trouble(text) => self.tell(What::Trouble(text), Wish::Stop),
         }
     }

@@ -119,8 +119,10 @@ pub fn reason(outcome: &Outcome) -> String {
 #[must_use]
 pub fn repeat(outcome: &Outcome) -> String {
     let mut line = format!("cargo xtask test --exact {}", outcome.name);
-    if let Some(limit) = outcome.how.limit {
-        write!(line, " --timeout {}", limit.as_secs_f64()).expect("writing to a string succeeds");
+    for (option, time) in [("limit", outcome.how.limit), ("timeout", outcome.how.timeout)] {
+        if let Some(time) = time {
+            write!(line, " --{option} {}", time.as_secs_f64()).expect("writing to a string succeeds");
+        }
     }
     if outcome.verdict() == Verdict::WrongRepetition {
         line.push_str(" --check-determinism");

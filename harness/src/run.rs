@@ -5,7 +5,9 @@ use crate::determinism::{Difference, Repetition, first_difference};
 use crate::dump::Dump;
 use crate::image::{Image, bare, loadable};
 use crate::inspect::{self, PostMortem};
-use crate::machine::{self, Config, Directory, DumpFile, Kernel, Machine, Next, Output, PATIENCE, Timing};
+use crate::machine::{
+    self, AtPanic, Config, Directory, DumpFile, Kernel, Machine, Next, Output, PATIENCE, Timing,
+};
 use crate::observe::{Event, KEPT_BYTES, Record, Wish, escape, watch};
 use crate::project::Project;
 use crate::recording::{self, Recording};
@@ -13,15 +15,18 @@ use crate::scenario::{Kind, Scenario, with_machines};
 use crate::snapshot::{Comparison, Snapshot, render};
 use crate::symbols::Symbols;
 use crate::system::{Guest, System};
-use crate::verdict::{End, Ends, judge};
+use crate::verdict::{End, Ends, GuestTime, Hang, judge_in_time};
 use anyhow::{Context as _, Result, bail};
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long a machine may run, in the host's time, when nobody says otherwise.
-pub const LIMIT: Duration = Duration::from_secs(20);
+/// For how long a machine may be busy, in its own time, when nobody says otherwise.
+pub const LIMIT: Duration = Duration::from_secs(2);
+/// How long a machine may run, in the host's time, when nobody says otherwise. Long enough for all that may
+/// be busy for [`LIMIT`], on a host that is a dozen times as slow as a usual one.
+pub const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// All that scenarios have in common: the built images and the host's tools.
 pub struct Workshop {
@@ -121,8 +126,10 @@ impl Outcome {
 /// How a scenario is tested.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct How {
-    /// How long each run may take, if not what the scenario says itself.
+    /// For how long each machine may be busy, if not what the scenario says itself.
     pub limit: Option<Duration>,
+    /// How long each run may take on the host, if not [`TIMEOUT`].
+    pub timeout: Option<Duration>,
     /// How often it is run.
     pub runs: Runs,
 }
@@ -135,6 +142,28 @@ pub enum Runs {
     Once,
     /// Twice, to compare the runs.
     Twice,
+}
+
+/// How long a machine may run.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// While it is busy, in its own time, as far as that is counted in instructions.
+    pub busy: Option<Duration>,
+    /// In the host's time: against kernels that hang, and hosts that are too slow.
+    pub host: Duration,
+}
+
+impl Limits {
+    /// Those of a scenario that is tested so.
+    fn of(scenario: &Scenario, how: How) -> Self {
+        let limit = how.limit.or(scenario.limit);
+        match scenario.clock {
+            Timing::Deterministic => {
+                Self { busy: Some(limit.unwrap_or(LIMIT)), host: how.timeout.unwrap_or(TIMEOUT) }
+            }
+            Timing::RealTime => Self { busy: None, host: how.timeout.or(limit).unwrap_or(TIMEOUT) },
+        }
+    }
 }
 
 impl Workshop {
@@ -164,9 +193,9 @@ impl Workshop {
     #[must_use]
     pub fn test(&self, scenario: &Scenario, how: How) -> Outcome {
         let started = Instant::now();
-        let limit = how.limit.or(scenario.limit).unwrap_or(LIMIT);
+        let limits = Limits::of(scenario, how);
         let run = || {
-            let record = self.observe(scenario, scenario.clock, limit, |_| Wish::GoOn);
+            let record = self.observe(scenario, scenario.clock, limits, |_| Wish::GoOn);
             record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")))
         };
         let record = run();
@@ -175,9 +204,10 @@ impl Workshop {
             Runs::Twice if !may_differ => repetition(scenario, first_difference(&record, &run())),
             Runs::Once | Runs::Twice => Repetition::NotTried,
         };
-        let end = judge(&record, scenario.main());
         let mut symbols = Symbols::new(&self.project, self.images(scenario));
         let post_mortem = self.examine(&record, &mut symbols);
+        let idle = found(&post_mortem).and_then(|found| found.idle).unwrap_or_default();
+        let end = judge_in_time(&record, scenario.main(), GuestTime { limit: limits.busy, idle });
         let comparison = match &end {
             end if !scenario.ends.allow(end) => {
                 // It would only be reviewed by mistake, and so would what an earlier run left. If
@@ -210,9 +240,9 @@ impl Workshop {
             outcome.record.dump = None;
         } else {
             // Whatever keeps a machine from being set up is what the record tells already.
-            outcome.setup = self.setup(scenario).ok();
+            outcome.setup = self.setup(scenario, limits).ok();
             if let Some(setup) = &mut outcome.setup {
-                let recording = self.record(scenario, setup, &outcome.end, &outcome.record, limit);
+                let recording = self.record(scenario, setup, &outcome.end, &outcome.record, limits);
                 setup.recording = recording.map_err(|error| format!("{error:#}"));
             }
         }
@@ -227,9 +257,11 @@ impl Workshop {
         setup: &Setup,
         end: &End,
         failed: &Record,
-        limit: Duration,
+        limits: Limits,
     ) -> Result<Recording> {
         match end {
+            // The kernel ends it, so that is a whole run.
+            End::Hang(Hang::Limit) if !failed.is_hang() => {}
             End::Hang(_) => bail!("a machine that is stopped from outside leaves no whole record"),
             End::HostTrouble(_) => bail!("there is nothing to record, as the machine isn't what failed"),
             _ if scenario.clock == Timing::RealTime => bail!("time is the host's in this test"),
@@ -238,11 +270,13 @@ impl Workshop {
         let directory = Directory::create(&self.artefacts)?;
         let log = directory.path(recording::LOG);
         let disk = directory.write(recording::DISK, &recording::empty_disk())?;
+        let command_line = parameters(scenario, limits.busy);
         let config = Config {
             record: machine::Record::Make { log: &log, disk: &disk },
-            ..self.config(scenario, Kernel::Bytes(&setup.kernel), setup.image.as_deref(), Timing::default())
+            at_panic: AtPanic::GoOn,
+            ..self.config(scenario, Kernel::Bytes(&setup.kernel), setup.image.as_deref(), &command_line)
         };
-        let record = watch(Machine::start(&config)?, limit, |_| Wish::GoOn);
+        let record = watch(Machine::start(&config)?, limits.host, |_| Wish::GoOn);
         // QEMU writes the end of the log when it ends by itself.
         if record.is_hang() || !matches!(record.exit(), Some(machine::Exit::Code(_))) {
             bail!("the machine didn't end by itself when it was recorded");
@@ -253,7 +287,7 @@ impl Workshop {
             machine: recording::Shape {
                 memory_mib: scenario.memory_mib,
                 firmware: scenario.firmware,
-                command_line: scenario.command_line.clone(),
+                command_line,
             },
             difference: first_difference(failed, &record),
         })
@@ -267,21 +301,26 @@ impl Workshop {
         &self,
         scenario: &Scenario,
         timing: Timing,
-        limit: Duration,
+        limits: Limits,
         watcher: impl FnMut(&Event) -> Wish,
     ) -> Result<Record> {
-        Ok(watch(self.boot(scenario, timing)?, limit, watcher))
+        Ok(watch(self.start(scenario, timing, limits.busy)?, limits.host, watcher))
     }
 
-    /// Boots a scenario's machine.
+    /// Boots a scenario's machine, which may be busy for as long as it likes.
     ///
     /// # Errors
     /// If there is something wrong with the scenario, or QEMU doesn't start.
     pub fn boot(&self, scenario: &Scenario, timing: Timing) -> Result<Machine> {
+        self.start(scenario, timing, None)
+    }
+
+    fn start(&self, scenario: &Scenario, timing: Timing, limit: Option<Duration>) -> Result<Machine> {
         let image = self.image(scenario)?;
         let bare = scenario.bare.as_deref().map(bare::kernel);
         let kernel = bare.as_deref().map_or(Kernel::File(&self.build.kernel), Kernel::Bytes);
-        Machine::start(&self.config(scenario, kernel, image.as_deref(), timing))
+        let command_line = parameters(scenario, limit);
+        Machine::start(&Config { timing, ..self.config(scenario, kernel, image.as_deref(), &command_line) })
     }
 
     /// Boots a machine that waits for a debugger at the start of the kernel's `main`, and waits until it does.
@@ -298,8 +337,10 @@ impl Workshop {
         let image = self.image(scenario)?;
         let kernel = Kernel::File(&self.build.kernel);
         let command_line = format!("{} gdb=wait", scenario.command_line);
-        let config = self.config(scenario, kernel, image.as_deref(), timing);
-        let mut machine = Machine::start_for_debugger(&Config { command_line: &command_line, ..config })?;
+        let config = self.config(scenario, kernel, image.as_deref(), &command_line);
+        // At a panic it is for the debugger to look.
+        let config = Config { timing, at_panic: AtPanic::GoOn, ..config };
+        let mut machine = Machine::start_for_debugger(&config)?;
         let end = Instant::now() + PATIENCE;
         let mut said = Vec::new();
         // What goes over the line before the kernel has set it up is lost.
@@ -330,13 +371,14 @@ impl Workshop {
     }
 
     /// What a scenario's machine is started with.
-    fn setup(&self, scenario: &Scenario) -> Result<Setup> {
+    fn setup(&self, scenario: &Scenario, limits: Limits) -> Result<Setup> {
         let image = self.image(scenario)?;
         let kernel = match &scenario.bare {
             Some(code) => bare::kernel(code),
             None => read(&self.build.kernel)?,
         };
-        let config = self.config(scenario, Kernel::Bytes(&kernel), image.as_deref(), scenario.clock);
+        let command_line = parameters(scenario, limits.busy);
+        let config = self.config(scenario, Kernel::Bytes(&kernel), image.as_deref(), &command_line);
         let mut command = vec![crate::tools::QEMU.into()];
         command.extend(config.by_hand());
         let programs = self.images(scenario).split_off(1);
@@ -349,7 +391,7 @@ impl Workshop {
         scenario: &'a Scenario,
         kernel: Kernel<'a>,
         image: Option<&'a [u8]>,
-        timing: Timing,
+        command_line: &'a str,
     ) -> Config<'a> {
         Config {
             qemu: &self.qemu,
@@ -357,11 +399,12 @@ impl Workshop {
             artefacts: &self.artefacts,
             kernel,
             image,
-            command_line: &scenario.command_line,
+            command_line,
             memory_mib: scenario.memory_mib,
             firmware: scenario.firmware,
-            timing,
+            timing: scenario.clock,
             record: machine::Record::Off,
+            at_panic: AtPanic::Pause,
             patience: PATIENCE,
         }
     }
@@ -399,6 +442,20 @@ fn explain(record: &Record, symbols: &mut Symbols<'_>) -> Vec<(String, Vec<Strin
 /// What was found, if anything was.
 fn found(post_mortem: &Option<Result<PostMortem, String>>) -> Option<&PostMortem> {
     post_mortem.as_ref()?.as_ref().ok()
+}
+
+/// A kernel's command line: what its scenario says, which has the last word, and for how long it may be busy.
+fn parameters(scenario: &Scenario, limit: Option<Duration>) -> String {
+    let limit = limit.filter(|_| scenario.bare.is_none());
+    // The kernel's unit; a limit below it is none that a machine could keep.
+    let limit = limit.map(|limit| format!("limit={}", limit.as_millis().clamp(1, u32::MAX.into())));
+    let words: Vec<&str> = limit
+        .as_deref()
+        .into_iter()
+        .chain([scenario.command_line.as_str()])
+        .filter(|word| !word.is_empty())
+        .collect();
+    words.join(" ")
 }
 
 /// What the kernel logs when it listens to a debugger.

@@ -49,7 +49,8 @@ pub struct Scenario {
     pub nondeterministic: Option<String>,
     /// Whether two runs of it must differ, which proves that the check for that sees something.
     pub is_canary: bool,
-    /// How long it may take on the host, if that isn't what the user says.
+    /// For how long its machine may be busy, if it says that itself: in the machine's own time, which is the host's with
+    /// [`Timing::RealTime`].
     pub limit: Option<Duration>,
 }
 
@@ -156,7 +157,7 @@ struct Description {
     nondeterministic: Option<String>,
     #[serde(default)]
     canary: bool,
-    limit_ms: Option<u64>,
+    limit_ms: Option<u32>,
 }
 
 /// A file of `fixtures/machines`.
@@ -181,7 +182,7 @@ struct MachineFile {
     nondeterministic: Option<String>,
     #[serde(default)]
     canary: bool,
-    limit_ms: Option<u64>,
+    limit_ms: Option<u32>,
 }
 
 impl Scenario {
@@ -218,7 +219,7 @@ impl Scenario {
                 clock: description.clock,
                 nondeterministic: description.nondeterministic,
                 is_canary: description.canary,
-                limit: description.limit_ms.map(Duration::from_millis),
+                limit: limit(description.limit_ms)?,
             })
         };
         read().with_context(|| format!("failed to read what the guest program {name} says about itself"))
@@ -255,7 +256,7 @@ impl Scenario {
             clock: file.clock,
             nondeterministic: file.nondeterministic,
             is_canary: file.canary,
-            limit: file.limit_ms.map(Duration::from_millis),
+            limit: limit(file.limit_ms)?,
         })
     }
 
@@ -355,8 +356,8 @@ fn section(elf: &[u8]) -> Result<&str> {
     std::str::from_utf8(&bytes[..size]).with_context(|| format!("section {SECTION} is no text"))
 }
 
-/// With less memory the kernel can't even be loaded, so it can't say that there is too little.
-const LEAST_MEMORY_MIB: u32 = 3;
+/// With less memory the boot image lies where the kernel is, so the kernel can't say that there is too little.
+const LEAST_MEMORY_MIB: u32 = 4;
 
 fn memory(mib: Option<u32>) -> Result<u32> {
     match mib {
@@ -366,6 +367,13 @@ fn memory(mib: Option<u32>) -> Result<u32> {
             )
         }
         _ => Ok(mib.unwrap_or(DEFAULT_MEMORY_MIB)),
+    }
+}
+
+fn limit(limit_ms: Option<u32>) -> Result<Option<Duration>> {
+    match limit_ms {
+        Some(0) => bail!("limit_ms = 0 is no time at all"),
+        limit_ms => Ok(limit_ms.map(|limit_ms| Duration::from_millis(limit_ms.into()))),
     }
 }
 

@@ -49,7 +49,20 @@ pub fn render(end: &End, record: &Record, found: Option<&PostMortem>) -> String 
     let complaints = record.complaints().map(|line| redact(&line.to_string())).collect();
     section(&mut text, "complaints", complaints);
     // What is stopped while it runs isn't always stopped at the same place.
-    if let (End::Hang(Hang::IdleForever), Some(found)) = (end, found) {
+    let is_same = match end {
+        End::Hang(hang) => matches!(hang, Hang::IdleForever | Hang::Limit),
+        End::ServiceFault | End::KernelPanic | End::TripleFault => true,
+        End::Exited(_) | End::BadImage | End::HostTrouble(_) => false,
+    };
+    if let Some(found) = found.filter(|_| is_same) {
+        if !matches!(end, End::Hang(_)) {
+            // How it comes to where processes are served changes with every change of it.
+            let is_own = |frame: &&String| {
+                frame.contains(" at os/kernel/image/") && !frame.contains("rust_begin_unwind")
+            };
+            let own = found.kernel.iter().filter(is_own);
+            section(&mut text, "the kernel is in", own.map(|frame| redact(frame)).collect());
+        }
         examined(&mut text, found);
     }
     text
@@ -58,8 +71,11 @@ pub fn render(end: &End, record: &Record, found: Option<&PostMortem>) -> String 
 fn examined(text: &mut String, found: &PostMortem) {
     let lines = found.processes.iter().flat_map(|process| {
         // Where others are changes with every change of their code.
-        let own = process.stack.iter().filter(|frame| frame.contains(" at fixtures/guest/examples/"));
-        std::iter::once(process.state.clone()).chain(own.map(|frame| format!("  {frame}")))
+        let mut own: Vec<&String> =
+            process.stack.iter().filter(|frame| frame.contains(" at fixtures/guest/examples/")).collect();
+        // How often a function has called itself follows the size of its frame.
+        own.dedup();
+        std::iter::once(process.state.clone()).chain(own.into_iter().map(|frame| format!("  {frame}")))
     });
     section(text, "processes", lines.collect());
     section(text, "they wait for each other", found.circle_line().into_iter().collect());

@@ -10,6 +10,7 @@ use abi::boot::ExitCode;
 use abi::report::{self, Ended, Exited, Report};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// How a machine ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +36,10 @@ pub enum End {
 pub enum Hang {
     /// The processor waits for an interrupt, and none can come.
     IdleForever,
-    /// Its time was over.
+    /// It was busy for longer than it may be, by its own time.
     Limit,
+    /// The same, and the kernel didn't end it: the kernel is what hangs.
+    Kernel,
     /// It printed without end.
     EndlessOutput,
 }
@@ -61,7 +64,10 @@ impl End {
     pub fn details(&self) -> Option<&str> {
         match self {
             Self::Hang(Hang::IdleForever) => Some("every process waits, and no timer runs"),
-            Self::Hang(Hang::Limit) => Some("it was still running when its time was over"),
+            Self::Hang(Hang::Limit) => Some("it was busy for longer than it may be"),
+            Self::Hang(Hang::Kernel) => {
+                Some("it was busy for longer than it may be, and the kernel didn't end it")
+            }
             Self::Hang(Hang::EndlessOutput) => Some("it printed without end"),
             Self::HostTrouble(text) => Some(text),
             _ => None,
@@ -153,16 +159,51 @@ impl TryFrom<String> for Ends {
     }
 }
 
+/// What must be known of the guest's time to tell a machine that hangs from a host that is slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuestTime {
+    /// For how long it may be busy. Without that limit, only the host's time counts.
+    pub limit: Option<Duration>,
+    /// How long it only waited, as far as is known.
+    pub idle: Duration,
+}
+
+impl GuestTime {
+    /// By so much a machine's clock may be ahead of the time that its kernel counts: it runs from the
+    /// machine's start on, and shows whole seconds.
+    const MARGIN: Duration = Duration::from_secs(2);
+
+    /// What it means that the host's time was over, when the machine's own clock stood at `own`.
+    fn meaning(self, own: Option<Duration>) -> End {
+        let Some(limit) = self.limit else { return End::Hang(Hang::Limit) };
+        match own {
+            Some(own) if own.saturating_sub(self.idle) >= limit + Self::MARGIN => End::Hang(Hang::Kernel),
+            Some(_) => End::HostTrouble(
+                "the host was too slow: its time was over, but not that of the machine".to_owned(),
+            ),
+            None => {
+                End::HostTrouble("the host's time was over, and QEMU doesn't tell the machine's".to_owned())
+            }
+        }
+    }
+}
+
 /// Tells from a run's record how it ended.
 ///
 /// A verdict needs two witnesses that agree: the code that QEMU exits with, and what the kernel reported, whole
 /// and up to its end record. `main` is the process that the machine ran for, if there was one.
 #[must_use]
 pub fn judge(record: &Record, main: Option<&str>) -> End {
+    judge_in_time(record, main, GuestTime::default())
+}
+
+/// As [`judge`], of a machine whose own time counts, too.
+#[must_use]
+pub fn judge_in_time(record: &Record, main: Option<&str>, time: GuestTime) -> End {
     for event in record.events() {
         match &event.what {
             What::Trouble(text) => return End::HostTrouble(text.clone()),
-            What::TimedOut => return End::Hang(Hang::Limit),
+            What::TimedOut(own) => return time.meaning(*own),
             What::Flooded => return End::Hang(Hang::EndlessOutput),
             What::Idle => return End::Hang(Hang::IdleForever),
             _ => {}
@@ -221,6 +262,7 @@ fn of_exit_code(qemus: i32, record: &Record, main: Option<&str>) -> Result<End, 
         // It may panic after it has reported a result.
         (ExitCode::KernelPanic, [.., Report::Panicked]) => Ok(End::KernelPanic),
         (ExitCode::BadImage, [Report::Refused]) => Ok(End::BadImage),
+        (ExitCode::Limit, [Report::Overran]) => Ok(End::Hang(Hang::Limit)),
         (_, []) => Err(format!("the machine ended with \"{says}\", but the kernel reported no result")),
         (_, results) => {
             let results: Vec<String> = results.iter().map(words).collect();

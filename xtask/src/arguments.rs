@@ -183,7 +183,12 @@ pub(crate) struct Test {
     /// How many machines run at a time [default: one for each processor].
     #[arg(short = 'j', long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
-    /// How long a test may take [default: 20, or what the test says].
+    /// For how long a test's machine may be busy, in its own time, where an instruction takes a nanosecond
+    /// [default: 2, or what the test says].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) limit: Option<std::time::Duration>,
+    /// How long a test may take on this host; what takes longer is the host's fault, unless the machine's own time is
+    /// over as well [default: 120].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<std::time::Duration>,
     /// Run each test twice: both runs must have the same events. A test that says why its runs may

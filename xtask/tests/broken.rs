@@ -70,6 +70,13 @@ macro_rules! broken {
     };
 }
 
+/// What QEMU says when it has paused the machine because of a panic.
+const PAUSED: &str = r#"echo '{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "GUEST_PANICKED", "data": {"action": "pause"}}'
+"#;
+/// It stops, and can't write the memory down.
+const NO_DUMP: &str = "read -r _; echo '{\"return\": {}}'
+read -r _; echo '{\"error\": {\"class\": \"GenericError\", \"desc\": \"no space is left\"}}'
+";
 /// The kernel's end after it has logged a panic.
 fn kernel_panics() -> String {
     let log = write(5, b"E kernel: panic: the table is empty\nE kernel: stacktrace: 0xffffffff80201234\n");
@@ -96,8 +103,8 @@ fn spoiled(spoil: impl FnOnce(&mut Vec<u8>)) -> String {
     format!("{}exit 33\n", write(6, &line))
 }
 
-const TRIPLE_FAULT: &str = r#"echo '{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}'
-exit 0
+/// What QEMU says when the processor gave up.
+const RESET: &str = r#"echo '{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}'
 "#;
 const IDLE: &str = "printf 'waiting\\r\\n' >&4
 echo 'qemu: warning: icount sleep disabled and no active timers' >&2
@@ -110,6 +117,16 @@ echo 'qemu: warning: icount sleep disabled and no active timers' >&2
 ";
 
 broken! {
+    /// The kernel panics, but its memory can't be had.
+    panic_without_a_dump: &format!("{PAUSED}{NO_DUMP}read -r _; echo '{{\"return\": {{}}}}'\n{}", kernel_panics());
+    /// The kernel panics, and QEMU doesn't answer any more.
+    panic_and_silence: &format!("{PAUSED}exec sleep 1000\n");
+    /// The kernel panics, and QEMU doesn't let it go on.
+    panic_without_an_end: &format!("{PAUSED}{NO_DUMP}read -r _; echo '{{\"error\": {{\"desc\": \"it needs a reset\"}}}}'\nexec sleep 1000\n");
+    /// The kernel panics, and QEMU ends when it is asked for the memory.
+    panic_until_asked: &format!("{PAUSED}read -r _; exit 1\n");
+    /// The processor gives up, and QEMU ends only when it is told to.
+    triple_fault_that_waits: &format!("{RESET}{NO_DUMP}read -r _; echo '{{\"return\": {{}}}}'\nexit 0\n");
     /// It prints half a line, and its process exits with 1.
     output_without_a_line_end: &format!("printf 'one\\r\\nhalf' >&4; {}", fails());
     /// It prints what a terminal would obey, and no UTF-8.
@@ -153,7 +170,7 @@ broken! {
     /// It goes on after its end.
     record_after_the_end: &spoiled(|line| line.extend(records(2, &[exited(0)])));
     /// The machine is reset after its end.
-    reset_after_the_end: &format!("{}{TRIPLE_FAULT}", done());
+    reset_after_the_end: &format!("{}{RESET}exit 0\n", done());
     /// Somebody, or the kernel of the host, kills QEMU.
     qemu_killed: &format!("printf 'hello\\r\\n' >&4; {}kill -KILL $$\n", done());
     /// QEMU itself fails.
@@ -163,7 +180,7 @@ broken! {
     /// The main process panics.
     panic_in_a_service: &service_panics();
     /// The processor gives up.
-    triple_fault: TRIPLE_FAULT;
+    triple_fault: &format!("{RESET}exit 0\n");
     /// Everybody waits.
     idle_for_ever: IDLE;
     /// Everybody waits, and QEMU can't write its memory down.
@@ -181,6 +198,23 @@ exec sleep 1000\n");
 fn hang() {
     let fake = Fake::new("printf 'busy\\r\\n' >&4; exec sleep 1000\n");
     check("hang", &report(fake.record_for(Duration::from_secs(1))));
+}
+
+/// It says again and again that it panicked.
+#[test]
+fn panics_without_end() {
+    let script = format!("while :; do\n{PAUSED}{NO_DUMP}read -r _; echo '{{\"return\": {{}}}}'\ndone\n");
+    check("panics_without_end", &report(Fake::new(&script).record_for(Duration::from_secs(1))));
+}
+
+/// It says without end what nobody wants to know.
+#[test]
+fn endless_messages() {
+    let fake = Fake::new("exec yes >&2\n");
+    let text = report(fake.record_for(Duration::from_secs(1)));
+    let lines: Vec<&str> =
+        text.lines().filter(|line| line.trim() != "y" && !line.contains("lines before")).collect();
+    check("endless_messages", &lines.join("\n"));
 }
 
 /// It prints without end. What it had printed by then is shown by its last lines.

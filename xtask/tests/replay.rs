@@ -5,7 +5,7 @@
 
 use harness::gdb::{Debugger, Driven};
 use harness::image::bare;
-use harness::machine::{Config, Exit, Firmware, Kernel, Machine, PATIENCE, Record, Timing};
+use harness::machine::{AtPanic, Config, Exit, Firmware, Kernel, Machine, PATIENCE, Record, Timing};
 use harness::observe::{Wish, watch};
 use harness::recording::empty_disk;
 use harness::tools::{self, GDB, QEMU};
@@ -66,6 +66,7 @@ impl Run {
             firmware: Firmware::Qboot,
             timing: Timing::Deterministic,
             record,
+            at_panic: AtPanic::GoOn,
             patience: PATIENCE,
         });
         machine.expect("QEMU starts")

@@ -3,7 +3,7 @@
 use super::{Figure, Time, is_wanted};
 use crate::machine::Timing;
 use crate::observe::{Record, What, Wish};
-use crate::run::{LIMIT, Workshop};
+use crate::run::{Limits, TIMEOUT, Workshop};
 use crate::scenario::Scenario;
 use crate::verdict::{End, judge};
 use anyhow::{Context, Result, bail};
@@ -12,8 +12,6 @@ use std::time::Duration;
 
 /// Runs for the figures in time.
 const RUNS: usize = 5;
-/// How much longer than a test a measurement may take.
-const PATIENCE: u32 = 6;
 
 /// A loop that a program measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +49,9 @@ pub(super) fn measure(workshop: &Workshop, scenario: &Scenario, filters: &[Strin
 }
 
 fn observe(workshop: &Workshop, scenario: &Scenario, timing: Timing) -> Result<Vec<Loop>> {
-    let limit = scenario.limit.unwrap_or(LIMIT) * PATIENCE;
+    let limits = Limits { busy: None, host: TIMEOUT };
     let what = || format!("failed to measure {}", scenario.name);
-    let record = workshop.observe(scenario, timing, limit, |_| Wish::GoOn).with_context(what)?;
+    let record = workshop.observe(scenario, timing, limits, |_| Wish::GoOn).with_context(what)?;
     let end = judge(&record, scenario.main());
     if end != End::Exited(0) {
         let details = end.details().map(|details| format!(" ({details})")).unwrap_or_default();

@@ -3,9 +3,9 @@
 use super::{Figure, Time};
 use crate::build::{MONITOR, cargo};
 use crate::image::Spoil;
-use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Machine, Next, Timing};
+use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Machine, Next, Output, Timing};
 use crate::observe::{Channel, What};
-use crate::run::{How, LIMIT, Verdict, Workshop};
+use crate::run::{How, TIMEOUT, Verdict, Workshop};
 use crate::scenario::{Kind, Program, Scenario};
 use crate::verdict::Ends;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -110,10 +110,14 @@ fn boot(
         if is_there(&machine.log(LOG_LIMIT)?.bytes) {
             return Ok((elapsed, machine));
         }
-        if let Next::Ended(exit) = next {
-            bail!("failed to boot: QEMU ended with {exit:?} before it had logged what was waited for");
+        match next {
+            Next::Ended(exit) => {
+                bail!("failed to boot: QEMU ended with {exit:?} before it had logged what was waited for")
+            }
+            Next::Output(Output::Paused) => bail!("failed to boot: the system panicked"),
+            Next::Output(_) | Next::Late => {}
         }
-        ensure!(elapsed <= LIMIT, "failed to boot: the log does not hold what was waited for");
+        ensure!(elapsed <= TIMEOUT, "failed to boot: the log does not hold what was waited for");
     }
 }
 

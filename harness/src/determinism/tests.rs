@@ -59,7 +59,7 @@ fn a_machine_that_was_stopped_is_compared_as_far_as_both_got() {
         let mut run = Record::default();
         (0..lines).for_each(|number| run.push(console(&number.to_string())));
         run.push(What::ConsoleRest(rest.into()));
-        run.push(What::TimedOut);
+        run.push(What::TimedOut(Some(Duration::from_secs(lines as u64))));
         run.add_log("I tty: again\n".repeat(lines).as_bytes());
         run.push(What::Ended(Exit::Signal(9)));
         run
@@ -69,7 +69,12 @@ fn a_machine_that_was_stopped_is_compared_as_far_as_both_got() {
     other.push(What::Trouble("no disk".into()));
     let found = first_difference(&run(10, ""), &other).expect("a difference");
     assert_eq!(found.channel, Channel::Machine);
-    let other = record(&[console("0"), console("2"), What::TimedOut, What::Ended(Exit::Signal(9))]);
+    let other = record(&[
+        console("0"),
+        console("2"),
+        What::TimedOut(Some(std::time::Duration::from_secs(3))),
+        What::Ended(Exit::Signal(9)),
+    ]);
     let found = first_difference(&run(10, ""), &other).expect("a difference");
     assert_eq!((found.channel, found.place), (Channel::Console, 2));
 }

@@ -1,6 +1,6 @@
 //! What QEMU is asked for.
 
-use abi::boot::{EXIT_PORT, LOG_PORT};
+use abi::boot::{EXIT_PORT, LOG_PORT, PANIC_PORT};
 use abi::report::RESULTS_PORT;
 use std::ffi::OsString;
 use std::path::Path;
@@ -29,6 +29,8 @@ pub struct Config<'a> {
     pub timing: Timing,
     /// Whether the run is recorded or run again.
     pub record: Record<'a>,
+    /// What a panic means for the machine.
+    pub at_panic: AtPanic,
     /// How long QEMU may take for what it does at once: to greet, to end.
     pub patience: Duration,
 }
@@ -77,6 +79,17 @@ pub enum Firmware {
     SeaBios,
 }
 
+/// What a panic, of the kernel or of the process that the machine runs for, means for the machine, and so does a reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtPanic {
+    /// It goes on to its end.
+    #[default]
+    GoOn,
+    /// It is paused: see [`Output::Paused`](super::Output::Paused) and [`Output::Reset`](super::Output::Reset). Not for
+    /// a machine that is recorded or run again.
+    Pause,
+}
+
 /// What time is for a machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 pub enum Timing {
@@ -118,6 +131,9 @@ impl Config<'_> {
 
     pub(super) fn arguments(&self, channels: &Channels<'_>) -> Vec<OsString> {
         let mut arguments = Arguments::board(self.board(), self.memory_mib, self.firmware);
+        if self.at_panic == AtPanic::Pause {
+            arguments.plain(&["-action", "panic=pause,shutdown=pause"]);
+        }
         arguments.software(channels.kernel, channels.image, self.command_line);
         // QEMU ends when a guest sets up a serial port that is the host's terminal in a run that is recorded.
         let console = match self.record {
@@ -223,7 +239,7 @@ impl Arguments {
         arguments.plain(&["-cpu", "qemu64,+smep,+smap,+umip"]);
         // With its paravirtual APIC a reset can deadlock when a run is recorded or replayed.
         arguments.plain(&["-global", "apic-common.vapic=off"]);
-        arguments.plain(&["-rtc", "base=2000-01-01,clock=vm"]);
+        arguments.pair("-rtc", &[format!("base={},clock=vm", super::calendar::START).as_ref()]);
         // A triple fault asks for a reset: it must end the machine, and not start it again.
         arguments.plain(&["-action", "reboot=shutdown,shutdown=poweroff,panic=none"]);
         arguments.pair("-m", &[format!("{memory_mib}M").as_ref()]);
@@ -233,6 +249,7 @@ impl Arguments {
         }
         arguments.pair("-device", &[format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4").as_ref()]);
         arguments.pair("-device", &[format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log").as_ref()]);
+        arguments.pair("-device", &[format!("pvpanic,ioport={PANIC_PORT:#x}").as_ref()]);
         arguments
     }
 

@@ -45,6 +45,7 @@ impl std::fmt::Display for Ended {
             Self::ByKernel(ExitCode::ServiceFault) => {
                 f.write_str("the program was ended by a fault or a panic")
             }
+            Self::ByKernel(ExitCode::Limit) => f.write_str("the machine was busy for longer than it may be"),
             Self::ByKernel(ExitCode::BadImage) => f.write_str("the kernel refused the boot image"),
             Self::ByUser => f.write_str("the machine was closed"),
             Self::InTrouble(Exit::Code(code)) => write!(f, "QEMU failed with {code}, see above"),

@@ -2,7 +2,7 @@
 
 use super::{Channel, Output, Signal};
 use anyhow::{Context, Result, bail};
-use qapi::qmp::{Event, ShutdownCause};
+use qapi::qmp::{Event, GuestPanicAction, ShutdownCause};
 use qapi::{Qmp, Stream};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, ErrorKind, Write as _};
@@ -22,9 +22,9 @@ pub(super) struct Control(UnixStream);
 
 impl Control {
     /// Sends a command, whose answer comes as a [`Signal::Answer`].
-    pub(super) fn send(&mut self, command: &str, arguments: &Value) -> Result<()> {
+    pub(super) fn send(&mut self, command: &str, arguments: &Value) -> std::io::Result<()> {
         let line = format!("{}\n", json!({ "execute": command, "arguments": arguments }));
-        self.0.write_all(line.as_bytes()).context("failed to write to QEMU over QMP")
+        self.0.write_all(line.as_bytes())
     }
 }
 
@@ -66,7 +66,7 @@ fn read_line(line: &[u8], to: &Sender<Signal>) {
     }
     let Ok(answer) = serde_json::from_slice::<Value>(line) else { return };
     let answer = match (answer.get("return"), answer.get("error")) {
-        (Some(_), _) => Ok(()),
+        (Some(value), _) => Ok(value.clone()),
         (None, Some(error)) => Err(error["desc"].as_str().unwrap_or("it doesn't say why").to_owned()),
         (None, None) => return,
     };
@@ -92,12 +92,14 @@ fn greeting(from: &mut impl BufRead, patience: Duration) -> Result<()> {
 }
 
 fn tell(event: &Event, to: &Sender<Signal>) {
-    if let Event::SHUTDOWN { data, .. } = event
-        && data.reason == ShutdownCause::guest_reset
-    {
-        // If nobody listens any more, nobody waits for it either.
-        let _ = to.send(Signal::Output(Output::Reset));
-    }
+    let output = match event {
+        Event::SHUTDOWN { data, .. } if data.reason == ShutdownCause::guest_reset => Output::Reset,
+        Event::SHUTDOWN { data, .. } if data.reason == ShutdownCause::guest_shutdown => Output::ShutDown,
+        Event::GUEST_PANICKED { data, .. } if data.action == GuestPanicAction::pause => Output::Paused,
+        _ => return,
+    };
+    // If nobody listens any more, nobody waits for it either.
+    let _ = to.send(Signal::Output(output));
 }
 
 #[cfg(test)]

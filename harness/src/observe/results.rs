@@ -124,6 +124,7 @@ pub fn words(report: &Report) -> String {
         }
         Report::Panicked => "the kernel panicked".into(),
         Report::Refused => "the kernel refused what it was started with".into(),
+        Report::Overran => "the machine was busy for longer than it may be".into(),
         Report::End(end) => {
             format!("the end: {}, {} ns busy, {} ns idle", word(end.code), end.busy_ns, end.idle_ns)
         }
@@ -139,6 +140,7 @@ pub fn word(code: ExitCode) -> &'static str {
         ExitCode::KernelPanic => "kernel panic",
         ExitCode::ServiceFault => "service fault",
         ExitCode::BadImage => "bad image",
+        ExitCode::Limit => "limit",
     }
 }
 
@@ -150,6 +152,7 @@ enum Json<'a> {
     Ended { process: &'a str, cause: &'static str },
     Panicked,
     Refused,
+    Overran,
     End { code: &'static str, busy_ns: u64, idle_ns: u64 },
 }
 
@@ -167,6 +170,7 @@ pub(super) fn serialize<S: serde::Serializer>(report: &Report, to: S) -> Result<
         }
         Report::Panicked => Json::Panicked,
         Report::Refused => Json::Refused,
+        Report::Overran => Json::Overran,
         Report::End(end) => Json::End { code: word(end.code), busy_ns: end.busy_ns, idle_ns: end.idle_ns },
     };
     serde::Serialize::serialize(&json, to)

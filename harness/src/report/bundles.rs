@@ -9,11 +9,12 @@
 //! | `events.jsonl` | all events of the run, as `cargo xtask test --format json` has them |
 //! | `kernel`, `boot.img` | what the machine was started with |
 //! | `images/` | the programs beside the kernel with their debug information, where there is a dump or a record |
-//! | `memory.core` | of a machine that had to be stopped: its memory, as gdb and `cargo xtask inspect` read it |
-//! | `record.*`, `machine.json` | of any other: the run again, recorded, for `cargo xtask replay` |
+//! | `memory.core` | of a machine that had to be stopped, or that panicked: its memory, as gdb and `cargo xtask inspect` read it |
+//! | `record.*`, `machine.json` | of a machine that ended by itself: the run again, recorded, for `cargo xtask replay` |
 //! | `run.sh` | starts an equal machine with these files on a terminal, without the harness; its log is `log.again`, its results are `results.again` |
 
 use super::{Reader, details, json, reason, repeat, word};
+use crate::dump::compact;
 use crate::machine::{IMAGE, KERNEL};
 use crate::observe::{Channel, Event, What};
 use crate::recording::Recording;
@@ -26,7 +27,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use twox_hash::XxHash64;
 
-/// The memory of a machine that had to be stopped.
+/// The memory of a machine that had to be stopped, or that panicked.
 pub const DUMP: &str = "memory.core";
 /// What there is to say of the failure, for programs.
 pub const SUMMARY: &str = "bundle.json";
@@ -80,7 +81,9 @@ fn write(directory: &Path, outcome: &Outcome) -> Result<()> {
     write("events.jsonl", events.as_bytes())?;
     let Some(setup) = &outcome.setup else { return Ok(()) };
     if let Some(Ok(dump)) = &outcome.record.dump {
-        copy(dump.path(), &directory.join(DUMP))?;
+        let to = directory.join(DUMP);
+        // One that isn't as QEMU writes them is kept as it is.
+        compact(dump.path(), &to).or_else(|_| copy(dump.path(), &to))?;
         write_images(directory, &setup.programs)?;
     }
     write(KERNEL, &setup.kernel)?;

@@ -279,9 +279,9 @@ fn failed_tests_leave_a_bundle_each() {
 
 #[test]
 fn a_test_is_repeated_as_it_was_run() {
-    let how = How { limit: Some(Duration::from_millis(1500)), ..How::default() };
-    let slow = Outcome { how, ..panicked() };
-    assert_eq!(repeat(&slow), "cargo xtask test --exact panics --timeout 1.5");
+    let [limit, timeout] = [250, 1500].map(|ms| Some(Duration::from_millis(ms)));
+    let slow = Outcome { how: How { limit, timeout, ..How::default() }, ..panicked() };
+    assert_eq!(repeat(&slow), "cargo xtask test --exact panics --limit 0.25 --timeout 1.5");
 }
 
 #[test]

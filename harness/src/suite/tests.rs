@@ -42,8 +42,12 @@ fn text(news: &News<'_>) -> String {
     }
 }
 
-const OPTIONS: Options =
-    Options { jobs: 1, how: How { limit: None, runs: Runs::Once }, retries: 0, at_failure: AtFailure::GoOn };
+const OPTIONS: Options = Options {
+    jobs: 1,
+    how: How { runs: Runs::Once, ..How::default() },
+    retries: 0,
+    at_failure: AtFailure::GoOn,
+};
 
 #[test]
 fn a_run_is_told_from_its_start_to_its_end() {

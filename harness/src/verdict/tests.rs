@@ -1,9 +1,10 @@
-use super::{End, Ends, Hang, judge};
+use super::{End, Ends, GuestTime, Hang, judge, judge_in_time};
 use crate::machine::Exit;
 use crate::observe::{Damage, Record, What};
 use abi::Name;
 use abi::boot::ExitCode;
 use abi::report::{self, Cause, Ended, Exited, Report};
+use std::time::Duration;
 
 fn exited(process: &str, status: i32) -> Report {
     Report::Exited(Exited { process: Name::new(process).expect("a name"), status })
@@ -46,13 +47,14 @@ fn trouble(reports: &[Report], exit: Exit) -> String {
 // row I1
 #[test]
 fn an_end_needs_the_exit_code_the_result_and_the_end_record() {
-    use ExitCode::{BadImage, Failure, KernelPanic, ServiceFault, Success};
+    use ExitCode::{BadImage, Failure, KernelPanic, Limit, ServiceFault, Success};
     let cases = [
         (Success, exited("hello", 0), End::Exited(0)),
         (Failure, exited("hello", -3), End::Exited(-3)),
         (ServiceFault, ended("hello"), End::ServiceFault),
         (KernelPanic, Report::Panicked, End::KernelPanic),
         (BadImage, Report::Refused, End::BadImage),
+        (Limit, Report::Overran, End::Hang(Hang::Limit)),
     ];
     for (exit, result, expected) in cases.clone() {
         assert_eq!(end(&[result, the_end(exit)], code(exit)), expected);
@@ -169,7 +171,7 @@ fn what_the_kernel_never_asks_for_is_trouble() {
 #[test]
 fn a_machine_that_was_stopped_hangs_whatever_it_says() {
     let stops = [
-        (What::TimedOut, Hang::Limit),
+        (What::TimedOut(None), Hang::Limit),
         (What::Idle, Hang::IdleForever),
         (What::Flooded, Hang::EndlessOutput),
     ];
@@ -181,6 +183,27 @@ fn a_machine_that_was_stopped_hangs_whatever_it_says() {
         stopped.push(What::Ended(Exit::Signal(9)));
         assert_eq!(judge(&stopped, Some("hello")), End::Hang(hang));
     }
+}
+
+// row I1
+#[test]
+fn a_slow_host_is_told_from_a_kernel_that_hangs() {
+    let seconds = Duration::from_secs;
+    let end = |own, idle| {
+        let mut record = Record::default();
+        record.push(What::TimedOut(own));
+        record.push(What::Ended(Exit::Signal(9)));
+        let time = GuestTime { limit: Some(seconds(2)), idle: seconds(idle) };
+        judge_in_time(&record, Some("hello"), time)
+    };
+    let slow = "the host was too slow: its time was over, but not that of the machine";
+    assert_eq!(end(Some(seconds(4)), 0), End::Hang(Hang::Kernel));
+    assert_eq!(end(Some(seconds(1000)), 996), End::Hang(Hang::Kernel));
+    assert_eq!(end(Some(seconds(3)), 0), End::HostTrouble(slow.into()));
+    assert_eq!(end(Some(seconds(1000)), 997), End::HostTrouble(slow.into()));
+    assert_eq!(end(Some(seconds(1)), 5), End::HostTrouble(slow.into()));
+    let silent = "the host's time was over, and QEMU doesn't tell the machine's";
+    assert_eq!(end(None, 0), End::HostTrouble(silent.into()));
 }
 
 #[test]

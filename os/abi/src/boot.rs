@@ -226,13 +226,15 @@ crate::choices! {
         ServiceFault = 0x13,
         /// The boot image was refused.
         BadImage = 0x14,
+        /// The machine was busy for longer than it may be.
+        Limit = 0x15,
     }
 }
 
 impl ExitCode {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Success, Self::Failure, Self::KernelPanic, Self::ServiceFault, Self::BadImage];
+    pub const ALL: [Self; 6] =
+        [Self::Success, Self::Failure, Self::KernelPanic, Self::ServiceFault, Self::BadImage, Self::Limit];
 
     /// What QEMU exits with.
     #[must_use]
@@ -254,9 +256,13 @@ pub struct Start {
 pub const LOG_PORT: u16 = 0xe9;
 /// The port that ends the machine (QEMU's `isa-debug-exit`).
 pub const EXIT_PORT: u16 = 0xf4;
+/// The port that tells of a panic (QEMU's `pvpanic`). Read, it gives the events that can be told.
+pub const PANIC_PORT: u16 = 0x505;
+/// The event at [`PANIC_PORT`] of a system that panicked.
+pub const PANICKED: u8 = 1;
 /// The ports that are the kernel's alone, whatever a process may use: what they say decides how a run is judged.
-pub const KERNEL_PORTS: [core::ops::RangeInclusive<u16>; 3] =
-    [LOG_PORT..=LOG_PORT, RESULTS_PORT..=RESULTS_PORT, EXIT_PORT..=EXIT_PORT + 3];
+pub const KERNEL_PORTS: [core::ops::RangeInclusive<u16>; 4] =
+    [LOG_PORT..=LOG_PORT, RESULTS_PORT..=RESULTS_PORT, EXIT_PORT..=EXIT_PORT + 3, PANIC_PORT..=PANIC_PORT];
 
 #[doc(hidden)]
 pub const PROGRAM_TRAPS: u32 = crate::ipc::Primitive::SendRec.bit() | crate::ipc::Primitive::KernelCall.bit();

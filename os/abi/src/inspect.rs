@@ -80,11 +80,19 @@ layout! {
     event_count,
     /// Address of the index of the next one, a byte.
     next_event,
+    /// Address of the endpoint of the process for which the kernel ended the machine, [`Endpoint::NONE`] if for none.
+    culprit,
+    /// Address of how long the processor has waited for interrupts since the kernel's start, in counts of 64 bits.
+    idle,
+    /// Address of how many such counts make a second, 0 as long as that isn't known.
+    idle_hz,
+    /// Address of where an exception struck the kernel, its instruction and its frame pointer, 64 bits each: zeros if none did.
+    exception,
 }
 
 impl Layout {
     /// Tells a layout from something else; changes with its meaning.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"TESSERA1");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"TESSERA2");
 }
 
 /// A message that was delivered, as the flight recorder keeps it.

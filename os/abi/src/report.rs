@@ -68,6 +68,8 @@ pub enum Report {
     Panicked,
     /// The result: what the machine was started with is no good.
     Refused,
+    /// The result: the machine was busy for longer than it may be.
+    Overran,
     /// The end.
     End(End),
 }
@@ -87,6 +89,7 @@ impl Report {
             Self::Ended(ended) => fill(out, 2, ended),
             Self::Panicked => (3, 0),
             Self::Refused => (4, 0),
+            Self::Overran => (6, 0),
             Self::End(end) => fill(out, 5, end),
         };
         (kind, &out[..length])
@@ -100,6 +103,7 @@ impl Report {
             2 => Ended::get(payload).map(Self::Ended),
             3 => payload.is_empty().then_some(Self::Panicked),
             4 => payload.is_empty().then_some(Self::Refused),
+            6 => payload.is_empty().then_some(Self::Overran),
             5 => End::get(payload).map(Self::End),
             _ => None,
         }

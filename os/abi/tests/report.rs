@@ -11,6 +11,7 @@ fn reports() -> Vec<Report> {
         Report::Exited(Exited { process, status: -7 }),
         Report::Panicked,
         Report::Refused,
+        Report::Overran,
         Report::End(End { code: ExitCode::BadImage, busy_ns: u64::MAX, idle_ns: 1 << 40 }),
     ];
     reports.extend(causes.map(|cause| Report::Ended(Ended { process, cause })));

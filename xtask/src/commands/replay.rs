@@ -5,12 +5,12 @@ use crate::arguments::Replay;
 use crate::exit::Exit;
 use anyhow::{Context as _, Result};
 use harness::gdb::{Debugger, Terminal};
-use harness::machine::{self, Config, IMAGE, KERNEL, Kernel, Machine, PATIENCE, Record, Timing};
+use harness::machine::{self, AtPanic, Config, IMAGE, KERNEL, Kernel, Machine, PATIENCE, Record, Timing};
 use harness::observe::{Wish, watch};
 use harness::project::Project;
 use harness::recording::{self, DISK, LOG};
 use harness::report::{json, stdout};
-use harness::run::LIMIT;
+use harness::run::TIMEOUT;
 use harness::tools;
 use serde_json::Value;
 use std::io::{IsTerminal as _, Write as _};
@@ -44,6 +44,7 @@ pub(crate) fn replay(arguments: &Replay) -> Result<Exit> {
         firmware: shape.firmware,
         timing: Timing::Deterministic,
         record: Record::Replay { log: &log, disk: &disk, gdb },
+        at_panic: AtPanic::GoOn,
         patience: PATIENCE,
     };
     match gdb {
@@ -84,7 +85,7 @@ fn debug(
 /// Runs the record again and compares what happens with what happened.
 fn events(config: &Config<'_>, bundle: &Path, name: &str) -> Result<Exit> {
     let mut out = stdout();
-    let record = watch(Machine::start(config)?, LIMIT, |_| Wish::GoOn);
+    let record = watch(Machine::start(config)?, TIMEOUT, |_| Wish::GoOn);
     for event in record.events() {
         writeln!(out, "{:>8} {}", event.what.channel(), event.what)?;
     }

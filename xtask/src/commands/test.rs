@@ -62,7 +62,7 @@ fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let at_failure = if arguments.fail_fast { AtFailure::Stop } else { AtFailure::GoOn };
     let runs = if arguments.check_determinism { Runs::Twice } else { Runs::Once };
-    let how = How { limit: arguments.timeout, runs };
+    let how = How { limit: arguments.limit, timeout: arguments.timeout, runs };
     let options = suite::Options { jobs, how, retries: arguments.retries, at_failure };
     let mut readers = readers(&workshop.project, arguments, &selection)?;
     let outcomes = suite::run(&workshop, &selection.tests, options, |news| readers.tell(news));

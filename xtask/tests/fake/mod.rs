@@ -109,6 +109,7 @@ impl Fake {
             firmware: Firmware::Qboot,
             timing: Timing::Deterministic,
             record: harness::machine::Record::Off,
+            at_panic: harness::machine::AtPanic::Pause,
             patience: Duration::from_secs(1),
         })
     }

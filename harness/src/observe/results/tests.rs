@@ -10,12 +10,13 @@ fn main() -> Name {
     Name::new("main").expect("a name")
 }
 
-fn reports() -> [Report; 5] {
+fn reports() -> [Report; 6] {
     [
         Report::Exited(Exited { process: main(), status: -7 }),
         Report::Ended(Ended { process: main(), cause: Cause::Signal }),
         Report::Panicked,
         Report::Refused,
+        Report::Overran,
         Report::End(End { code: ExitCode::Success, busy_ns: 1234, idle_ns: 56 }),
     ]
 }
@@ -51,6 +52,7 @@ fn reports_are_events() {
             "main was ended by a signal",
             "the kernel panicked",
             "the kernel refused what it was started with",
+            "the machine was busy for longer than it may be",
             "the end: success, 1234 ns busy, 56 ns idle",
         ]
     );
@@ -58,7 +60,7 @@ fn reports_are_events() {
 
 #[test]
 fn what_is_no_report_or_is_missing_is_an_event_of_its_own() {
-    let [exited, _, panicked, refused, end] = reports();
+    let [exited, _, panicked, refused, _, end] = reports();
     assert_eq!(
         texts(&line(&[(0, exited), (2, end)]), 0)[1..],
         ["record 2 where record 1 is due", "the end: success, 1234 ns busy, 56 ns idle",]
@@ -119,6 +121,7 @@ fn reports_are_json() {
             r#"{"ended":{"cause":"signal","process":"main"}}"#,
             r#""panicked""#,
             r#""refused""#,
+            r#""overran""#,
             r#"{"end":{"busy_ns":1234,"code":"success","idle_ns":56}}"#,
         ]
     );

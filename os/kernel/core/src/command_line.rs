@@ -9,10 +9,26 @@ pub struct Parameters {
     pub processes: u16,
     /// `timer=auto` or `timer=measured`.
     pub timer: Timer,
+    /// `limit=MS`: for how many milliseconds the machine may be busy.
+    pub limit_ms: Option<u32>,
     /// `gdb=com2` or `gdb=wait`: whether a debugger can attach.
     pub debugger: Debugger,
-    /// `panic=start`: the kernel panics as soon as it can, to show what that looks like.
-    pub panics: bool,
+    /// `panic=start`, `panic=exception` or `panic=reset`: whether the kernel fails as soon as it can, to show what that looks like.
+    pub panic: Panic,
+}
+
+/// How the kernel fails on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Panic {
+    /// It doesn't.
+    #[default]
+    None,
+    /// It finds that something is wrong.
+    Start,
+    /// The processor refuses one of its instructions.
+    Exception,
+    /// The processor gives up.
+    TripleFault,
 }
 
 /// How the kernel learns the frequency of its timers.
@@ -38,7 +54,13 @@ pub enum Debugger {
 
 impl Default for Parameters {
     fn default() -> Self {
-        Self { processes: 256, timer: Timer::Auto, debugger: Debugger::None, panics: false }
+        Self {
+            processes: 256,
+            timer: Timer::Auto,
+            limit_ms: None,
+            debugger: Debugger::None,
+            panic: Panic::None,
+        }
     }
 }
 
@@ -50,7 +72,7 @@ impl fmt::Display for BadWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, gdb=com2|wait and panic=start",
+            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, limit=MS, gdb=com2|wait and panic=start|exception|reset",
             self.0.escape_ascii()
         )
     }
@@ -84,6 +106,10 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
             };
             Some(Parameters { timer, ..parameters })
         }
+        "limit" => {
+            let limit_ms = value.parse().ok().filter(|limit_ms| *limit_ms > 0)?;
+            Some(Parameters { limit_ms: Some(limit_ms), ..parameters })
+        }
         "gdb" => {
             let debugger = match value {
                 "com2" => Debugger::Com2,
@@ -92,7 +118,15 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
             };
             Some(Parameters { debugger, ..parameters })
         }
-        "panic" => (value == "start").then_some(Parameters { panics: true, ..parameters }),
+        "panic" => {
+            let panic = match value {
+                "start" => Panic::Start,
+                "exception" => Panic::Exception,
+                "reset" => Panic::TripleFault,
+                _ => return None,
+            };
+            Some(Parameters { panic, ..parameters })
+        }
         _ => None,
     }
 }
@@ -105,7 +139,7 @@ mod tests {
     fn words_are_parameters_or_refused() {
         let default = Parameters::default();
         let processes = |processes| Ok(Parameters { processes, ..default });
-        let cases: [(&[u8], _); 19] = [
+        let cases: [(&[u8], _); 24] = [
             (b"", Ok(default)),
             (b"  \t\n ", Ok(default)),
             (b"processes=8", processes(8)),
@@ -115,10 +149,15 @@ mod tests {
                 b"timer=measured processes=1",
                 Ok(Parameters { processes: 1, timer: Timer::Measured, ..default }),
             ),
+            (b"limit=5000", Ok(Parameters { limit_ms: Some(5000), ..default })),
+            (b"limit=0", Err(BadWord(b"limit=0"))),
+            (b"limit=4294967296", Err(BadWord(b"limit=4294967296"))),
             (b"gdb=com2", Ok(Parameters { debugger: Debugger::Com2, ..default })),
             (b"gdb=wait", Ok(Parameters { debugger: Debugger::Wait, ..default })),
             (b"gdb=", Err(BadWord(b"gdb="))),
-            (b"panic=start", Ok(Parameters { panics: true, ..default })),
+            (b"panic=start", Ok(Parameters { panic: Panic::Start, ..default })),
+            (b"panic=exception", Ok(Parameters { panic: Panic::Exception, ..default })),
+            (b"panic=reset", Ok(Parameters { panic: Panic::TripleFault, ..default })),
             (b"panic=", Err(BadWord(b"panic="))),
             (b"processes=0", Err(BadWord(b"processes=0"))),
             (b"processes=32513", Err(BadWord(b"processes=32513"))),

@@ -63,11 +63,11 @@ impl<M: Machine> Kernel<M> {
     /// Takes a process out, and the machine with it if that ran for it. Orphans are for the caller to settle.
     fn take_out_for_good(&mut self, slot: Slot, cause: Cause) {
         let process = self.processes.process(slot);
-        let (process, ends_machine) = (process.name, process.ends_machine);
-        self.take_out(slot);
-        if ends_machine {
-            self.end(ExitCode::ServiceFault, Some(Report::Ended(Ended { process, cause })));
+        if process.ends_machine {
+            let ended = Ended { process: process.name, cause };
+            self.end_because_of(Some(slot), ExitCode::ServiceFault, Report::Ended(ended));
         }
+        self.take_out(slot);
     }
 
     /// Frees the slot of a process whose manager wants it gone.
@@ -89,7 +89,7 @@ impl<M: Machine> Kernel<M> {
         } else {
             if ends_machine && status == PANICKED {
                 let ended = Ended { process: name, cause: Cause::Panic };
-                self.end(ExitCode::ServiceFault, Some(Report::Ended(ended)));
+                self.end_because_of(Some(slot), ExitCode::ServiceFault, Report::Ended(ended));
             } else if ends_machine {
                 self.end_by_exit(Exited { process: name, status });
             }
@@ -130,6 +130,27 @@ impl<M: Machine> Kernel<M> {
             }
         }
         self.is_out_of_turn = true;
+    }
+
+    /// Stops the machine for what a process did, or nobody did, and lets it be looked at: so all must still be there.
+    fn end_because_of(&mut self, slot: Option<Slot>, code: ExitCode, result: Report) {
+        if self.ended.is_none() {
+            self.culprit = slot.map_or(Endpoint::NONE, |slot| self.processes.process(slot).endpoint);
+            self.end(code, Some(result));
+            self.machine.let_inspect();
+        }
+    }
+
+    /// How long the machine may be busy, in milliseconds since the kernel's start.
+    pub fn set_limit_ms(&mut self, limit_ms: u32) {
+        self.limit_ns = u64::from(limit_ms) * 1_000_000;
+    }
+
+    /// Stops the machine if it has been busy for too long. `running` is whose turn it is.
+    pub fn check_limit(&mut self, running: Option<Slot>) {
+        if self.limit_ns != u64::MAX && self.machine.busy_and_idle_ns().0 >= self.limit_ns {
+            self.end_because_of(running, ExitCode::Limit, Report::Overran);
+        }
     }
 
     /// Logs where a process is, outwards from the innermost frame.

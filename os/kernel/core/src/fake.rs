@@ -20,6 +20,9 @@ pub(crate) use memory::Memory;
 #[derive(Debug, Default)]
 pub(crate) struct Fake {
     pub(crate) log: Vec<u8>,
+    /// How many spaces were released each time that the machine could be looked at.
+    pub(crate) inspections: Vec<usize>,
+    pub(crate) busy_ns: u64,
     pub(crate) reports: Vec<Report>,
     pub(crate) ports: BTreeMap<u16, Vec<u32>>,
     pub(crate) open_lines: BTreeSet<u8>,
@@ -117,13 +120,16 @@ impl Machine for Fake {
         1_000_000
     }
     fn busy_and_idle_ns(&mut self) -> (u64, u64) {
-        (900_000, 100_000)
+        (self.busy_ns, 100_000)
     }
     fn tick_hz(&self) -> u32 {
         1000
     }
     fn log(&mut self, byte: u8) {
         self.log.push(byte);
+    }
+    fn let_inspect(&mut self) {
+        self.inspections.push(self.released.len());
     }
     fn report(&mut self, report: &Report) {
         self.reports.push(*report);

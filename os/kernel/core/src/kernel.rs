@@ -46,6 +46,10 @@ pub struct Kernel<M: Machine> {
     /// Processes that could run, summed over all ticks.
     pub(crate) ready_ticks: u64,
     pub(crate) ended: Option<ExitCode>,
+    /// How long the machine may be busy.
+    pub(crate) limit_ns: u64,
+    /// Because of which process the machine has ended, for those who look at it from outside.
+    pub(crate) culprit: Endpoint,
     pub(crate) recorder: Recorder,
     /// What a debugger asks for.
     pub(crate) wishes: Wishes,
@@ -148,6 +152,8 @@ impl<M: Machine> Kernel<M> {
             has_traced_calls: false,
             ready: Ready::default(),
             ended: None,
+            limit_ns: u64::MAX,
+            culprit: Endpoint::NONE,
             recorder: Recorder::new(),
             wishes: Wishes::default(),
             is_out_of_turn: false,
@@ -338,6 +344,7 @@ impl<M: Machine> Kernel<M> {
             event_calls: address(&recorder.calls),
             event_count: Recorder::EVENTS as u64,
             next_event: address(&recorder.next),
+            culprit: address(&self.culprit),
             ..layout
         })
     }

@@ -21,6 +21,8 @@ pub trait Machine {
     fn tick_hz(&self) -> u32;
     /// Writes a byte to the kernel's log.
     fn log(&mut self, byte: u8);
+    /// Lets whoever watches the machine look at it as it is now, if anybody does. Something ends it.
+    fn let_inspect(&mut self);
     /// Tells those who judge the run.
     fn report(&mut self, report: &Report);
     /// Reads a port whose alignment was checked.

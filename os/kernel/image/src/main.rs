@@ -14,7 +14,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heap::Heap;
-use kernel_core::command_line::Debugger;
+use kernel_core::command_line::{Debugger, Panic};
 use kernel_core::image::{BootImage, ImageError};
 use kernel_core::{Kernel, Next, OutOfTurn, Slot, command_line, load};
 use kernel_debug::machine::{Cpu, Trap};
@@ -22,7 +22,8 @@ use kernel_debug::{Happened, Reaction, Stub, System};
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
     BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck, begin,
-    protections, report, stop,
+    exception_address, idle_addresses, let_inspect, protections, provoke_exception, provoke_triple_fault,
+    report, stop,
 };
 use memory_functions as _;
 
@@ -52,7 +53,15 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let mut tessera = Tessera { system: System::new(kernel), stub: None };
     publish(&tessera.system.kernel);
     announce(&mut tessera.system.kernel);
-    assert!(!parameters.panics, "the command line asks for a panic");
+    if let Some(limit_ms) = parameters.limit_ms {
+        tessera.system.kernel.set_limit_ms(limit_ms);
+    }
+    match parameters.panic {
+        Panic::None => {}
+        Panic::Start => panic!("the command line asks for a panic"),
+        Panic::Exception => provoke_exception(),
+        Panic::TripleFault => provoke_triple_fault(),
+    }
     attach_debugger(&mut tessera, parameters.debugger);
     main(&mut tessera, info.image)
 }
@@ -108,7 +117,9 @@ static LAYOUT: [AtomicU64; Layout::WORDS] = [const { AtomicU64::new(0) }; _];
 
 /// Says where everything is, for those who look into the kernel's memory.
 fn publish(kernel: &Kernel<Hardware>) {
-    let words = kernel.layout(Context::LAYOUT).to_words();
+    let [idle, idle_hz] = idle_addresses();
+    let layout = Layout { idle, idle_hz, exception: exception_address(), ..Context::LAYOUT };
+    let words = kernel.layout(layout).to_words();
     LAYOUT.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
 }
 
@@ -240,8 +251,15 @@ fn take(tessera: &mut Tessera, running: Option<Slot>, event: Event) {
                 tessera.system.kernel.fault(slot, fault);
             }
         }
-        (Event::Tick, running) => tessera.system.kernel.tick(running),
-        (Event::Interrupt(line), _) => tessera.system.kernel.interrupt(line),
+        // While the machine is busy there is always a tick or a device in the end.
+        (Event::Tick, running) => {
+            tessera.system.kernel.check_limit(running);
+            tessera.system.kernel.tick(running);
+        }
+        (Event::Interrupt(line), running) => {
+            tessera.system.kernel.check_limit(running);
+            tessera.system.kernel.interrupt(line);
+        }
         (Event::Debugger, running) => {
             ask_debugger(tessera, running, Happened::Line);
         }
@@ -303,5 +321,6 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         let _ = write!(console, " {address:#x}");
     });
     let _ = writeln!(console);
+    let_inspect();
     stop(ExitCode::KernelPanic)
 }

@@ -207,6 +207,10 @@ impl Machine for Hardware {
         port::log(byte);
     }
 
+    fn let_inspect(&mut self) {
+        port::let_inspect();
+    }
+
     fn report(&mut self, report: &Report) {
         report::report(report);
     }

@@ -1,7 +1,8 @@
 //! Ports, and the few devices that the kernel itself writes to.
 
-use abi::boot::LOG_PORT;
+use abi::boot::{LOG_PORT, PANIC_PORT, PANICKED};
 use core::fmt;
+use core::sync::atomic::{Ordering, compiler_fence};
 use x86_64::instructions::port::Port;
 
 /// Reads a byte from a port.
@@ -75,5 +76,18 @@ impl fmt::Write for Console {
             Self::send(byte);
         }
         Ok(())
+    }
+}
+
+/// Lets whoever watches the machine look at it: QEMU may stop here, and goes on when it is told to.
+#[cold]
+#[inline(never)]
+pub fn let_inspect() {
+    const NO_DEVICE: u8 = 0xff;
+    let events = read_u8(PANIC_PORT);
+    if events != NO_DEVICE && events & PANICKED != 0 {
+        // What is looked at is in memory, where a write to a port sees to nothing.
+        compiler_fence(Ordering::SeqCst);
+        write_u8(PANIC_PORT, PANICKED);
     }
 }

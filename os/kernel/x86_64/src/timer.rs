@@ -50,6 +50,12 @@ pub(crate) fn busy_and_idle_ns() -> (u64, u64) {
     (to_ns(all.saturating_sub(idle)), to_ns(idle))
 }
 
+/// See [`Layout::idle`](abi::inspect::Layout::idle) and `idle_hz`.
+#[must_use]
+pub fn idle_addresses() -> [u64; 2] {
+    [&IDLE, &TIME_STAMP_HZ].map(|counter| counter.as_ptr().addr() as u64)
+}
+
 /// Counts the time that `wait` takes as idle.
 pub(crate) fn idle<T>(wait: impl FnOnce() -> T) -> T {
     let before = counted();

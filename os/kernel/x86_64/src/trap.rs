@@ -12,7 +12,10 @@ use crate::debug::{self, InKernel, KernelFrame};
 use abi::registers::FloatRegisters;
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::VirtAddr;
+use x86_64::instructions::tables::lidt;
+use x86_64::structures::DescriptorTablePointer;
 
 /// Why [`run`] returned: a vector, or [`SYSTEM_CALL`].
 #[derive(Clone, Copy, Debug)]
@@ -540,27 +543,38 @@ extern "C" fn kernel_exception(frame: &mut KernelFrame, float: &mut FloatRegiste
         return;
     }
     let KernelFrame { vector, code, rip, rsp, .. } = *frame;
-    FAULTED_AT.set(Some((rip, frame.rbp())));
+    FAULTED_AT.iter().zip([rip, frame.rbp()]).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
     panic!("exception {vector} (code {code:#x}) at {rip:#x}, stack {rsp:#x}, address {address:#x}");
 }
 
-/// Where the kernel was when an exception struck it, for its stack trace.
-struct FaultedAt(core::cell::Cell<Option<(u64, u64)>>);
-// SAFETY: there is one processor, and interrupts are off in the kernel.
-unsafe impl Sync for FaultedAt {}
+/// Where the kernel was when an exception struck it, for its stack trace: instruction and frame. Zeros if none did.
+static FAULTED_AT: [AtomicU64; 2] = [const { AtomicU64::new(0) }; _];
 
-impl FaultedAt {
-    fn set(&self, at: Option<(u64, u64)>) {
-        self.0.set(at);
-    }
+/// See [`Layout::exception`](abi::inspect::Layout::exception).
+#[must_use]
+pub fn exception_address() -> u64 {
+    FAULTED_AT.as_ptr().addr() as u64
 }
 
-static FAULTED_AT: FaultedAt = FaultedAt(core::cell::Cell::new(None));
+/// Does what no kernel should, for an exception in it.
+pub fn provoke_exception() {
+    // SAFETY: an undefined instruction has no effect but the exception.
+    unsafe { asm!("ud2", options(nomem, nostack)) };
+}
+
+/// Takes the processor's table of handlers away and needs one.
+pub fn provoke_triple_fault() {
+    let nothing = DescriptorTablePointer { limit: 0, base: VirtAddr::zero() };
+    // SAFETY: without handlers the machine ends with the next exception, which breaks nothing before.
+    unsafe { lidt(&nothing) };
+    provoke_exception();
+}
 
 /// Calls `visit` with the return addresses on the kernel's stack, innermost first.
 pub fn stack_trace(mut visit: impl FnMut(u64)) {
     let mut frame: u64;
-    if let Some((rip, rbp)) = FAULTED_AT.0.get() {
+    let [rip, rbp] = FAULTED_AT.each_ref().map(|word| word.load(Ordering::Relaxed));
+    if rip != 0 {
         visit(rip);
         frame = rbp;
     } else {

@@ -33,6 +33,10 @@ fn name(slot: u16) -> Name {
 
 /// What a machine reports and ends with.
 fn end_of(kernel: Kernel<Fake>) -> (Vec<Report>, OutOfTurn) {
+    let is_fault = kernel.out_of_turn() == OutOfTurn::End(ExitCode::ServiceFault);
+    // What ends by a fault or a panic can be looked at once, before anything of it is gone.
+    let (culprit, inspections) = if is_fault { (at(MAIN), vec![0]) } else { (Endpoint::NONE, vec![]) };
+    assert_eq!((kernel.culprit, &kernel.machine.inspections), (culprit, &inspections));
     let end = kernel.out_of_turn();
     (kernel.machine.reports, end)
 }
@@ -107,6 +111,35 @@ fn the_result_of_a_machine_is_reported_with_its_exit_code() {
         end(&mut kernel);
         assert_eq!(end_of(kernel), (vec![report], OutOfTurn::End(code)), "{what}");
     }
+}
+
+// row I3
+#[test]
+fn a_machine_that_is_busy_for_too_long_ends_with_who_is_running() {
+    let slot = Slot::new(OTHER);
+    let mut kernel = machine();
+    kernel.set_limit_ms(2);
+    let mut after = |busy_ns, running| {
+        kernel.machine.busy_ns = busy_ns;
+        kernel.check_limit(running);
+        (kernel.ended, kernel.culprit, kernel.machine.inspections.len())
+    };
+    assert_eq!(after(1_999_999, Some(slot)), (None, Endpoint::NONE, 0));
+    let end = (Some(ExitCode::Limit), at(OTHER), 1);
+    assert_eq!(after(2_000_000, Some(slot)), end);
+    assert_eq!(after(3_000_000, None), end);
+    assert_eq!(kernel.machine.reports, [Report::Overran]);
+
+    let mut idle = machine();
+    idle.set_limit_ms(1);
+    idle.machine.busy_ns = u64::MAX;
+    idle.check_limit(None);
+    assert_eq!((idle.ended, idle.culprit), (Some(ExitCode::Limit), Endpoint::NONE));
+
+    let mut endless = machine();
+    endless.machine.busy_ns = u64::MAX - 1;
+    endless.check_limit(Some(slot));
+    assert_eq!(endless.ended, None);
 }
 
 #[test]

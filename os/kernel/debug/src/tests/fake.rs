@@ -228,6 +228,7 @@ impl Machine for Fake {
         1000
     }
     fn report(&mut self, _: &abi::report::Report) {}
+    fn let_inspect(&mut self) {}
     fn log(&mut self, byte: u8) {
         self.log.push(byte);
     }
