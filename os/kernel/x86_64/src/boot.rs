@@ -86,6 +86,14 @@ boot_long_mode:
     xor eax, eax
     mov fs, ax
     mov gs, ax
+    # QEMU puts the boot image at the end of memory, over what is to be zero if there is little of it. The
+    # kernel refuses to start there, and must come so far.
+    movabs rdi, offset zeroed_start
+    movabs rcx, offset kernel_end
+    sub rcx, rdi
+    shr rcx, 3
+    xor eax, eax
+    rep stosq
     mov edi, esi
     movabs rsp, offset kernel_stack_top
     xor ebp, ebp
