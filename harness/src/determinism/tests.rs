@@ -1,6 +1,7 @@
 use super::{Difference, first_difference};
 use crate::machine::Exit;
 use crate::observe::{Channel, Record, What};
+use std::time::Duration;
 
 fn record(events: &[What]) -> Record {
     let mut record = Record::default();
@@ -72,7 +73,7 @@ fn a_machine_that_was_stopped_is_compared_as_far_as_both_got() {
     let other = record(&[
         console("0"),
         console("2"),
-        What::TimedOut(Some(std::time::Duration::from_secs(3))),
+        What::TimedOut(Some(Duration::from_secs(3))),
         What::Ended(Exit::Signal(9)),
     ]);
     let found = first_difference(&run(10, ""), &other).expect("a difference");

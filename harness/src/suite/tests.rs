@@ -44,7 +44,7 @@ fn text(news: &News<'_>) -> String {
 
 const OPTIONS: Options = Options {
     jobs: 1,
-    how: How { runs: Runs::Once, ..How::default() },
+    how: How { limit: None, timeout: None, runs: Runs::Once },
     retries: 0,
     at_failure: AtFailure::GoOn,
 };
