@@ -126,8 +126,9 @@ impl Config<'_> {
         arguments.pair("-chardev", &["file,id=log,path=".as_ref(), channels.log]);
         arguments.plain(&["-chardev", "stdio,id=qmp,signal=off", "-mon", "chardev=qmp,mode=control"]);
         arguments.plain(&["-serial", "chardev:console", "-S"]);
-        if let Some(socket) = channels.debugger {
-            arguments.debugger(socket);
+        match channels.debugger {
+            Some(socket) => arguments.debugger(socket),
+            None => arguments.nobody_to_debug(self.command_line),
         }
         match self.record {
             Record::Off => arguments.timing(self.timing),
@@ -160,6 +161,7 @@ impl Config<'_> {
         arguments.software(KERNEL.as_ref(), self.image.map(|_| IMAGE.as_ref()), self.command_line);
         arguments.pair("-chardev", &["file,id=log,path=".as_ref(), LOG.as_ref()]);
         arguments.plain(&["-chardev", "stdio,id=console,signal=on", "-serial", "chardev:console"]);
+        arguments.nobody_to_debug(self.command_line);
         arguments.timing(self.timing);
         arguments.0
     }
@@ -242,6 +244,13 @@ impl Arguments {
     fn debugger(&mut self, socket: &Path) {
         self.pair("-chardev", &["socket,id=gdb,server=on,wait=off,path=".as_ref(), socket]);
         self.plain(&["-serial", "chardev:gdb"]);
+    }
+
+    /// The second serial port of a kernel that insists on one, with nobody at its other end.
+    fn nobody_to_debug(&mut self, command_line: &str) {
+        if command_line.split_ascii_whitespace().any(|word| word == ATTACHABLE) {
+            self.plain(&["-serial", "null"]);
+        }
     }
 
     fn timing(&mut self, timing: Timing) {

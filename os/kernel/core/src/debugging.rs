@@ -10,6 +10,7 @@ use crate::{Kernel, OutOfTurn};
 use abi::boot::ExitCode;
 use abi::ipc::Primitive;
 use abi::protocols::Level;
+use abi::state::{State, Wait};
 use abi::{Endpoint, Errno, GrantEntry, Name, Signal, Wire, describe};
 use core::fmt;
 
@@ -209,61 +210,35 @@ pub struct Doing<'a, M: Machine> {
     process: &'a Process<M>,
 }
 
-/// `receiving from any`, `sendrec to pm, wait {..}`, `stopped: page fault reading 0x10`.
+/// `receiving from any`, `sending to vm; page fault (reading 0x10)`.
 impl<M: Machine> fmt::Display for Doing<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kernel, process } = self;
-        let message = describe(process.context.message());
-        let mut separator = "";
-        let waits_for_vm = process.stops.contains(Stops::PAGE_FAULT);
-        match process.ipc {
-            Ipc::Idle if process.stops.is_empty() => return f.write_str("runnable"),
-            // What it would say is the kernel's, and told below.
-            Ipc::Idle => {}
-            Ipc::Sending { .. } if waits_for_vm => {}
-            Ipc::Sending { to, then_receives } => {
-                let how = if then_receives { "sendrec" } else { "sending" };
-                write!(f, "{how} to {}, {message}", kernel.name_of_slot(to))?;
-                separator = "; ";
+        let Self { kernel, process } = *self;
+        let stops = process.stops;
+        let message = process.context.message();
+        // The kernel speaks for a process with a page fault.
+        let own = (!stops.contains(Stops::PAGE_FAULT)).then_some(message);
+        let endpoint = |slot| kernel.processes.get(slot).map_or(Endpoint::NONE, |process| process.endpoint);
+        let wait = match process.ipc {
+            Ipc::Idle => Wait::Nobody,
+            Ipc::Sending { to, then_receives: true } => {
+                Wait::SendReceiving { to: endpoint(to), message: own }
             }
-            Ipc::Receiving { from, in_sendrec: true } => {
-                write!(f, "sendrec to {}, {message}", kernel.name_of(from))?;
-                separator = "; ";
-            }
-            Ipc::Receiving { from, in_sendrec: false } => {
-                write!(f, "receiving from {}", kernel.name_of(from))?;
-                separator = "; ";
-            }
+            Ipc::Sending { to, then_receives: false } => Wait::Sending { to: endpoint(to), message: own },
+            Ipc::Receiving { from, in_sendrec: true } => Wait::SendReceiving { to: from, message: own },
+            Ipc::Receiving { from, in_sendrec: false } => Wait::Receiving { from },
+        };
+        let names = |endpoint, f: &mut fmt::Formatter<'_>| kernel.name_of(endpoint).fmt(f);
+        State { wait, stops }.named(&names).fmt(f)?;
+        if stops.contains(Stops::PAGE_FAULT) {
+            write!(f, " ({})", process.page_fault)?;
         }
-        for (reason, text) in REASONS {
-            if !process.stops.contains(reason) {
-                continue;
-            }
-            write!(f, "{separator}{text}")?;
-            if reason == Stops::PAGE_FAULT {
-                write!(f, " {}", process.page_fault.to_fault())?;
-            } else if reason == Stops::MEMORY_REQUEST {
-                write!(f, " of {message}")?;
-            }
-            separator = "; ";
+        if stops.contains(Stops::MEMORY_REQUEST) {
+            write!(f, " ({})", describe(message))?;
         }
         Ok(())
     }
 }
-
-/// What stops a process, for people.
-const REASONS: [(Stops, &str); 10] = [
-    (Stops::NO_QUANTUM, "waits for its scheduler"),
-    (Stops::MEMORY_REQUEST, "waits for memory"),
-    (Stops::PAGE_FAULT, "waits for VM:"),
-    (Stops::SIGNALLED, "has a signal"),
-    (Stops::SIGNAL_PENDING, "waits for its signal manager"),
-    (Stops::STOPPED, "stopped by its manager"),
-    (Stops::TRACED, "stopped by its tracer"),
-    (Stops::NO_PRIVILEGES, "has no privileges yet"),
-    (Stops::NO_SPACE, "has no memory yet"),
-    (Stops::ENDED, "has ended"),
-];
 
 /// A name, or else an endpoint.
 pub enum Called {
@@ -296,5 +271,35 @@ impl<M: Machine> Kernel<M> {
         self.processes
             .get(slot)
             .map_or(Called::Endpoint(Endpoint::NONE), |process| Called::Name(process.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{kernel, service};
+
+    #[test]
+    fn what_a_process_does_is_told_in_the_words_of_all_reports() {
+        let mut kernel = kernel(&[service(0), service(1)]);
+        let slot = Slot::new(0);
+        let mut doing = |ipc, stops| {
+            let process = kernel.processes.process_mut(slot);
+            (process.ipc, process.stops) = (ipc, stops);
+            process.context.message = abi::Message::zeroed();
+            kernel.doing(slot).unwrap().to_string()
+        };
+        let to = Slot::new(1);
+        let any = Ipc::Receiving { from: Endpoint::ANY, in_sendrec: false };
+        assert_eq!(doing(Ipc::Idle, Stops::NONE), "runnable");
+        assert_eq!(doing(any, Stops::STOPPED), "receiving from any; stopped by its manager");
+        let sendrec = Ipc::Sending { to, then_receives: true };
+        assert_eq!(doing(sendrec, Stops::NONE), "sendrec to s1, unknown call 0x0000");
+        let send = Ipc::Sending { to, then_receives: false };
+        assert_eq!(doing(send, Stops::PAGE_FAULT), "sending to s1; page fault (reading 0x0)");
+        assert_eq!(
+            doing(Ipc::Idle, Stops::MEMORY_REQUEST),
+            "kernel call waits for memory (unknown call 0x0000)"
+        );
     }
 }

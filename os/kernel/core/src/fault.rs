@@ -48,12 +48,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Page { address, access } => {
-                let access = match access {
-                    Access::Read => "reading",
-                    Access::Write => "writing",
-                    Access::Execute => "executing",
-                };
-                write!(f, "page fault {access} {address:#x}")
+                write!(f, "page fault {} {address:#x}", doing(*access))
             }
             Self::Exception { vector, code } => {
                 let name = match vector {
@@ -76,5 +71,14 @@ impl fmt::Display for Fault {
                 write!(f, "{name} (vector {vector}, error code {code:#x})")
             }
         }
+    }
+}
+
+/// What a process was doing when it could not have an access.
+pub(crate) const fn doing(access: Access) -> &'static str {
+    match access {
+        Access::Read => "reading",
+        Access::Write => "writing",
+        Access::Execute => "executing",
     }
 }

@@ -5,13 +5,14 @@
 //! registers among them.
 
 use crate::Kernel;
-use crate::fault::{Access, Fault};
+use crate::fault::{self, Access, Fault};
 use crate::ipc::Half;
 use crate::machine::{Context, Machine};
 use crate::process::{Ipc, Slot, Stops};
 use abi::ipc::{Primitive, Status};
 use abi::protocols::vm;
 use abi::{Call, Callers, Message};
+use core::fmt;
 
 /// What VM's filters see of a page fault.
 pub(crate) const CLASS_AND_NUMBER: (Callers, u16) =
@@ -34,6 +35,13 @@ impl PageFault {
     /// As the processor reports it when nobody resolves it.
     pub(crate) const fn to_fault(self) -> Fault {
         Fault::Page { address: self.address, access: self.access }
+    }
+}
+
+/// `reading 0x10`
+impl fmt::Display for PageFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:#x}", fault::doing(self.access), self.address)
     }
 }
 

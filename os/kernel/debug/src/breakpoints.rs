@@ -6,7 +6,7 @@
 //! An address is not enough to say which code is meant: programs share theirs. A breakpoint is put into each process
 //! that has the same code there as the one that gdb looked at, and gdb itself lets those go on that are not meant.
 
-use crate::machine::{Access, Debuggable, HARDWARE, Hardware};
+use crate::machine::{Access, BREAKPOINTS, Debuggable, HARDWARE, Hardware};
 use alloc::vec::Vec;
 use kernel_core::elf::USER_END;
 use kernel_core::{Kernel, Slot};
@@ -15,20 +15,26 @@ use kernel_core::{Kernel, Slot};
 const BREAKPOINT: u8 = 0xcc;
 /// Bytes by which code is told apart.
 const CODE: usize = 16;
-/// How many breakpoints there can be at a time. gdb says so if there are more.
-const LIMIT: usize = 1024;
 
 #[derive(Clone, Copy, Debug)]
 struct Breakpoint {
     address: u64,
-    /// What is there, as far as it was mapped, once a process has it.
+    /// What is there, as far as it was mapped, once a process has it. Nothing for the kernel, which has it alone.
     code: Option<Code>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 struct Code {
     bytes: [u8; CODE],
     len: usize,
+}
+
+impl Code {
+    /// Tells whether both are the same as far as both are known: the page behind comes and goes.
+    fn is_like(&self, other: &Self) -> bool {
+        let len = self.len.min(other.len);
+        self.bytes[..len] == other.bytes[..len]
+    }
 }
 
 /// What gdb wants to be told of by a debug register.
@@ -76,7 +82,7 @@ impl Breakpoints {
 
     /// Takes the memory that it may need: nothing can be allocated while the kernel stands anywhere.
     pub(crate) fn reserve(&mut self) {
-        self.code.reserve_exact(LIMIT);
+        self.code.reserve_exact(BREAKPOINTS);
     }
 
     /// Adds one; `false` if there are too many. `slot` is whose code gdb looks at.
@@ -92,16 +98,11 @@ impl Breakpoints {
         if self.has(address) {
             return true;
         }
-        let slot = slot.filter(|_| is_user(address));
-        let code = if is_user(address) {
-            read(kernel, slot, address).filter(|_| slot.is_some())
-        } else {
-            read(kernel, None, address)
-        };
         // The kernel is there from the start: what it doesn't have it never will.
-        if code.is_none() && !is_user(address) {
+        if !is_user(address) && !kernel.machine.can_stop_kernel_at(address) {
             return false;
         }
+        let code = slot.filter(|_| is_user(address)).and_then(|slot| read(kernel, slot, address));
         self.code.push(Breakpoint { address, code });
         true
     }
@@ -176,13 +177,13 @@ impl Breakpoints {
         for index in 0..self.code.len() {
             let Some(breakpoint) = self.code.get(index).copied() else { break };
             if !is_user(breakpoint.address) {
-                kernel.machine.patch(None, breakpoint.address, BREAKPOINT);
+                kernel.machine.break_kernel(breakpoint.address);
                 continue;
             }
             for slot in (0..kernel.slots()).map(Slot::new) {
                 let Some(here) = self.code_of(kernel, slot, breakpoint.address) else { continue };
                 let code = self.code[index].code.get_or_insert(here);
-                if *code == here {
+                if code.is_like(&here) {
                     patch(kernel, slot, breakpoint.address, BREAKPOINT);
                 }
             }
@@ -198,16 +199,13 @@ impl Breakpoints {
             return;
         }
         kernel.machine.set_hardware(&[None; HARDWARE]);
+        kernel.machine.clear_kernel();
         for index in 0..self.code.len() {
             let Some(Breakpoint { address, code: Some(code) }) = self.code.get(index).copied() else {
                 continue;
             };
-            if !is_user(address) {
-                kernel.machine.patch(None, address, code.bytes[0]);
-                continue;
-            }
             for slot in (0..kernel.slots()).map(Slot::new) {
-                if self.code_of(kernel, slot, address) == Some(code) {
+                if self.code_of(kernel, slot, address).is_some_and(|here| code.is_like(&here)) {
                     patch(kernel, slot, address, code.bytes[0]);
                 }
             }
@@ -216,7 +214,7 @@ impl Breakpoints {
 
     /// What a process has at an address, but for breakpoints.
     fn code_of<M: Debuggable>(&self, kernel: &mut Kernel<M>, slot: Slot, address: u64) -> Option<Code> {
-        let mut code = read(kernel, Some(slot), address)?;
+        let mut code = read(kernel, slot, address)?;
         for breakpoint in &self.code {
             let Some(offset) =
                 breakpoint.address.checked_sub(address).and_then(|at| usize::try_from(at).ok())
@@ -237,15 +235,10 @@ pub(crate) const fn is_user(address: u64) -> bool {
     address < USER_END
 }
 
-fn read<M: Debuggable>(kernel: &mut Kernel<M>, slot: Option<Slot>, address: u64) -> Option<Code> {
+fn read<M: Debuggable>(kernel: &mut Kernel<M>, slot: Slot, address: u64) -> Option<Code> {
     let mut bytes = [0; CODE];
-    let len = match slot {
-        None => kernel.machine.peek(None, address, &mut bytes),
-        Some(slot) => {
-            let (machine, process) = kernel.inside(slot)?;
-            machine.peek(Some(&process.space), address, &mut bytes)
-        }
-    };
+    let (machine, process) = kernel.inside(slot)?;
+    let len = machine.peek(Some(&process.space), address, &mut bytes);
     // What was read before a page that is missing doesn't count.
     bytes[len..].fill(0);
     (len > 0).then_some(Code { bytes, len })
@@ -253,7 +246,7 @@ fn read<M: Debuggable>(kernel: &mut Kernel<M>, slot: Option<Slot>, address: u64)
 
 fn patch<M: Debuggable>(kernel: &mut Kernel<M>, slot: Slot, address: u64, byte: u8) {
     if let Some((machine, process)) = kernel.inside(slot) {
-        machine.patch(Some(&process.space), address, byte);
+        machine.patch(&process.space, address, byte);
     }
 }
 

@@ -11,9 +11,17 @@ pub trait Debuggable: Machine {
     /// Writes memory where the process, or the kernel, could write itself. How many bytes were written before the
     /// first page where it can't.
     fn poke(&mut self, space: Option<&Self::Space>, address: u64, from: &[u8]) -> usize;
-    /// Changes a byte of memory that may be read-only, as breakpoints need it. `false` if there is no such memory, or
-    /// it is code that breakpoints themselves need.
-    fn patch(&mut self, space: Option<&Self::Space>, address: u64, byte: u8) -> bool;
+    /// Changes a byte of a process's memory that may be read-only, as breakpoints need it. `false` if there is no such
+    /// memory.
+    fn patch(&mut self, space: &Self::Space, address: u64, byte: u8) -> bool;
+    /// Tells whether that is an instruction of the kernel's at which it can stop: none by which it gets to the
+    /// debugger.
+    fn can_stop_kernel_at(&self, address: u64) -> bool;
+    /// Puts a breakpoint into the kernel's code. It is there whenever the debugger doesn't work. `false` if there can
+    /// be none.
+    fn break_kernel(&mut self, address: u64) -> bool;
+    /// Takes all breakpoints out of the kernel's code.
+    fn clear_kernel(&mut self);
     /// Sets the debug registers; all that are `None` are off.
     fn set_hardware(&mut self, points: &[Option<Hardware>; HARDWARE]);
     /// Takes what `dr6` says of the last debug exception.
@@ -27,6 +35,9 @@ pub trait Debuggable: Machine {
     /// Resets the machine, which ends it or starts it anew.
     fn reset(&mut self) -> !;
 }
+
+/// How many breakpoints there can be at a time.
+pub const BREAKPOINTS: usize = 1024;
 
 /// How many debug registers there are.
 pub const HARDWARE: usize = 4;

@@ -37,11 +37,17 @@ pub(crate) struct Stepping {
     /// The step isn't over while the instruction pointer is in this range.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// A tracer steps through the process, too.
+    /// The process that is made to step: one by itself, or the one that the kernel may enter in its step.
+    pub(crate) process: Option<Slot>,
+    /// A tracer steps through that process, too.
     pub(crate) was_stepped: bool,
 }
 
 impl Stepping {
+    pub(crate) fn is_of(&self, thread: Thread) -> bool {
+        self.thread == thread || self.process.map(Thread::Process) == Some(thread)
+    }
+
     pub(crate) fn is_over_at(&self, instruction: u64) -> bool {
         !(self.start..self.end).contains(&instruction)
     }

@@ -106,10 +106,9 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         system.state.running = running;
         match happened {
             Happened::Line => self.listen(running),
-            Happened::Fault(fault) => match running {
-                Some(slot) if self.session.is_some() => self.look_at_fault(system, slot, fault),
-                _ => Reaction::None,
-            },
+            Happened::Fault(fault) => {
+                running.map_or(Reaction::None, |slot| self.look_at_fault(system, slot, fault))
+            }
             Happened::Asked => self.decide(system),
         }
     }
@@ -153,9 +152,16 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
 
     fn look_at_fault(&mut self, system: &mut System<M>, slot: Slot, fault: Fault) -> Reaction {
         let thread = Thread::Process(slot);
+        // Also if nobody is there, or the next debugger would take it for news.
+        let status = match fault {
+            Fault::Exception { vector: DEBUG, .. } => system.kernel.machine.take_debug_status(),
+            _ => 0,
+        };
+        if self.session.is_none() {
+            return Reaction::None;
+        }
         match fault {
             Fault::Exception { vector: DEBUG, .. } => {
-                let status = system.kernel.machine.take_debug_status();
                 if let Some(reaction) = self.look_at_debug(system, thread, status) {
                     return reaction;
                 }
@@ -176,7 +182,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
 
     /// What a debug exception is about, if it is the debugger's business.
     fn look_at_debug(&mut self, system: &mut System<M>, thread: Thread, status: u64) -> Option<Reaction> {
-        let stepping = system.state.stepping.filter(|stepping| stepping.thread == thread);
+        let stepping = system.state.stepping.filter(|stepping| stepping.is_of(thread));
         if let Some(point) = system.state.breakpoints.hit(status) {
             let is_meant = match (point.owner, thread) {
                 (Some(owner), Thread::Process(slot)) => owner == slot,
@@ -234,6 +240,9 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
             Reaction::Done => return true,
             Reaction::Stop => {}
         }
+        if trap != Trap::Pause {
+            system.find_running();
+        }
         if let Some((thread, why)) = self.pending.take() {
             self.serve(system, thread, why);
         }
@@ -272,6 +281,8 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
 
     /// Lets the debugger look at the system, until it wants it to go on.
     fn serve(&mut self, system: &mut System<M>, thread: Thread, why: Why) {
+        // Who made a step may have ended in it. gdb takes the news from one who lives only.
+        let thread = if system.lives(thread) { thread } else { Thread::Kernel };
         self.halt(system, thread);
         self.report(system, thread, why);
         loop {
@@ -310,7 +321,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         state.breakpoints.disarm(kernel);
         kernel.run_only(None);
         state.step_kernel(false);
-        if let Some(Stepping { thread: Thread::Process(slot), was_stepped, .. }) = state.stepping
+        if let Some(Stepping { process: Some(slot), was_stepped, .. }) = state.stepping
             && let Some((_, process)) = kernel.inside(slot)
         {
             process.context.set_single_step(was_stepped);
@@ -325,15 +336,18 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         let mut only = state.continued.filter(|_| state.is_locked);
         if let Some(stepping) = &mut state.stepping {
             only = Some(stepping.thread);
-            match stepping.thread {
-                Thread::Kernel => state.step_kernel(true),
-                Thread::Process(slot) => {
-                    if let Some((_, process)) = kernel.inside(slot) {
-                        let flags = process.context.registers()[Register::Rflags as usize];
-                        stepping.was_stepped = flags & TRAP_FLAG != 0;
-                        process.context.set_single_step(true);
-                    }
-                }
+            stepping.process = match stepping.thread {
+                Thread::Process(slot) => Some(slot),
+                // Its last instruction before a process's takes the flags of that one.
+                Thread::Kernel => state.running,
+            };
+            if let Some((_, process)) = stepping.process.and_then(|slot| kernel.inside(slot)) {
+                let flags = process.context.registers()[Register::Rflags as usize];
+                stepping.was_stepped = flags & TRAP_FLAG != 0;
+                process.context.set_single_step(true);
+            }
+            if stepping.thread == Thread::Kernel {
+                state.step_kernel(true);
             }
         }
         if let Some(Thread::Process(slot)) = only

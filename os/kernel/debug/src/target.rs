@@ -57,12 +57,26 @@ impl Thread {
 }
 
 impl<M: Debuggable> System<M> {
+    /// Finds out for whom the kernel works where it stands: whose memory the processor has. Nobody can say it in the
+    /// middle of a function.
+    pub(crate) fn find_running(&mut self) {
+        let machine = &self.kernel.machine;
+        let root = machine.root(None);
+        let mut processes = self.kernel.processes().iter();
+        let found = processes.find(|(_, process)| machine.root(Some(&process.space)) == root);
+        self.state.running = found.map(|(slot, _)| slot);
+    }
+
     /// The thread of that number, if it lives.
     fn thread(&self, tid: Tid) -> Option<Thread> {
-        Thread::of_tid(tid).filter(|thread| match thread {
+        Thread::of_tid(tid).filter(|thread| self.lives(*thread))
+    }
+
+    pub(crate) fn lives(&self, thread: Thread) -> bool {
+        match thread {
             Thread::Kernel => true,
-            Thread::Process(slot) => self.kernel.processes().get(*slot).is_some(),
-        })
+            Thread::Process(slot) => self.kernel.processes().get(slot).is_some(),
+        }
     }
 
     fn checked<T>(&self, tid: Tid, found: impl FnOnce(Thread) -> T) -> TargetResult<T, Self> {
@@ -209,7 +223,7 @@ impl<M: Debuggable> MultiThreadBase for System<M> {
         let stopped = self.state.stopped;
         let processes = self.kernel.processes().iter().map(|(slot, _)| Thread::Process(slot));
         let others = [Thread::Kernel].into_iter().chain(processes).filter(|thread| *thread != stopped);
-        let is_alive = self.thread(stopped.to_tid()).is_some();
+        let is_alive = self.lives(stopped);
         is_alive.then_some(stopped).into_iter().chain(others).for_each(|thread| visit(thread.to_tid()));
         Ok(())
     }
@@ -327,7 +341,7 @@ impl<M: Debuggable> MultiThreadSingleStep for System<M> {
 impl<M: Debuggable> MultiThreadRangeStepping for System<M> {
     fn set_resume_action_range_step(&mut self, tid: Tid, start: u64, end: u64) -> Result<(), Self::Error> {
         if let Some(thread) = self.thread(tid) {
-            self.state.stepping = Some(Stepping { thread, start, end, was_stepped: false });
+            self.state.stepping = Some(Stepping { thread, start, end, process: None, was_stepped: false });
         }
         Ok(())
     }
@@ -371,6 +385,9 @@ const fn instruction(address: u64) -> Asked {
 
 impl<M: Debuggable> HwBreakpoint for System<M> {
     fn add_hw_breakpoint(&mut self, address: u64, _kind: usize) -> TargetResult<bool, Self> {
+        if !is_user(address) && !self.kernel.machine.can_stop_kernel_at(address) {
+            return Ok(false);
+        }
         // Code that processes share is for gdb to tell apart, as with breakpoint instructions.
         Ok(self.state.breakpoints.add_point(instruction(address), None))
     }

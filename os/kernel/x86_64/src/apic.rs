@@ -29,6 +29,8 @@ pub(crate) enum Register {
     TaskPriority = 0x80,
     EndOfInterrupt = 0xb0,
     SpuriousVector = 0xf0,
+    /// Bit n: vector 0xe0 + n has been taken and not ended.
+    InServiceFromE0 = 0x170,
     Timer = 0x320,
     Line0 = 0x350,
     Line1 = 0x360,
@@ -104,6 +106,13 @@ pub(crate) fn with_only(vector: u8, wait: impl FnOnce()) {
     write(Register::TaskPriority, u32::from(vector & 0xf0) - 1);
     wait();
     write(Register::TaskPriority, 0);
+}
+
+/// Tells whether an interrupt that has been taken and not ended holds that of the debugger's line back (Intel SDM 3A,
+/// 11.8.3.1).
+pub(crate) fn is_debugger_held_back() -> bool {
+    const _: () = assert!(DEBUGGER == 0xe0);
+    read(Register::InServiceFromE0) != 0
 }
 
 #[inline(never)]

@@ -2,7 +2,8 @@
 //! in the kernel to the debugger and back.
 //!
 //! While the debugger works, exceptions have other stacks, so that what it does can't overwrite the registers that it
-//! was called with; the processor watches nothing; and no interrupt but the line's gets through.
+//! was called with; no breakpoint is in the kernel's code, and the processor watches nothing; and no interrupt but the
+//! line's gets through.
 
 use crate::apic::{self, Register};
 use crate::descriptors;
@@ -14,7 +15,7 @@ use abi::registers::{FloatRegisters, Register as Name};
 use core::arch::asm;
 use core::cell::Cell;
 use kernel_core::elf::USER_END;
-use kernel_debug::machine::{Access, Control, Cpu, Debuggable, HARDWARE, Pages, Trap};
+use kernel_debug::machine::{Access, BREAKPOINTS, Control, Cpu, Debuggable, HARDWARE, Pages, Trap};
 use x86_64::registers::control::{Cr0, Cr2, Cr3, Cr4};
 use x86_64::registers::model_specific::{FsBase, GsBase};
 
@@ -27,17 +28,49 @@ struct Door {
     handler: Cell<Option<(Handler, *mut ())>>,
     /// The debugger works.
     is_open: Cell<bool>,
-    /// What `dr7` is to hold while it doesn't.
-    control: Cell<u64>,
 }
 // SAFETY: there is one processor, and interrupts are off in the kernel.
 unsafe impl Sync for Door {}
 
-static DOOR: Door =
-    Door { handler: Cell::new(None), is_open: Cell::new(false), control: Cell::new(DR7_NONE) };
+static DOOR: Door = Door { handler: Cell::new(None), is_open: Cell::new(false) };
+
+/// What a debugger has asked for that strikes the kernel. The assembly code between an exception in the kernel and
+/// the debugger takes it back and puts it in place again: the debugger runs functions that the rest of the kernel runs,
+/// too, and could not begin to if one of them had a breakpoint.
+#[repr(C)]
+pub(crate) struct InKernel {
+    /// What `dr7` is to hold.
+    pub(crate) watched: Cell<u64>,
+    /// How many breakpoints there are.
+    pub(crate) count: Cell<u32>,
+    /// Where they are.
+    pub(crate) addresses: [Cell<u64>; BREAKPOINTS],
+    /// What belongs there, a byte each.
+    pub(crate) bytes: [Cell<u32>; BREAKPOINTS],
+}
+// SAFETY: as above.
+unsafe impl Sync for InKernel {}
+
+pub(crate) static IN_KERNEL: InKernel = InKernel {
+    watched: Cell::new(DR7_NONE),
+    count: Cell::new(0),
+    addresses: [const { Cell::new(0) }; _],
+    bytes: [const { Cell::new(0) }; _],
+};
+
+impl InKernel {
+    /// The breakpoints: where, and what belongs there.
+    fn breakpoints(&self) -> impl Iterator<Item = (u64, u8)> {
+        let count = crate::paging::to_usize(self.count.get().into());
+        let bytes = self.bytes.iter().map(|byte| byte.get().to_le_bytes()[0]);
+        self.addresses.iter().map(Cell::get).zip(bytes).take(count)
+    }
+}
 
 /// No debug register is on (Intel SDM 3B, 17.2.4: bit 10 is always set).
-const DR7_NONE: u64 = 1 << 10;
+pub(crate) const DR7_NONE: u64 = 1 << 10;
+/// `int3`
+pub(crate) const INT3: u8 = 0xcc;
 
 /// Something that the kernel can stop and hand to its debugger.
 pub trait Debugged {
@@ -109,7 +142,6 @@ impl KernelFrame {
 pub(crate) fn handle(frame: &mut KernelFrame, float: &mut FloatRegisters) -> bool {
     const DEBUG: u64 = 1;
     const BREAKPOINT: u64 = 3;
-    write_dr7(DR7_NONE);
     let Some((handler, debugged)) = DOOR.handler.get() else { return false };
     if DOOR.is_open.replace(true) {
         return false;
@@ -136,8 +168,19 @@ pub(crate) fn handle(frame: &mut KernelFrame, float: &mut FloatRegisters) -> boo
     timer::skip(timer::time_stamp() - started_at);
     descriptors::exchange_stacks();
     DOOR.is_open.set(false);
-    write_dr7(DOOR.control.get());
     goes_on
+}
+
+/// Changes a byte of the kernel's code.
+fn write_code(address: u64, byte: u8) {
+    use x86_64::registers::control::Cr0Flags;
+    let to = core::ptr::with_exposed_provenance_mut::<u8>(to_usize(address));
+    // SAFETY: interrupts are off, and write protection is on again before anything else happens.
+    unsafe { Cr0::update(|flags| flags.remove(Cr0Flags::WRITE_PROTECT)) };
+    // SAFETY: `break_kernel` found a byte of code there; it is the start of an instruction, or gdb is wrong.
+    unsafe { to.write_volatile(byte) };
+    // SAFETY: as it was.
+    unsafe { Cr0::update(|flags| flags.insert(Cr0Flags::WRITE_PROTECT)) };
 }
 
 fn write_dr7(value: u64) {
@@ -195,20 +238,45 @@ impl Debuggable for Hardware {
         })
     }
 
-    fn patch(&mut self, space: Option<&AddressSpace>, address: u64, byte: u8) -> bool {
-        if trap::is_way_to_debugger(address) {
-            return false;
-        }
-        let found = walk(space, address, 1, false, |_, page| {
-            let to = layout::direct_pointer::<u8>(page.address);
-            // SAFETY: interrupts are off, and write protection is on again before anything else happens.
-            unsafe { Cr0::update(|flags| flags.remove(x86_64::registers::control::Cr0Flags::WRITE_PROTECT)) };
-            // SAFETY: a byte of code, mapped in the direct map; it is the start of an instruction, or gdb is wrong.
-            unsafe { to.write_volatile(byte) };
-            // SAFETY: as it was.
-            unsafe { Cr0::update(|flags| flags.insert(x86_64::registers::control::Cr0Flags::WRITE_PROTECT)) };
+    fn patch(&mut self, space: &AddressSpace, address: u64, byte: u8) -> bool {
+        let found = walk(Some(space), address, 1, false, |_, page| {
+            // SAFETY: a byte of a process's code, which the direct map holds; it is the start of an instruction, or gdb
+            // is wrong.
+            unsafe { layout::direct_pointer::<u8>(page.address).write_volatile(byte) };
         });
         found == 1
+    }
+
+    fn can_stop_kernel_at(&self, address: u64) -> bool {
+        layout::text().contains(address) && !trap::is_way_to_debugger(address)
+    }
+
+    fn break_kernel(&mut self, address: u64) -> bool {
+        if IN_KERNEL.breakpoints().any(|(known, _)| known == address) {
+            return true;
+        }
+        let mut byte = [0];
+        let index = crate::paging::to_usize(IN_KERNEL.count.get().into());
+        if !self.can_stop_kernel_at(address)
+            || index >= BREAKPOINTS
+            || self.peek(None, address, &mut byte) == 0
+        {
+            return false;
+        }
+        IN_KERNEL.addresses[index].set(address);
+        IN_KERNEL.bytes[index].set(byte[0].into());
+        IN_KERNEL.count.update(|count| count + 1);
+        if !DOOR.is_open.get() {
+            write_code(address, INT3);
+        }
+        true
+    }
+
+    fn clear_kernel(&mut self) {
+        if !DOOR.is_open.get() {
+            IN_KERNEL.breakpoints().for_each(|(address, byte)| write_code(address, byte));
+        }
+        IN_KERNEL.count.set(0);
     }
 
     fn set_hardware(&mut self, points: &[Option<kernel_debug::machine::Hardware>; HARDWARE]) {
@@ -241,7 +309,7 @@ impl Debuggable for Hardware {
         unsafe { asm!("mov dr2, {}", in(reg) dr2, options(nomem, nostack, preserves_flags)) };
         // SAFETY: as above.
         unsafe { asm!("mov dr3, {}", in(reg) dr3, options(nomem, nostack, preserves_flags)) };
-        DOOR.control.set(control);
+        IN_KERNEL.watched.set(control);
         if !DOOR.is_open.get() {
             write_dr7(control);
         }

@@ -60,6 +60,11 @@ impl Line for Com2 {
         if port::read_u8(MODEM_STATUS) & 0x20 == 0 {
             return false;
         }
+        // Where the kernel stopped in the middle of an interrupt nobody would wake it.
+        if apic::is_debugger_held_back() {
+            core::hint::spin_loop();
+            return true;
+        }
         apic::with_only(DEBUGGER, || {
             if port::read_u8(LINE_STATUS) & 1 == 0 && trap::wait_aside() != 0 {
                 apic::end_of_interrupt();

@@ -8,7 +8,7 @@
 //! kernel only while it waits in [`wait_for_interrupt`].
 
 use crate::context::{BY_INTERRUPT, BY_SYSCALL, Context, FloatState};
-use crate::debug::{self, KernelFrame};
+use crate::debug::{self, InKernel, KernelFrame};
 use abi::registers::FloatRegisters;
 use core::arch::{asm, global_asm};
 use core::mem::offset_of;
@@ -166,7 +166,13 @@ vector_common:
     push rax
     mov rax, [rsp + 8]
     mov [rip + waited_for], rax
-    pop rax
+    # A debugger that stops the kernel behind `sti` lets interrupts in before `hlt`, which would wait for
+    # another one then.
+    lea rax, [rip + kernel_halt]
+    cmp rax, [rsp + 24]
+    jne 6f
+    inc qword ptr [rsp + 24]
+6:  pop rax
     add rsp, 16
     and qword ptr [rsp + 16], -513      # interrupts stay off after the return
     iretq
@@ -203,15 +209,24 @@ vector_common:
     .cfi_offset r13, -128
     .cfi_offset r14, -136
     .cfi_offset r15, -144
+    # Nothing that a debugger has asked for strikes while it works, as much of its code is the kernel's, too.
+    mov eax, {watch_nothing}
+    mov dr7, rax
+    cld
+    xor edx, edx
+    call put_breakpoints
     mov rdi, rsp
     # The processor aligns the stack before it pushes seven words less two, and here are fifteen.
     sub rsp, 512
     fxsave64 [rsp]
     mov rsi, rsp
-    cld
     call kernel_exception
     fxrstor64 [rsp]
     add rsp, 512
+    mov edx, 1
+    call put_breakpoints
+    mov rax, [rip + {breakpoints} + {watched}]
+    mov dr7, rax
     pop r15
     pop r14
     pop r13
@@ -231,6 +246,30 @@ vector_common:
     iretq
     .cfi_endproc
 .size vector_common, .-vector_common
+
+# Has each breakpoint of the kernel's code in it if edx is 1, or what belongs there if it is 0.
+.type put_breakpoints,@function
+put_breakpoints:
+    .cfi_startproc
+    lea rsi, [rip + {breakpoints}]
+    mov ecx, [rsi + {count}]
+    test ecx, ecx
+    jz 8f
+    mov r8, cr0
+    mov rax, r8
+    btr rax, 16                         # code is read-only
+    mov cr0, rax
+7:  mov rdi, [rsi + rcx * 8 + {addresses} - 8]
+    mov al, {int3}
+    test edx, edx
+    cmovz eax, [rsi + rcx * 4 + {bytes} - 4]
+    mov [rdi], al
+    dec ecx
+    jnz 7b
+    mov cr0, r8
+8:  ret
+    .cfi_endproc
+.size put_breakpoints, .-put_breakpoints
 
 # Stops the kernel in the debugger.
 .type kernel_pause,@function
@@ -346,6 +385,18 @@ enter_process:
     .cfi_endproc
 .size enter_process, .-enter_process
 
+# Halts the processor until an interrupt comes.
+.type kernel_wait,@function
+kernel_wait:
+    .cfi_startproc
+    sti
+kernel_halt:
+    hlt
+    cli
+    ret
+    .cfi_endproc
+.size kernel_wait, .-kernel_wait
+
 .section .bss.trap,"aw",@nobits
 .balign 8
 current: .skip 8
@@ -383,6 +434,13 @@ waited_for: .skip 8
     message = const FloatState::MESSAGE,
     mxcsr = const FloatState::MXCSR,
     system_call = const SYSTEM_CALL,
+    breakpoints = sym debug::IN_KERNEL,
+    count = const offset_of!(InKernel, count),
+    addresses = const offset_of!(InKernel, addresses),
+    bytes = const offset_of!(InKernel, bytes),
+    watched = const offset_of!(InKernel, watched),
+    watch_nothing = const debug::DR7_NONE,
+    int3 = const debug::INT3,
     stacks = sym STACKS,
     stack_size = const size_of::<Stack>(),
 );
@@ -439,7 +497,7 @@ pub(crate) fn wait_for_interrupt() -> u64 {
     // SAFETY: the kernel runs on one processor, and interrupts are off here.
     unsafe { waited_for = 0 };
     // SAFETY: the interrupt's handler touches nothing but `waited_for`, and leaves interrupts off.
-    unsafe { asm!("sti", "hlt", "cli") };
+    unsafe { asm!("call kernel_wait") };
     // SAFETY: interrupts are off again.
     unsafe { waited_for }
 }
@@ -465,7 +523,7 @@ pub(crate) fn poll_interrupt() -> u64 {
     unsafe { waited_for }
 }
 
-/// Tells whether an address is in the code by which exceptions reach the debugger.
+/// Tells whether an address is in the code by which exceptions reach the debugger and leave it.
 pub(crate) fn is_way_to_debugger(address: u64) -> bool {
     let start = (&raw const vector_entries).addr() as u64;
     let end = (&raw const system_call).addr() as u64;

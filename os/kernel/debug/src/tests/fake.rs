@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) const PAGE: u64 = 4096;
 /// The kernel's code, which it can't write.
 pub(crate) const KERNEL_TEXT: u64 = 0xffff_ffff_8010_0000;
+/// As much of its start leads to the debugger.
+pub(crate) const DEBUGGER_CODE: u64 = 16;
 /// The kernel's data; behind it is nothing.
 pub(crate) const KERNEL_DATA: u64 = KERNEL_TEXT + PAGE;
 /// A process's code, which it can't write.
@@ -33,8 +35,12 @@ struct Page {
 pub(crate) struct Fake {
     log: Vec<u8>,
     pages: BTreeMap<(Option<u16>, u64), Page>,
+    /// Breakpoints in the kernel, and what belongs there.
+    in_kernel: BTreeMap<u64, u8>,
     pub(crate) hardware: [Option<Hardware>; HARDWARE],
     pub(crate) debug_status: u64,
+    /// The space that the processor has.
+    pub(crate) loaded: Option<u16>,
 }
 
 impl Fake {
@@ -53,6 +59,10 @@ impl Fake {
     fn map(&mut self, space: Option<u16>, address: u64, byte: u8, is_writable: bool) {
         let bytes = vec![byte; usize::try_from(PAGE).unwrap()];
         self.pages.insert((space, address), Page { bytes, is_writable });
+    }
+
+    pub(crate) fn unmap(&mut self, space: u16, address: u64) {
+        self.pages.remove(&(Some(space), address)).expect("a page is there");
     }
 
     /// The byte there, for whoever may look.
@@ -94,8 +104,25 @@ impl Debuggable for Fake {
         }
         from.len()
     }
-    fn patch(&mut self, space: Option<&u16>, address: u64, byte: u8) -> bool {
-        self.byte_mut(space, address, false).map(|to| *to = byte).is_some()
+    fn patch(&mut self, space: &u16, address: u64, byte: u8) -> bool {
+        self.byte_mut(Some(space), address, false).map(|to| *to = byte).is_some()
+    }
+    fn can_stop_kernel_at(&self, address: u64) -> bool {
+        (KERNEL_TEXT + DEBUGGER_CODE..KERNEL_DATA).contains(&address)
+    }
+    fn break_kernel(&mut self, address: u64) -> bool {
+        if !self.can_stop_kernel_at(address) {
+            return false;
+        }
+        let Some(byte) = self.byte_mut(None, address, false) else { return false };
+        let before = core::mem::replace(byte, 0xcc);
+        self.in_kernel.entry(address).or_insert(before);
+        true
+    }
+    fn clear_kernel(&mut self) {
+        for (address, before) in core::mem::take(&mut self.in_kernel) {
+            self.byte_mut(None, address, false).into_iter().for_each(|byte| *byte = before);
+        }
     }
     fn set_hardware(&mut self, points: &[Option<Hardware>; HARDWARE]) {
         self.hardware = *points;
@@ -107,7 +134,7 @@ impl Debuggable for Fake {
         Control { cr0: 1, cr2: 2, cr4: 4, user_segments: [0x23, 0x1b], ..Control::default() }
     }
     fn root(&self, space: Option<&u16>) -> u64 {
-        space.map_or(0x1000, |space| 0x10_0000 + u64::from(*space) * PAGE)
+        space.copied().or(self.loaded).map_or(0x1000, |space| 0x10_0000 + u64::from(space) * PAGE)
     }
     fn pages(&self, space: &u16, visit: &mut dyn FnMut(Pages)) {
         for ((_, start), page) in self.pages.iter().filter(|((owner, _), _)| *owner == Some(*space)) {

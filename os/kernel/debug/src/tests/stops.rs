@@ -1,0 +1,135 @@
+//! Stops of the kernel and of processes, where memory, processes or the processor have changed since gdb asked.
+
+use super::fake::{DATA, DEBUGGER_CODE, KERNEL_DATA, KERNEL_TEXT, PAGE, TEXT};
+use super::{Debugged, HELLO, packet, replies};
+use crate::machine::Trap;
+use crate::{Happened, Reaction};
+use abi::registers::Register;
+use kernel_core::Slot;
+use kernel_core::fault::Fault;
+use kernel_core::machine::Context as _;
+
+const STEPPED: u64 = 1 << 14;
+const DEBUG: Fault = Fault::Exception { vector: 1, code: 0 };
+
+#[test]
+fn the_kernel_has_breakpoints_in_its_code_only_and_not_where_it_leads_to_the_debugger() {
+    // row I2
+    let end = KERNEL_TEXT + DEBUGGER_CODE;
+    for (address, expected) in [
+        (KERNEL_TEXT, "E16"),
+        (end - 1, "E16"),
+        (end, "OK"),
+        (KERNEL_DATA - 1, "OK"),
+        (KERNEL_DATA, "E16"),
+        (u64::MAX, "E16"),
+        (1 << 47, "E16"),
+    ] {
+        for kind in ["Z0", "Z1"] {
+            let body = format!("{kind},{address:x},1");
+            assert_eq!(Debugged::new().answers(&[body.as_bytes()]), [expected], "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_breakpoint_of_the_kernels_is_there_while_it_runs() {
+    // row I2
+    let mut debugged = Debugged::new();
+    let at = KERNEL_TEXT + 0x20;
+    debugged.hears(&[packet(HELLO), packet(format!("Z0,{at:x},1").as_bytes()), packet(b"vCont;c")].concat());
+    assert_eq!(debugged.system.kernel.machine.byte(None, at), Some(0xcc));
+    debugged.cpu.registers[Register::Rip as usize] = at + 1;
+    debugged.wire.put(&packet(format!("m{at:x},1").as_bytes()));
+    assert!(debugged.stub.trapped(&mut debugged.system, Trap::Breakpoint, &mut debugged.cpu));
+    assert_eq!(replies(&debugged.wire.take()), ["T05thread:p01.01;swbreak:;", "90"]);
+    assert_eq!(debugged.cpu.registers[Register::Rip as usize], at);
+}
+
+#[test]
+fn a_breakpoint_is_taken_out_when_the_page_behind_it_is_gone() {
+    // row I2
+    let mut debugged = Debugged::new();
+    let at = TEXT + PAGE - 2;
+    let place = format!("Z0,{at:x},1");
+    let packets = [&b"Hgp1.2"[..], b"m10000000,1", place.as_bytes(), b"vCont;c"].map(packet).concat();
+    debugged.hears(&[packet(HELLO), packets].concat());
+    assert_eq!(debugged.system.kernel.machine.byte(Some(0), at), Some(0xcc));
+    debugged.system.kernel.machine.unmap(0, DATA);
+    debugged.hears(b"\x03");
+    assert_eq!(debugged.system.kernel.machine.byte(Some(0), at), Some(0x90));
+}
+
+#[test]
+fn the_kernel_where_it_stops_has_the_memory_that_the_processor_has() {
+    // row I2
+    let mut debugged = Debugged::new();
+    debugged.answers(&[b"Hgp1.3", b"M10001000,1:ab", b"D;1"]);
+    for (loaded, expected) in [(Some(1), "ab"), (Some(0), "00"), (None, "E0e")] {
+        // Whoever ran when something last happened.
+        debugged.running = Slot::new(0);
+        debugged.hears(&[packet(HELLO), packet(b"vCont;c")].concat());
+        debugged.system.kernel.machine.loaded = loaded;
+        debugged.wire.put(&[packet(b"Hgp1.1"), packet(b"m10001000,1")].concat());
+        assert!(debugged.stub.trapped(&mut debugged.system, Trap::Exception(6), &mut debugged.cpu));
+        assert_eq!(replies(&debugged.wire.take())[1..], ["OK", expected], "{loaded:?}");
+    }
+}
+
+#[test]
+fn steps_that_nobody_debugged_are_no_news_to_the_next_debugger() {
+    // row I2
+    let mut debugged = Debugged::new();
+    let (one, other) = (Slot::new(0), Slot::new(1));
+    debugged.system.kernel.machine.debug_status = STEPPED;
+    let look = |debugged: &mut Debugged, slot| {
+        debugged.stub.look(&mut debugged.system, Some(slot), Happened::Fault(DEBUG))
+    };
+    // A tracer's.
+    assert_eq!(look(&mut debugged, one), Reaction::None);
+    let packets = [&b"Hgp1.2"[..], b"m10000000,1", b"Z2,10001000,8", b"vCont;c"].map(packet).concat();
+    debugged.hears(&[packet(HELLO), packets].concat());
+    // What the processor says stays until it is taken. The other's memory is not watched.
+    debugged.system.kernel.machine.debug_status |= 1;
+    assert_eq!(look(&mut debugged, other), Reaction::Done);
+}
+
+#[test]
+fn who_ends_in_its_step_is_not_who_stops() {
+    // row I2
+    let mut debugged = Debugged::new();
+    debugged.hears(&[packet(HELLO), packet(b"vCont;s:p1.2")].concat());
+    debugged.system.kernel.fault(Slot::new(0), Fault::Exception { vector: 6, code: 0 });
+    assert!(debugged.system.kernel.processes().get(Slot::new(0)).is_none());
+    let reaction = debugged.stub.look(&mut debugged.system, None, Happened::Asked);
+    assert_eq!(reaction, Reaction::Stop);
+    debugged.wire.put(&packet(b"p10"));
+    debugged.pauses();
+    let replies = replies(&debugged.wire.take());
+    assert_eq!(replies[0], "T05thread:p01.01;");
+    assert!(!replies[1].starts_with('E'), "{replies:?}");
+}
+
+#[test]
+fn a_step_from_the_kernel_into_a_process_ends_there() {
+    // row I2
+    let mut debugged = Debugged::new();
+    debugged.system.kernel.machine.loaded = Some(1);
+    debugged.hears(&[packet(HELLO), packet(b"vCont;c")].concat());
+    debugged.wire.put(&packet(b"vCont;s:p1.1"));
+    assert!(debugged.stub.trapped(&mut debugged.system, Trap::Exception(6), &mut debugged.cpu));
+    let slot = Slot::new(1);
+    let is_stepped = |debugged: &Debugged| {
+        let process = debugged.system.kernel.processes().get(slot).unwrap();
+        process.context.registers()[Register::Rflags as usize] & 0x100 != 0
+    };
+    assert!(is_stepped(&debugged));
+    debugged.wire.take();
+    debugged.system.kernel.machine.debug_status = STEPPED;
+    let reaction = debugged.stub.look(&mut debugged.system, Some(slot), Happened::Fault(DEBUG));
+    assert_eq!(reaction, Reaction::Stop);
+    debugged.wire.put(&packet(b"p10"));
+    debugged.pauses();
+    assert_eq!(replies(&debugged.wire.take())[0], "T05thread:p01.03;");
+    assert!(!is_stepped(&debugged));
+}
