@@ -1,7 +1,10 @@
 //! The cargo calls that make the kernel, the services and the guest programs.
 
+mod once;
 #[cfg(test)]
 mod tests;
+
+pub use once::build_once;
 
 use crate::project::Project;
 use crate::system::System;
@@ -23,7 +26,7 @@ pub const MONITOR: &str = "monitor";
 const GUEST_TESTS: &str = "guest";
 
 /// What was built.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Build {
     /// The kernel.
     pub kernel: PathBuf,

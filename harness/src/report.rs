@@ -130,16 +130,24 @@ pub fn repeat(outcome: &Outcome) -> String {
     line
 }
 
-/// Everything there is to say about a failed test, without colours.
+/// What a test's machine printed and logged, without colours.
 #[must_use]
-pub fn details(outcome: &Outcome) -> String {
-    let mut text = format!("{}\n", reason(outcome));
+pub fn output(outcome: &Outcome) -> String {
+    let mut text = String::new();
     let shown = |channel| outcome.record.channel(channel);
     let console =
         shown(Channel::Console).map(|event| format!("{:8.3}s {}", event.at.as_secs_f64(), event.what));
     section(&mut text, "console", &console.collect::<Vec<_>>());
     let log = shown(Channel::Log).map(|event| event.what.to_string());
     section(&mut text, "log", &log.collect::<Vec<_>>());
+    text
+}
+
+/// Everything there is to say about a failed test, without colours.
+#[must_use]
+pub fn details(outcome: &Outcome) -> String {
+    let mut text = format!("{}\n{}", reason(outcome), output(outcome));
+    let shown = |channel| outcome.record.channel(channel);
     let results = shown(Channel::Results).map(|event| event.what.to_string());
     section(&mut text, "results", &results.collect::<Vec<_>>());
     let complaints = outcome.complaints.iter().flat_map(|(line, places)| {

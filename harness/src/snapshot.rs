@@ -6,12 +6,14 @@
 mod files;
 mod redact;
 mod review;
+mod settings;
 #[cfg(test)]
 mod tests;
 
 pub use files::{Pending, pending, unreferenced};
 pub(crate) use redact::redact;
 pub use review::{Review, review};
+pub use settings::{start_over, update_in_tests};
 
 use crate::inspect::PostMortem;
 use crate::observe::{Record, What};

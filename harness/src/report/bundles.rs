@@ -45,11 +45,33 @@ impl Reader for Bundles {
     fn read(&mut self, news: &News<'_>) -> Result<()> {
         match news {
             News::Started { .. } => empty(&self.path),
-            News::TestEnded(outcome) if outcome.verdict() != Verdict::Passed => {
-                write(&self.path.join(&outcome.name), outcome)
-            }
+            News::TestEnded(outcome) if outcome.verdict() != Verdict::Passed => self.write(outcome),
             _ => Ok(()),
         }
+    }
+}
+
+impl Bundles {
+    /// Where the bundle of a test is, if it fails.
+    #[must_use]
+    pub fn of(&self, test: &str) -> PathBuf {
+        self.path.join(test)
+    }
+
+    /// Removes what an earlier run left of a test.
+    ///
+    /// # Errors
+    /// If there is something and it can't be removed.
+    pub fn remove(&self, test: &str) -> Result<()> {
+        empty(&self.of(test))
+    }
+
+    /// Writes what is known of a test that failed.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn write(&self, outcome: &Outcome) -> Result<()> {
+        write(&self.of(&outcome.name), outcome)
     }
 }
 

@@ -12,20 +12,12 @@ use harness::report::terminal::{Shown, Terminal};
 use harness::report::{Readers, Style, github, json, junit, latest, stdout};
 use harness::run::{How, Match, Runs, Tools, Verdict, Workshop, scenarios, select};
 use harness::scenario::{Kind, Scenario};
-use harness::snapshot::unreferenced;
+use harness::snapshot::{self, unreferenced};
 use harness::suite::{self, AtFailure};
 use harness::tools;
-use std::os::unix::process::CommandExt as _;
 
 pub(crate) fn test(arguments: &Test) -> Result<Exit> {
-    let asked = std::env::var("INSTA_UPDATE").ok();
-    let update = match asked.as_deref() {
-        // Nothing is accepted where nobody looks, but what differs may be kept for review.
-        Some("new") => Some("new"),
-        _ if tools::is_ci() => Some("no"),
-        _ => None,
-    };
-    run(arguments, update)
+    run(arguments, snapshot::update_in_tests())
 }
 
 /// `cargo xtask bless`
@@ -39,7 +31,7 @@ pub(crate) fn bless(arguments: &Test) -> Result<Exit> {
 /// Runs tests. `update` is what insta does with snapshots that differ, if not what the user says.
 fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
     let project = project()?;
-    with_insta_settings(&project, update)?;
+    snapshot::start_over(project.root(), update)?;
     let latest = latest(&project, arguments)?;
     if latest == Latest::NoRun {
         eprintln!("there was no run yet: `cargo xtask test` makes one");
@@ -193,24 +185,6 @@ impl Selection {
         }
         Exit::NoTests
     }
-}
-
-/// Insta reads its settings from the environment, and a process can't safely change its own. So
-/// this one starts over with them: no call of cargo for the workspace's root, and no printing,
-/// because the report does that. `update` is what becomes of snapshots that differ, if the user
-/// doesn't decide that.
-fn with_insta_settings(project: &Project, update: Option<&str>) -> Result<()> {
-    const SETTING: (&str, &str) = ("INSTA_OUTPUT", "none");
-    if std::env::var_os(SETTING.0).is_some_and(|value| value == SETTING.1) {
-        return Ok(());
-    }
-    let mut command = std::process::Command::new(launcher()?);
-    command.args(std::env::args_os().skip(1)).env(SETTING.0, SETTING.1);
-    command.env("INSTA_WORKSPACE_ROOT", project.root());
-    if let Some(update) = update {
-        command.env("INSTA_UPDATE", update);
-    }
-    Err(command.exec()).context("failed to start xtask over")
 }
 
 #[cfg(test)]
