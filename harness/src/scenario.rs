@@ -356,8 +356,8 @@ fn section(elf: &[u8]) -> Result<&str> {
     std::str::from_utf8(&bytes[..size]).with_context(|| format!("section {SECTION} is no text"))
 }
 
-/// With less memory the boot image lies where the kernel is, so the kernel can't say that there is too little.
-const LEAST_MEMORY_MIB: u32 = 4;
+/// With less memory the kernel can't even be loaded, so it can't say that there is too little.
+const LEAST_MEMORY_MIB: u32 = 3;
 
 fn memory(mib: Option<u32>) -> Result<u32> {
     match mib {

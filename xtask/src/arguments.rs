@@ -64,8 +64,8 @@ pub(crate) enum Command {
     /// Shows the snapshots that differ, one after the other, and accepts or rejects them: with
     /// `cargo insta review` if it is installed, else by itself.
     Review,
-    /// Shows again what every process was doing in a machine that had to be stopped: whom it waits for,
-    /// with which request, and where in its program.
+    /// Shows again what every process was doing in a machine that hung, panicked or ended by a fault: whom
+    /// it waits for, with which request, and where in its program.
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
     /// Opens gdb on the record of a failed test, forwards and backwards.
@@ -270,7 +270,7 @@ gdb opens the same dump: `cd target/xtask/failures/NAME && gdb kernel memory.cor
 
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// A test that hung in the latest run, or a dump that is kept with what the test left beside it.
+    /// A test that hung, panicked or ended by a fault in the latest run, or a dump that is kept with what the test left beside it.
     #[arg(value_name = "NAME|DUMP")]
     pub(crate) dump: PathBuf,
 }
