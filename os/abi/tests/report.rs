@@ -5,7 +5,7 @@ use abi::report::{Cause, End, Ended, Exited, Report};
 use abi::{Name, Wire};
 
 fn reports() -> Vec<Report> {
-    let process = Name::new("main").unwrap();
+    let process = Name::new("main").expect("a name");
     let causes = [Cause::Panic, Cause::Fault, Cause::Signal, Cause::Manager];
     let mut reports = vec![
         Report::Exited(Exited { process, status: -7 }),
