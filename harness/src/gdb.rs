@@ -34,6 +34,8 @@ pub struct Debugger<'a> {
     /// The machine's executables, see [`Build::images`](crate::build::Build::images). Their symbols
     /// are loaded at the addresses that they are linked at.
     pub images: &'a [PathBuf],
+    /// A file of commands that it reads before it connects, see [`Project::gdb_script`](crate::project::Project::gdb_script).
+    pub script: Option<&'a Path>,
     /// What gdb connects to, as its command `target remote` takes it: the path of a socket or of a
     /// terminal, `HOST:PORT`. None if it only looks at the images.
     pub remote: Option<&'a OsStr>,
@@ -58,6 +60,9 @@ impl Debugger<'_> {
             tell(command_with_file("file", kernel));
             others.iter().for_each(|image| tell(command_with_file("add-symbol-file", image)));
             tell("set confirm on".into());
+        }
+        if let Some(script) = self.script {
+            tell(command_with_file("source", script));
         }
         if let Some(remote) = self.remote {
             let mut command = OsString::from("target remote ");
@@ -182,13 +187,14 @@ mod tests {
             gdb: Path::new("gdb"),
             launcher: Path::new("/launcher"),
             images: &images,
+            script: Some(Path::new("/t/tessera.py")),
             remote: Some("/dev/pts/3".as_ref()),
             commands: &["break kernel_main".into()],
             arguments: &["-batch".into()],
         };
         assert_eq!(
             debugger.shown(),
-            r"gdb -q -nx -ex 'set confirm off' -ex 'file /t/kernel' -ex 'add-symbol-file /t/with\ space' -ex 'set confirm on' -ex 'target remote /dev/pts/3' -ex 'break kernel_main' -batch"
+            r"gdb -q -nx -ex 'set confirm off' -ex 'file /t/kernel' -ex 'add-symbol-file /t/with\ space' -ex 'set confirm on' -ex 'source /t/tessera.py' -ex 'target remote /dev/pts/3' -ex 'break kernel_main' -batch"
         );
     }
 }

@@ -38,6 +38,12 @@ impl Project {
         self.root.join("os/system.toml")
     }
 
+    /// What shows gdb the system's types.
+    #[must_use]
+    pub fn gdb_script(&self) -> PathBuf {
+        self.root.join("os/gdb/tessera.py")
+    }
+
     /// The package whose programs are the guest tests.
     #[must_use]
     pub fn guest_tests(&self) -> PathBuf {

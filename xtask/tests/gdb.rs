@@ -26,7 +26,7 @@ fn gdb() -> Option<PathBuf> {
 
 fn debugger<'a>(gdb: &'a Path, images: &'a [PathBuf], remote: Option<&'a OsStr>) -> Debugger<'a> {
     let launcher = Path::new(env!("CARGO_BIN_EXE_xtask"));
-    Debugger { gdb, launcher, images, remote, commands: &[], arguments: &[] }
+    Debugger { gdb, launcher, images, script: None, remote, commands: &[], arguments: &[] }
 }
 
 /// A terminal at whose other end nobody answers.

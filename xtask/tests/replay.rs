@@ -86,7 +86,8 @@ impl Run {
         let machine = self.start(record);
         let launcher = Path::new(env!("CARGO_BIN_EXE_xtask"));
         let remote = Some(socket.as_os_str());
-        let debugger = Debugger { gdb, launcher, images: &[], remote, commands: &[], arguments: &[] };
+        let debugger =
+            Debugger { gdb, launcher, images: &[], script: None, remote, commands: &[], arguments: &[] };
         (machine, debugger.drive(LIMIT).expect("gdb connects"))
     }
 }

@@ -4,123 +4,13 @@
 //! are taken out of it. These tests need QEMU and gdb; where they are missing they test nothing, except in
 //! CI, where that is an error.
 
+mod debugged;
+
 use abi::boot::ExitCode;
-use harness::build::{self, Build};
-use harness::gdb::{Debugger, Driven, redact};
-use harness::machine::{Exit, Machine, Next, Output, Timing};
-use harness::project::Project;
-use harness::run::{Tools, Workshop};
-use harness::scenario::Scenario;
+use debugged::{Debugged, PROGRAM, exit, launcher, root};
+use harness::build;
 use harness::tools::{self, GDB, QEMU};
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-
-/// For a whole conversation. It only guards against what hangs.
-const LIMIT: Duration = Duration::from_secs(120);
-/// A program that asks a service for something, and ends well.
-const PROGRAM: &str = "a_program_publishes_and_retrieves";
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project's root")
-}
-
-fn launcher() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_xtask"))
-}
-
-/// A machine whose program is debugged.
-struct Debugged {
-    workshop: Workshop,
-    machine: Machine,
-    gdb: Driven,
-}
-
-impl Debugged {
-    /// None if this host lacks QEMU or gdb.
-    fn start(program: &str) -> Option<Self> {
-        let found = tools::find(GDB).zip(tools::find(QEMU));
-        assert!(found.is_some() || !tools::is_ci(), "QEMU or gdb is missing: run `cargo xtask doctor`");
-        let Some((gdb, qemu)) = found else {
-            eprintln!("not tested: QEMU or gdb is not installed");
-            return None;
-        };
-        let project = || Project::at(root()).expect("a project");
-        // Tests run at the same time, and cargo builds once.
-        static BUILD: OnceLock<Build> = OnceLock::new();
-        let system = || build::system(&project()).expect("a system");
-        let build = BUILD.get_or_init(|| build::build(&project(), &system()).expect("it builds"));
-        let tools = Tools { qemu, launcher: launcher().to_owned() };
-        let workshop = Workshop::open(project(), system(), build.clone(), tools).expect("a workshop");
-        let scenario: Scenario = workshop.scenario(program).expect("a program");
-        let machine = workshop.boot_for_debugger(&scenario, Timing::Deterministic).expect("it boots");
-        let images: Vec<PathBuf> = workshop.build.images(Some(program));
-        let socket = machine.debugger();
-        let remote = Some(socket.as_os_str());
-        let debugger = Debugger {
-            gdb: &gdb,
-            launcher: launcher(),
-            images: &images,
-            remote,
-            commands: &[],
-            arguments: &[],
-        };
-        let gdb = debugger.drive(LIMIT).expect("gdb attaches");
-        Some(Self { workshop, machine, gdb })
-    }
-
-    fn ask(&mut self, command: &str) -> String {
-        self.gdb
-            .ask(command)
-            .unwrap_or_else(|error| panic!("{command}: {error:#}\n{}", self.gdb.transcript()))
-    }
-
-    fn ask_all(&mut self, commands: &[&str]) {
-        commands.iter().for_each(|command| drop(self.ask(command)));
-    }
-
-    /// The number that gdb gives to the thread of a process.
-    fn thread(&mut self, name: &str) -> String {
-        let threads = self.gdb.ask("info threads").expect("threads");
-        let line = threads
-            .lines()
-            .find(|line| line.contains(&format!("({name}")))
-            .unwrap_or_else(|| panic!("{threads}"));
-        line.trim_start_matches(['*', ' ']).split(' ').next().expect("a number").to_owned()
-    }
-
-    /// The thread that gdb looks at, as `info threads` shows it.
-    fn current(&mut self) -> String {
-        let threads = self.ask("info threads");
-        threads.lines().find(|line| line.starts_with('*')).unwrap_or_else(|| panic!("{threads}")).to_owned()
-    }
-
-    /// All commands and what gdb said to them.
-    fn transcript(&self) -> String {
-        let all = self.gdb.transcript();
-        redact(&all[all.find("(gdb)").unwrap_or_default()..], &self.workshop.project)
-    }
-
-    /// How the machine ends by itself, and what its console had.
-    fn end(mut self) -> (Exit, String) {
-        drop(self.gdb);
-        let until = Instant::now() + LIMIT;
-        let mut console = Vec::new();
-        loop {
-            match self.machine.next(until) {
-                Next::Output(Output::Console(bytes)) => console.extend(bytes),
-                Next::Output(_) => {}
-                Next::Ended(exit) => return (exit, String::from_utf8_lossy(&console).into_owned()),
-                Next::Late => panic!("the machine doesn't end"),
-            }
-        }
-    }
-}
-
-/// How QEMU exits when the kernel ends the machine.
-fn exit(code: ExitCode) -> Exit {
-    Exit::Code(i32::from(code.of_qemu()))
-}
+use std::time::Duration;
 
 // row I2
 #[test]
@@ -279,8 +169,7 @@ fn ctrl_c_stops_a_machine_that_waits_and_gdb_can_come_back() {
     let Some(mut debugged) = Debugged::start(build::MONITOR) else { return };
     debugged.gdb.tell("continue").expect("gdb takes commands");
     std::thread::sleep(Duration::from_millis(500));
-    debugged.gdb.interrupt().expect("gdb is alive");
-    let said = debugged.gdb.answer().expect("it stops");
+    let said = debugged.gdb.stop().expect("it stops");
     assert!(said.contains("SIGINT"), "{said}");
     let threads = debugged.ask("info threads");
     assert!(threads.contains("(monitor") && threads.contains("receiving from"), "{threads}");
@@ -336,6 +225,10 @@ fn the_command_starts_a_machine_and_ends_it_with_gdb() {
         command(&[PROGRAM, "--timeout", "2", "--", "-batch", "-ex", "python import time; time.sleep(1000)"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("gdb didn't end in 2 s and was killed"), "{text}");
+    let mask = "python import signal; print('blocked:', signal.pthread_sigmask(signal.SIG_BLOCK, []))";
+    let (code, text) = command(&[PROGRAM, "--", "-batch", "-ex", mask]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("blocked: set()"), "Ctrl-C is gdb's: {text}");
     let (code, text) = command(&["no_such_test"]);
     assert_eq!(code, Some(4), "{text}");
     let (code, text) = command(&[PROGRAM, "--print-command", "--attach", "/dev/ttyUSB0"]);

@@ -3,104 +3,22 @@
 //!
 //! These tests need QEMU and gdb; where they are missing they test nothing, except in CI, where that is an error.
 
-use abi::boot::ExitCode;
-use harness::build::{self, Build};
-use harness::gdb::{Debugger, Driven};
-use harness::machine::{Exit, Machine, Next, Output, Timing};
-use harness::project::Project;
-use harness::run::{Tools, Workshop};
-use harness::tools::{self, GDB, QEMU};
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+mod debugged;
 
-/// For a whole conversation. It only guards against what hangs.
-const LIMIT: Duration = Duration::from_secs(120);
-/// A program that asks a service for something, and ends well.
-const PROGRAM: &str = "a_program_publishes_and_retrieves";
+use debugged::{Debugged, PROGRAM};
 
 /// A machine whose program is debugged.
-struct Debugged {
-    machine: Machine,
-    gdb: Driven,
-}
-
-impl Debugged {
-    /// None if this host lacks QEMU or gdb.
-    fn start(program: &str) -> Option<Self> {
-        let found = tools::find(GDB).zip(tools::find(QEMU));
-        assert!(found.is_some() || !tools::is_ci(), "QEMU or gdb is missing: run `cargo xtask doctor`");
-        let Some((gdb, qemu)) = found else {
-            eprintln!("not tested: QEMU or gdb is not installed");
-            return None;
-        };
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project's root");
-        let project = || Project::at(root).expect("a project");
-        // Tests run at the same time, and cargo builds once.
-        static BUILD: OnceLock<Build> = OnceLock::new();
-        let system = || build::system(&project()).expect("a system");
-        let build = BUILD.get_or_init(|| build::build(&project(), &system()).expect("it builds"));
-        let launcher = Path::new(env!("CARGO_BIN_EXE_xtask"));
-        let tools = Tools { qemu, launcher: launcher.to_owned() };
-        let workshop = Workshop::open(project(), system(), build.clone(), tools).expect("a workshop");
-        let scenario = workshop.scenario(program).expect("a program");
-        let machine = workshop.boot_for_debugger(&scenario, Timing::Deterministic).expect("it boots");
-        let images: Vec<PathBuf> = workshop.build.images(Some(program));
-        let socket = machine.debugger();
-        let remote = Some(socket.as_os_str());
-        let debugger =
-            Debugger { gdb: &gdb, launcher, images: &images, remote, commands: &[], arguments: &[] };
-        let gdb = debugger.drive(LIMIT).expect("gdb attaches");
-        let mut debugged = Self { machine, gdb };
-        // In Rust's terms gdb can't say where a symbol without a type is.
-        debugged.ask("set language c");
-        Some(debugged)
-    }
-
-    fn ask(&mut self, command: &str) -> String {
-        self.gdb
-            .ask(command)
-            .unwrap_or_else(|error| panic!("{command}: {error:#}\n{}", self.gdb.transcript()))
-    }
-
-    /// Fails unless gdb says that of a command.
-    fn says(&mut self, command: &str, expected: &str) {
-        let said = self.ask(command);
-        assert!(said.contains(expected), "{command}: {said}\n{}", self.gdb.transcript());
-    }
-
-    /// How the machine ends by itself, and what its console had.
-    fn end(mut self) -> (Exit, String) {
-        drop(self.gdb);
-        let until = Instant::now() + LIMIT;
-        let mut console = Vec::new();
-        loop {
-            match self.machine.next(until) {
-                Next::Output(Output::Console(bytes)) => console.extend(bytes),
-                Next::Output(_) => {}
-                Next::Ended(exit) => return (exit, String::from_utf8_lossy(&console).into_owned()),
-                Next::Late => panic!("the machine doesn't end"),
-            }
-        }
-    }
-
-    /// Lets the system go on without gdb, to the end that it would have had.
-    fn ends_well(mut self) {
-        self.says("detach", "detached");
-        let transcript = self.gdb.transcript().to_owned();
-        let (exit, console) = self.end();
-        assert_eq!(exit, success(), "{console}\n{transcript}");
-    }
-}
-
-fn success() -> Exit {
-    Exit::Code(i32::from(ExitCode::Success.of_qemu()))
+fn start(program: &str) -> Option<Debugged> {
+    let mut debugged = Debugged::start(program)?;
+    // In Rust's terms gdb can't say where a symbol without a type is.
+    debugged.ask("set language c");
+    Some(debugged)
 }
 
 // row I2
 #[test]
 fn a_breakpoint_in_code_of_the_kernels_that_the_debugger_runs_too_stops_the_kernel_only() {
-    let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
+    let Some(mut debugged) = start(PROGRAM) else { return };
     for function in ["memcpy", "kernel_exception", "kernel_x86_64::debug::handle"] {
         debugged.says(&format!("break {function}"), "Breakpoint");
     }
@@ -115,7 +33,7 @@ fn a_breakpoint_in_code_of_the_kernels_that_the_debugger_runs_too_stops_the_kern
 // row I2
 #[test]
 fn what_leads_to_the_debugger_has_no_breakpoints() {
-    let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
+    let Some(mut debugged) = start(PROGRAM) else { return };
     for command in ["break *&vector_common", "hbreak *&vector_common", "hbreak *&vector_entries"] {
         debugged.says(command, "reakpoint");
         debugged.says("continue", "Cannot insert");
@@ -131,7 +49,7 @@ fn what_leads_to_the_debugger_has_no_breakpoints() {
 // row I2
 #[test]
 fn a_breakpoint_where_processes_enter_the_kernel_shows_the_memory_of_the_one_that_did() {
-    let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
+    let Some(mut debugged) = start(PROGRAM) else { return };
     debugged.says("break *&system_call", "Breakpoint");
     for _ in 0..4 {
         debugged.says("continue", "system_call");
@@ -160,7 +78,7 @@ fn a_stop_anywhere_in_the_middle_of_an_interrupt_is_answered_and_loses_none() {
     // Between the instruction that lets interrupts in and the one that waits for them; and between an interrupt and
     // its end, when no other gets through.
     for place in ["*&kernel_halt", "kernel_x86_64::apic::end_of_interrupt"] {
-        let Some(mut debugged) = Debugged::start("alarms_go_off_in_time") else { return };
+        let Some(mut debugged) = start("alarms_go_off_in_time") else { return };
         debugged.says(&format!("break {place}"), "Breakpoint");
         debugged.says("continue", "hit Breakpoint");
         debugged.says("stepi", "");
@@ -176,7 +94,7 @@ fn a_stop_anywhere_in_the_middle_of_an_interrupt_is_answered_and_loses_none() {
 // row I2
 #[test]
 fn a_thread_that_ends_in_its_step_leaves_gdb_with_the_others() {
-    let Some(mut debugged) = Debugged::start("a_fault_ends_only_its_process") else { return };
+    let Some(mut debugged) = start("a_fault_ends_only_its_process") else { return };
     debugged.says("monitor catch none", "stops at: nothing");
     debugged.says("break a_fault_ends_only_its_process::panics", "Breakpoint");
     debugged.says("continue", "hit Breakpoint");
@@ -193,7 +111,7 @@ fn a_thread_that_ends_in_its_step_leaves_gdb_with_the_others() {
 // row I2
 #[test]
 fn a_step_from_the_kernel_into_a_process_ends_there() {
-    let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
+    let Some(mut debugged) = start(PROGRAM) else { return };
     for _ in 0..2 {
         debugged.says("break *&system_call", "Breakpoint");
         debugged.says("continue", "hit Breakpoint");

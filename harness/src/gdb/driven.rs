@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How much gdb may say. Nobody reviews more than that.
 const KEPT_BYTES: usize = 1 << 20;
+/// How long Ctrl-C may take to stop a machine before it is taken for lost.
+const CTRL_C: Duration = Duration::from_secs(10);
 /// How long gdb may take to end when it was told to.
 const END: Duration = Duration::from_secs(5);
 
@@ -144,6 +146,22 @@ impl Driven {
         kill(self.gdb.pid()?, Signal::SIGINT).context("failed to interrupt gdb")
     }
 
+    /// Stops the machine by Ctrl-C, and returns what gdb says to that. One that comes before gdb has begun to wait for
+    /// the machine is lost, so it may take more than one.
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask).
+    pub fn stop(&mut self) -> Result<String> {
+        while !self.is_ready() {
+            self.interrupt()?;
+            let end = Instant::now() + CTRL_C;
+            while !self.is_ready() && Instant::now() < end {
+                self.take_output(end)?;
+            }
+        }
+        self.answer()
+    }
+
     /// All commands and answers so far, as a terminal would show them.
     #[must_use]
     pub fn transcript(&self) -> &str {
@@ -169,26 +187,36 @@ impl Driven {
 
     /// Waits for the prompt, and takes what stands before it.
     fn wait(&mut self) -> Result<String> {
-        let end = self.started + self.limit;
-        while !self.said.ends_with(self.prompt.as_bytes()) {
-            match self.output.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                Ok(bytes) => {
-                    self.total_bytes += bytes.len();
-                    self.said.extend(bytes);
-                }
-                Err(RecvTimeoutError::Timeout) => bail!(
-                    "gdb didn't answer in time: it had {} s{}",
-                    self.limit.as_secs_f64(),
-                    self.last_words()
-                ),
-                Err(RecvTimeoutError::Disconnected) => bail!("gdb ended{}", self.last_words()),
-            }
-            if self.total_bytes > KEPT_BYTES {
-                bail!("gdb says more than {} KiB", KEPT_BYTES / 1024);
-            }
+        while !self.is_ready() {
+            self.take_output(self.started + self.limit)?;
         }
         self.said.truncate(self.said.len() - self.prompt.len());
         Ok(String::from_utf8_lossy(&std::mem::take(&mut self.said)).into_owned())
+    }
+
+    /// Tells whether gdb takes the next command.
+    fn is_ready(&self) -> bool {
+        self.said.ends_with(self.prompt.as_bytes())
+    }
+
+    /// Waits for more of what gdb says, but no longer than that.
+    fn take_output(&mut self, until: Instant) -> Result<()> {
+        let end = self.started + self.limit;
+        match self.output.recv_timeout(until.min(end).saturating_duration_since(Instant::now())) {
+            Ok(bytes) => {
+                self.total_bytes += bytes.len();
+                self.said.extend(bytes);
+            }
+            Err(RecvTimeoutError::Timeout) if Instant::now() < end => {}
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("gdb didn't answer in time: it had {} s{}", self.limit.as_secs_f64(), self.last_words())
+            }
+            Err(RecvTimeoutError::Disconnected) => bail!("gdb ended{}", self.last_words()),
+        }
+        if self.total_bytes > KEPT_BYTES {
+            bail!("gdb says more than {} KiB", KEPT_BYTES / 1024);
+        }
+        Ok(())
     }
 
     /// What gdb said last, for an error.

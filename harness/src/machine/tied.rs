@@ -5,7 +5,8 @@
 //! a program of ours that asks for it and then becomes the other program.
 
 use anyhow::{Context, Result, bail};
-use nix::sys::{prctl, signal::Signal};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getpid, getppid};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt as _;
@@ -36,6 +37,8 @@ pub fn exec(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     if Some(OsStr::new(&current)) != parent.as_deref() {
         bail!("the process that wanted {} has ended", program.display());
     }
+    // Whoever starts it may have left Ctrl-C to it, see `gdb::Terminal`, and what is blocked stays so over an exec.
+    SigSet::empty().thread_set_mask().context("failed to let signals through")?;
     let error = Command::new(&program).args(arguments).exec();
     Err(error).with_context(|| format!("failed to run {}", program.display()))
 }

@@ -43,6 +43,16 @@ impl Endpoint {
     /// Source of notifications that asynchronous sends are over.
     pub const ASYNCM: Self = Self::special(6);
 
+    pub(crate) const NAMES: [(Self, &'static str); 7] = [
+        (Self::NONE, "none"),
+        (Self::ANY, "any"),
+        (Self::SELF, "self"),
+        (Self::HARDWARE, "hardware"),
+        (Self::CLOCK, "clock"),
+        (Self::SYSTEM, "system"),
+        (Self::ASYNCM, "asyncm"),
+    ];
+
     const fn special(number: u32) -> Self {
         Self(Self::SLOTS as u32 + number)
     }
@@ -115,19 +125,13 @@ impl Endpoint {
 /// `7` for the first process of slot 7, `7.3` for its third, a word for the special ones.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::NONE => f.write_str("none"),
-            Self::ANY => f.write_str("any"),
-            Self::SELF => f.write_str("self"),
-            Self::HARDWARE => f.write_str("hardware"),
-            Self::CLOCK => f.write_str("clock"),
-            Self::SYSTEM => f.write_str("system"),
-            Self::ASYNCM => f.write_str("asyncm"),
-            _ => match (self.slot(), self.generation()) {
-                (Some(slot), 1) => write!(f, "{slot}"),
-                (Some(slot), generation) => write!(f, "{slot}.{generation}"),
-                (None, _) => write!(f, "invalid {:#010x}", self.0),
-            },
+        if let Some((_, name)) = Self::NAMES.iter().find(|(special, _)| special == self) {
+            return f.write_str(name);
+        }
+        match (self.slot(), self.generation()) {
+            (Some(slot), 1) => write!(f, "{slot}"),
+            (Some(slot), generation) => write!(f, "{slot}.{generation}"),
+            (None, _) => write!(f, "invalid {:#010x}", self.0),
         }
     }
 }

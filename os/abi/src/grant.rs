@@ -99,6 +99,9 @@ impl GrantAccess {
     /// once and never involves VM, and the grant is [marked](GrantEntry::faulted).
     pub const TRY: Self = Self(0x10);
 
+    pub(crate) const NAMES: [(Self, &'static str); 4] =
+        [(Self::READ, "read"), (Self::WRITE, "write"), (Self::MAP, "map"), (Self::TRY, "try")];
+
     /// The union of two sets.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
@@ -114,14 +117,8 @@ impl GrantAccess {
 
 impl fmt::Debug for GrantAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(GrantAccess, &str); 4] = [
-            (GrantAccess::READ, "read"),
-            (GrantAccess::WRITE, "write"),
-            (GrantAccess::MAP, "map"),
-            (GrantAccess::TRY, "try"),
-        ];
         let mut separator = "";
-        for (_, name) in NAMES.iter().filter(|(access, _)| self.contains(*access)) {
+        for (_, name) in Self::NAMES.iter().filter(|(access, _)| self.contains(*access)) {
             write!(f, "{separator}{name}")?;
             separator = "|";
         }

@@ -4,7 +4,8 @@
 //! where things are: [`Layout`], little-endian numbers of 64 bits at the kernel's symbol
 //! [`SYMBOL`]. Whoever reads them must believe nothing: all of it may be damaged.
 
-use crate::Endpoint;
+use crate::state::Stops;
+use crate::{Callers, Endpoint, GrantAccess, Protocol, Signal};
 
 /// The kernel's symbol.
 pub const SYMBOL: &str = "tessera_inspect";
@@ -93,6 +94,42 @@ layout! {
 impl Layout {
     /// Tells a layout from something else; changes with its meaning.
     pub const MAGIC: u64 = u64::from_le_bytes(*b"TESSERA2");
+}
+
+/// What numbers are called, for a debugger that has the kernel's debug information: it needs no list of its own
+/// that could say something else.
+#[derive(Clone, Copy)]
+pub struct Names {
+    /// Calls by their numbers. What prints one is called after the type of the request.
+    pub protocols: &'static [Protocol],
+    /// The number of a notification.
+    pub notification: u16,
+    /// Endpoints of no process.
+    pub endpoints: &'static [(Endpoint, &'static str)],
+    /// Kinds of callers, as bits.
+    pub callers: &'static [(Callers, &'static str)],
+    /// Signals.
+    pub signals: &'static [(Signal, &'static str)],
+    /// Why processes stand still, as bits.
+    pub stops: &'static [(Stops, &'static str)],
+    /// What grants permit, as bits.
+    pub access: &'static [(GrantAccess, &'static str)],
+}
+
+impl Names {
+    /// The kernel's symbol.
+    pub const SYMBOL: &str = "tessera_names";
+
+    /// All of them.
+    pub const ALL: Self = Self {
+        protocols: crate::protocols::ALL,
+        notification: crate::notification::NUMBER,
+        endpoints: &Endpoint::NAMES,
+        callers: &Callers::NAMES,
+        signals: Signal::NAMES,
+        stops: Stops::WORDS,
+        access: &GrantAccess::NAMES,
+    };
 }
 
 /// A message that was delivered, as the flight recorder keeps it.

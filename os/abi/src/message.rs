@@ -94,7 +94,7 @@ impl Callers {
     /// The kernel itself.
     pub const KERNEL: Self = Self(128);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    pub(crate) const NAMES: [(Self, &'static str); 7] = [
         (Self::PROGRAM, "program"),
         (Self::SERVICE, "service"),
         (Self::RS, "rs"),

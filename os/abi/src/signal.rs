@@ -17,7 +17,7 @@ macro_rules! signals {
         impl Signal {
             $( $(#[$doc])* pub const $name: Self = Self($number); )*
 
-            const NAMES: &[(Self, &'static str)] = &[$( (Self::$name, concat!("SIG", stringify!($name))) ),*];
+            pub(crate) const NAMES: &[(Self, &'static str)] = &[$( (Self::$name, concat!("SIG", stringify!($name))) ),*];
         }
     };
 }

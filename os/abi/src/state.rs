@@ -26,7 +26,7 @@ macro_rules! stops {
             $( $(#[$doc])* pub const $name: Self = Self(1 << $bit); )*
 
             /// All reasons, each with the words for it.
-            const WORDS: &[(Self, &'static str)] = &[$( (Self::$name, $words) ),*];
+            pub(crate) const WORDS: &[(Self, &'static str)] = &[$( (Self::$name, $words) ),*];
         }
     };
 }

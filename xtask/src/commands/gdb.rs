@@ -37,10 +37,12 @@ pub(crate) fn gdb(arguments: &Gdb) -> Result<Exit> {
     let scenario = workshop.scenario(&arguments.name)?;
     let program = scenario.program.as_ref().map(|program| program.file.as_str());
     let images = workshop.build.images(program);
+    let script = workshop.project.gdb_script();
     let debugger = |remote| Debugger {
         gdb: &gdb,
         launcher: &launcher,
         images: &images,
+        script: Some(&script),
         remote,
         commands: &[],
         arguments: &arguments.gdb,

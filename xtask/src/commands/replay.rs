@@ -65,6 +65,7 @@ fn debug(
         gdb: &gdb,
         launcher: config.launcher,
         images: &recording::images(bundle)?,
+        script: Some(&project.gdb_script()),
         remote: Some(socket.as_os_str()),
         commands: &[format!("directory {}", project.root().display())],
         arguments: &arguments.gdb,

@@ -417,6 +417,9 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
             return self.answer(b"E0e");
         } else if (body.starts_with(b"M") || body.starts_with(b"X")) && !is_whole_write(body) {
             return self.answer(b"E16");
+        } else if body.starts_with(b"qSymbol:") {
+            // gdbstub doesn't know it, and gdb would take it for missing: no symbol is wanted.
+            return self.answer(b"OK");
         } else if body.starts_with(b"vKill") {
             // gdbstub doesn't answer it, for which gdb would wait.
             self.answer(b"OK");

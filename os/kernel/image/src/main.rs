@@ -3,11 +3,11 @@
 #![no_main]
 #![expect(
     unsafe_code,
-    reason = "the start-up code calls `kernel_main`, and debuggers find `tessera_inspect`, by symbol"
+    reason = "the start-up code calls `kernel_main`, and debuggers find `tessera_inspect` and `tessera_names`, by symbol"
 )]
 
 use abi::boot::{Entry, ExitCode};
-use abi::inspect::Layout;
+use abi::inspect::{Layout, Names};
 use abi::protocols::Level;
 use abi::report::Report;
 use core::fmt::Write;
@@ -114,6 +114,11 @@ fn main(tessera: &mut Tessera, image: Option<&[u8]>) -> ! {
 /// See [`abi::inspect`]. Only ever written.
 #[unsafe(export_name = "tessera_inspect")]
 static LAYOUT: [AtomicU64; Layout::WORDS] = [const { AtomicU64::new(0) }; _];
+
+/// See [`abi::inspect::Names`]. Only debuggers read it.
+#[unsafe(export_name = "tessera_names")]
+#[used]
+static NAMES: Names = Names::ALL;
 
 /// Says where everything is, for those who look into the kernel's memory.
 fn publish(kernel: &Kernel<Hardware>) {
