@@ -17,7 +17,9 @@ use std::path::Path;
 type FileHeader = FileHeader64<LittleEndian>;
 type ProgramHeader = ProgramHeader64<LittleEndian>;
 
-const PAGE: u64 = 4096;
+const PAGE_BYTES: usize = 4096;
+/// The same, as an offset.
+const PAGE: u64 = PAGE_BYTES as u64;
 /// Shorter runs of zeros stay.
 const SHORTEST_RUN: u64 = 64 * PAGE;
 const FILE_HEADER: u16 = 64;
@@ -134,7 +136,7 @@ impl Kept {
         let end = memory.iter().map(|piece| piece.offset + piece.stored).max().unwrap_or(0);
         file.seek(SeekFrom::Start(start))?;
         let mut kept: Vec<(u64, u64)> = Vec::new();
-        let mut page = [0; PAGE as usize];
+        let mut page = [0; PAGE_BYTES];
         let mut at = start;
         while at < end {
             let size = PAGE.min(end - at);
