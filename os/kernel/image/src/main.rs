@@ -21,7 +21,7 @@ use kernel_debug::machine::{Cpu, Trap};
 use kernel_debug::{Happened, Reaction, Stub, System};
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
-    BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck, begin,
+    BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck,
     exception_address, idle_addresses, let_inspect, protections, provoke_exception, provoke_triple_fault,
     report, stop,
 };
@@ -38,7 +38,6 @@ const HEAP_BYTES_PER_PROCESS: usize = 4096;
 /// Called once by the start-up code, in 64-bit mode, on the kernel's own stack.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_main(start: StartInfo) -> ! {
-    begin();
     let info = BootInfo::read(start).unwrap_or_else(|problem| refuse(format_args!("start info: {problem}")));
     let parameters = command_line::parse(info.command_line)
         .unwrap_or_else(|problem| refuse(format_args!("command line: {problem}")));

@@ -28,7 +28,7 @@ pub use machine::{Event, Exit, Hardware, Struck};
 pub use memory::PhysicalMemory;
 pub use paging::{AddressSpace, protections};
 pub use port::{Console, let_inspect};
-pub use report::{begin, report, stop};
+pub use report::{report, stop};
 pub use serial::Com2;
 pub use timer::idle_addresses;
 pub use trap::{exception_address, provoke_exception, provoke_triple_fault, stack_trace};

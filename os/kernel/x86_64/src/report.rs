@@ -11,13 +11,6 @@ const KEY: u64 = 0;
 /// The number of the next report. Not a part of the kernel's state, which is out of reach when it panics.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// Nothing was reported yet, and no time was counted. To be said first of all: on a machine with too little memory the
-/// boot image lies where the kernel's zeros were, and the kernel must live to report that.
-pub fn begin() {
-    NEXT.store(0, Ordering::Relaxed);
-    timer::reset();
-}
-
 /// Reports something.
 pub fn report(report: &Report) {
     let mut payload = [0; Report::PAYLOAD_LIMIT];

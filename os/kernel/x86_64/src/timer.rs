@@ -26,13 +26,6 @@ static TIME_STAMP_HZ: AtomicU64 = AtomicU64::new(0);
 /// Counts since then in which the processor waited for interrupts.
 static IDLE: AtomicU64 = AtomicU64::new(0);
 
-/// No time was counted yet.
-pub(crate) fn reset() {
-    for count in [&STARTED_AT, &TIME_STAMP_HZ, &IDLE, &SKIPPED] {
-        count.store(0, Ordering::Relaxed);
-    }
-}
-
 /// Time is counted from now on.
 pub(crate) fn start(frequencies: Frequencies) {
     STARTED_AT.store(time_stamp(), Ordering::Relaxed);
