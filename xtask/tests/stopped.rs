@@ -79,6 +79,7 @@ fn gdb_and_inspect_open_the_dump_of_a_bundle() {
         gdb: &gdb,
         launcher: launcher(),
         images: &[bundle.join(harness::machine::KERNEL)],
+        script: None,
         remote: None,
         commands: &[format!("core-file {}", dump.display())],
         arguments: &[],

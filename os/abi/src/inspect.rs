@@ -55,7 +55,7 @@ layout! {
     /// `sendrec`, and the receiver's slot plus one in the third and fourth byte), 2 if it receives (then
     /// `true` for `sendrec`, and the sender's endpoint in the fifth to eighth byte).
     ipc,
-    /// Its [`Stops`](crate::state::Stops).
+    /// Its [`Stops`].
     stops,
     /// Its registers.
     context,
