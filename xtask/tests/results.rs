@@ -6,7 +6,7 @@ use harness::build;
 use harness::machine::Timing;
 use harness::observe::Wish;
 use harness::project::Project;
-use harness::run::{Tools, Workshop};
+use harness::run::{Limits, TIMEOUT, Tools, Workshop};
 use harness::tools::{self, QEMU};
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +27,8 @@ fn a_machine_tells_how_long_it_was_busy_and_idle() {
     let workshop = Workshop::open(project, system, built, Tools { qemu, launcher }).expect("a workshop");
     // It waits for alarms, of which the last is a minute away, and does little else.
     let scenario = workshop.scenario("alarms_go_off_in_time").expect("a program");
-    let record = workshop.observe(&scenario, Timing::Deterministic, Duration::from_secs(120), |_| Wish::GoOn);
+    let limits = Limits { busy: None, host: TIMEOUT };
+    let record = workshop.observe(&scenario, Timing::Deterministic, limits, |_| Wish::GoOn);
     let record = record.expect("it boots");
     let Some(Report::End(end)) = record.reports().last() else { panic!("no end: {record:?}") };
     let busy = Duration::from_nanos(end.busy_ns);
