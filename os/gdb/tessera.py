@@ -138,7 +138,7 @@ class Names:
 class Processes:
     """The kernel's process table, as it is in memory now."""
 
-    MAGIC = unsigned(b"TESSERA1")
+    MAGIC = unsigned(b"TESSERA2")
     PROCESS = "kernel_core::process::Process<kernel_x86_64::machine::Hardware>"
 
     def __init__(self):

@@ -81,12 +81,12 @@ fn gdb_and_inspect_open_the_dump_of_a_bundle() {
         images: &[bundle.join(harness::machine::KERNEL)],
         script: None,
         remote: None,
-        commands: &[format!("core-file {}", dump.display())],
+        commands: &["set language c".to_owned(), format!("core-file {}", dump.display())],
         arguments: &[],
     };
     let mut gdb = debugger.drive(LIMIT).expect("gdb starts");
     let registers = ask(&mut gdb, "info registers");
-    assert!(registers.contains("let_inspect") && registers.contains("cr3"), "{registers}");
+    assert!(registers.contains("let_inspect") && registers.contains("rsp"), "{registers}");
     let stack = ask(&mut gdb, "backtrace");
     assert!(stack.contains("let_inspect") && stack.contains("kernel_main"), "{stack}");
     let magic = format!("output/x *(unsigned long long *)&{}", abi::inspect::SYMBOL);
