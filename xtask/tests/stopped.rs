@@ -99,11 +99,11 @@ fn gdb_and_inspect_open_the_dump_of_a_bundle() {
 
 /// A machine that turns in a circle, without interrupts.
 fn hangs(qemu: &Path, directory: &Path) -> Machine {
-    const TURNS: usize = 100;
+    const TURNS: u8 = 100;
     // cli, many times nop, and a jump to the first of them
     let mut code = vec![0xfa];
-    code.extend([0x90; TURNS]);
-    code.extend([0xeb, 0_u8.wrapping_sub(TURNS as u8 + 2)]);
+    code.extend([0x90; TURNS as usize]);
+    code.extend([0xeb, 0_u8.wrapping_sub(TURNS + 2)]);
     let machine = Machine::start(&Config {
         qemu,
         launcher: launcher(),

@@ -140,7 +140,7 @@ fn memory_that_starts_with_zeros_or_is_nothing_else_is_kept_too() {
             .step_by(8)
             .flat_map(|at| small.space().bytes(at as u64, 8.min(size - at)).expect("it is in memory"))
             .collect();
-        assert_eq!(read == memory, true, "{size}");
+        assert!(read == memory, "{size}");
     }
 }
 
