@@ -233,15 +233,6 @@ impl Record {
         self.events.iter().any(|event| event.what == What::Reset)
     }
 
-    /// How far the machine's own clock had come when the host's time for it was over, if that happened and is known.
-    #[must_use]
-    pub fn timed_out(&self) -> Option<Option<Duration>> {
-        self.events.iter().find_map(|event| match event.what {
-            What::TimedOut(own) => Some(own),
-            _ => None,
-        })
-    }
-
     /// Tells whether the machine was stopped because it didn't end by itself.
     #[must_use]
     pub fn is_hang(&self) -> bool {

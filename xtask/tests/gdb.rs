@@ -3,9 +3,12 @@
 //! The launcher is the real one, so these tests stand beside xtask's program. They need gdb; where
 //! there is none they test nothing, except in CI, where that is an error.
 
+mod host;
+
 use harness::gdb::{Debugger, Terminal};
 use harness::machine::Exit;
-use harness::tools::{self, GDB};
+use harness::tools::GDB;
+use host::{launcher, programs};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
@@ -16,17 +19,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// gdb, without which a test has nothing to show.
 fn gdb() -> Option<PathBuf> {
-    let gdb = tools::find(GDB);
-    assert!(gdb.is_some() || !tools::is_ci(), "gdb is not installed: run `cargo xtask doctor`");
-    if gdb.is_none() {
-        eprintln!("not tested: gdb is not installed");
-    }
-    gdb
+    programs([GDB]).map(|[gdb]| gdb)
 }
 
 fn debugger<'a>(gdb: &'a Path, images: &'a [PathBuf], remote: Option<&'a OsStr>) -> Debugger<'a> {
-    let launcher = Path::new(env!("CARGO_BIN_EXE_xtask"));
-    Debugger { gdb, launcher, images, script: None, remote, commands: &[], arguments: &[] }
+    Debugger { gdb, launcher: launcher(), images, script: None, remote, commands: &[], arguments: &[] }
 }
 
 /// A terminal at whose other end nobody answers.
@@ -61,7 +58,7 @@ fn symbols_are_those_of_all_images() {
     let directory = tempfile::Builder::new().prefix("with a space ").tempdir().expect("a directory");
     let images = ["one", "it's another"].map(|name| directory.path().join(name));
     for image in &images {
-        std::fs::copy(env!("CARGO_BIN_EXE_xtask"), image).expect("a copy");
+        std::fs::copy(launcher(), image).expect("a copy");
     }
     let mut driven = debugger(&gdb, &images, None).drive(LIMIT).expect("gdb starts");
     let files = driven.ask("info files").expect("an answer");

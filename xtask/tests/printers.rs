@@ -1,6 +1,7 @@
 //! How gdb shows the system's types: `os/gdb/tessera.py` in a real gdb.
 
 mod debugged;
+mod host;
 
 use abi::protocols::{self, ds};
 use abi::state::Stops;

@@ -1,14 +1,15 @@
 //! A recorded run, forwards and backwards in gdb: QEMU's and gdb's real selves on a machine that
 //! runs a few bytes of code in place of a kernel.
-//!
-//! Where QEMU or gdb is missing nothing is tested, except in CI, where that is an error.
+
+mod host;
 
 use harness::gdb::{Debugger, Driven};
 use harness::image::bare;
 use harness::machine::{AtPanic, Config, Exit, Firmware, Kernel, Machine, PATIENCE, Record, Timing};
 use harness::observe::{Wish, watch};
 use harness::recording::empty_disk;
-use harness::tools::{self, GDB, QEMU};
+use harness::tools::{GDB, QEMU};
+use host::{launcher, programs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,12 +38,7 @@ struct Run {
 impl Run {
     /// A run that was recorded, and a gdb for it.
     fn recorded() -> Option<(Self, PathBuf)> {
-        let programs = (tools::find(QEMU), tools::find(GDB));
-        let (Some(qemu), Some(gdb)) = programs else {
-            assert!(!tools::is_ci(), "QEMU or gdb is not installed: run `cargo xtask doctor`");
-            eprintln!("not tested: QEMU or gdb is not installed");
-            return None;
-        };
+        let [qemu, gdb] = programs([QEMU, GDB])?;
         let run =
             Self { directory: tempfile::tempdir().expect("a directory"), kernel: bare::kernel(&CODE), qemu };
         std::fs::write(run.path("disk"), empty_disk()).expect("a disk");
@@ -57,7 +53,7 @@ impl Run {
     fn start(&self, record: Record<'_>) -> Machine {
         let machine = Machine::start(&Config {
             qemu: &self.qemu,
-            launcher: Path::new(env!("CARGO_BIN_EXE_xtask")),
+            launcher: launcher(),
             artefacts: self.directory.path(),
             kernel: Kernel::Bytes(&self.kernel),
             image: None,
@@ -84,7 +80,7 @@ impl Run {
         let socket = self.path("gdb");
         let record = Record::Replay { log: &self.path("log"), disk: &self.path("disk"), gdb: Some(&socket) };
         let machine = self.start(record);
-        let launcher = Path::new(env!("CARGO_BIN_EXE_xtask"));
+        let launcher = launcher();
         let remote = Some(socket.as_os_str());
         let debugger =
             Debugger { gdb, launcher, images: &[], script: None, remote, commands: &[], arguments: &[] };

@@ -2,6 +2,7 @@
 //! Ctrl-C; and that gdb itself finds nothing missing meanwhile.
 
 mod debugged;
+mod host;
 
 use abi::boot::ExitCode;
 use debugged::{Debugged, PROGRAM, exit};

@@ -1,24 +1,23 @@
 //! Machines that had to be stopped, or that ended badly, on the real QEMU: what is kept of them, and what gdb
 //! makes of it.
-//!
-//! Where QEMU or gdb is missing nothing is tested, except in CI, where that is an error.
+
+mod host;
 
 use abi::inspect::Layout;
-use harness::build;
 use harness::dump::Dump;
 use harness::gdb::{Debugger, Driven};
 use harness::image::bare;
 use harness::inspect::examine_bundle;
 use harness::machine::{AtPanic, Config, Firmware, Kernel, Machine, PATIENCE, Record, Timing};
-use harness::observe::{Wish, watch};
-use harness::project::Project;
+use harness::observe::{What, Wish, watch};
 use harness::report::Reader as _;
 use harness::report::bundles::{Bundles, DUMP};
-use harness::run::{How, Tools, Verdict, Workshop};
+use harness::run::{How, Verdict};
 use harness::suite::News;
-use harness::tools::{self, GDB, QEMU};
+use harness::tools::{GDB, QEMU};
 use harness::verdict::{End, Ends, GuestTime, Hang, judge_in_time};
-use std::path::{Path, PathBuf};
+use host::{launcher, programs, workshop};
+use std::path::Path;
 use std::time::Duration;
 
 /// A conversation with gdb. It only guards against what hangs.
@@ -29,20 +28,6 @@ const MIB: u64 = 1 << 20;
 /// Where the kernel maps physical memory.
 const DIRECT_MAP: u64 = 0xffff_8000_0000_0000;
 
-fn launcher() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_xtask"))
-}
-
-/// Programs of this host.
-fn programs<const N: usize>(names: [&str; N]) -> Option<[PathBuf; N]> {
-    let found: Option<Vec<PathBuf>> = names.into_iter().map(tools::find).collect();
-    assert!(found.is_some() || !tools::is_ci(), "QEMU or gdb is missing: run `cargo xtask doctor`");
-    if found.is_none() {
-        eprintln!("not tested: QEMU or gdb is not installed");
-    }
-    found?.try_into().ok()
-}
-
 fn ask(gdb: &mut Driven, command: &str) -> String {
     gdb.ask(command).unwrap_or_else(|error| panic!("{command}: {error:#}\n{}", gdb.transcript()))
 }
@@ -51,12 +36,7 @@ fn ask(gdb: &mut Driven, command: &str) -> String {
 #[test]
 fn gdb_and_inspect_open_the_dump_of_a_bundle() {
     let Some([qemu, gdb]) = programs([QEMU, GDB]) else { return };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project's root");
-    let project = || Project::at(root).expect("a project");
-    let system = || build::system(&project()).expect("a system");
-    let built = build::build(&project(), &system()).expect("it builds");
-    let tools = Tools { qemu, launcher: launcher().to_owned() };
-    let workshop = Workshop::open(project(), system(), built, tools).expect("a workshop");
+    let workshop = workshop(qemu);
     let mut scenario = workshop.scenario(BUSY).expect("a scenario");
     // It fails, so that there is a bundle, and under a name whose snapshot nobody reviews.
     scenario.name = "not_declared_to_hang".into();
@@ -132,7 +112,11 @@ fn a_kernel_that_hangs_is_told_from_a_slow_host() {
         let machine = hangs(&qemu, directory.path());
         let record = watch(machine, Duration::from_secs(seconds), |_| Wish::GoOn);
         assert!(matches!(record.dump, Some(Ok(_))), "{:?}", record.dump);
-        let own = record.timed_out().flatten().expect("QEMU tells the machine's time");
+        let own = record.events().iter().find_map(|event| match event.what {
+            What::TimedOut(own) => own,
+            _ => None,
+        });
+        let own = own.expect("QEMU tells the machine's time");
         let end = judge_in_time(&record, None, time);
         if own >= Duration::from_secs(3) {
             assert_eq!(end, End::Hang(Hang::Kernel));

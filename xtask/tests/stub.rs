@@ -5,11 +5,13 @@
 //! CI, where that is an error.
 
 mod debugged;
+mod host;
 
 use abi::boot::ExitCode;
-use debugged::{Debugged, PROGRAM, exit, launcher, root};
+use debugged::{Debugged, PROGRAM, exit};
 use harness::build;
-use harness::tools::{self, GDB, QEMU};
+use harness::tools::{GDB, QEMU};
+use host::{launcher, programs, root};
 use std::time::Duration;
 
 // row I2
@@ -210,10 +212,7 @@ fn command(arguments: &[&str]) -> (Option<i32>, String) {
 // row I2
 #[test]
 fn the_command_starts_a_machine_and_ends_it_with_gdb() {
-    if tools::find(GDB).zip(tools::find(QEMU)).is_none() {
-        assert!(!tools::is_ci(), "QEMU or gdb is missing: run `cargo xtask doctor`");
-        return;
-    }
+    let Some(_) = programs([GDB, QEMU]) else { return };
     let batch = ["-batch", "-ex", "break ds::main", "-ex", "continue", "-ex", "info threads"];
     let (code, text) = command(&[&[PROGRAM, "--"], &batch[..]].concat());
     assert_eq!(code, Some(0), "{text}");

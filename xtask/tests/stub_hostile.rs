@@ -4,6 +4,7 @@
 //! These tests need QEMU and gdb; where they are missing they test nothing, except in CI, where that is an error.
 
 mod debugged;
+mod host;
 
 use debugged::{Debugged, PROGRAM};
 

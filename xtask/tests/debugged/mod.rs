@@ -1,30 +1,20 @@
 //! A machine under gdb, at the kernel's own stub.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use crate::host::{launcher, programs, workshop};
 use abi::boot::ExitCode;
-use harness::build::{self, Build};
 use harness::gdb::{Debugger, Driven, redact};
 use harness::machine::{Exit, Machine, Next, Output, Timing};
-use harness::project::Project;
-use harness::run::{Tools, Workshop};
+use harness::run::Workshop;
 use harness::scenario::Scenario;
-use harness::tools::{self, GDB, QEMU};
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use harness::tools::{GDB, QEMU};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// For a whole conversation. It only guards against what hangs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 /// A program that asks a service for something, and ends well.
 pub(crate) const PROGRAM: &str = "a_program_publishes_and_retrieves";
-
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project's root")
-}
-
-pub(crate) fn launcher() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_xtask"))
-}
 
 /// A machine whose program is debugged.
 pub(crate) struct Debugged {
@@ -41,19 +31,8 @@ impl Debugged {
 
     /// The same with arguments for gdb.
     pub(crate) fn start_with(program: &str, arguments: &[&str]) -> Option<Self> {
-        let found = tools::find(GDB).zip(tools::find(QEMU));
-        assert!(found.is_some() || !tools::is_ci(), "QEMU or gdb is missing: run `cargo xtask doctor`");
-        let Some((gdb, qemu)) = found else {
-            eprintln!("not tested: QEMU or gdb is not installed");
-            return None;
-        };
-        let project = || Project::at(root()).expect("a project");
-        // Tests run at the same time, and cargo builds once.
-        static BUILD: OnceLock<Build> = OnceLock::new();
-        let system = || build::system(&project()).expect("a system");
-        let build = BUILD.get_or_init(|| build::build(&project(), &system()).expect("it builds"));
-        let tools = Tools { qemu, launcher: launcher().to_owned() };
-        let workshop = Workshop::open(project(), system(), build.clone(), tools).expect("a workshop");
+        let [gdb, qemu] = programs([GDB, QEMU])?;
+        let workshop = workshop(qemu);
         let scenario: Scenario = workshop.scenario(program).expect("a program");
         let machine = workshop.boot_for_debugger(&scenario, Timing::Deterministic).expect("it boots");
         let images: Vec<PathBuf> = workshop.build.images(Some(program));
