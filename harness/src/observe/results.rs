@@ -8,7 +8,7 @@ mod tests;
 
 use super::{What, escape};
 use abi::boot::ExitCode;
-use abi::report::{Cause, Report};
+use abi::report::{Cause, RESULTS_KEY, Report};
 use std::fmt;
 use wire::{Item, Reader, Record};
 
@@ -57,13 +57,10 @@ impl fmt::Display for Damage {
 /// Bytes of what is no record that are shown.
 const SHOWN_BYTES: usize = 64;
 
-/// The key of a line that only the kernel can write to.
-const KEY: u64 = 0;
-
 /// Gives what stands on the line of reports to `give`.
 pub(super) fn read(bytes: &[u8], cut: u64, give: &mut impl FnMut(What)) {
     let mut line = Line { due: 0, noise: Vec::new(), give };
-    let mut reader = Reader::new(KEY);
+    let mut reader = Reader::new(RESULTS_KEY);
     let mut see = |item: Item<'_>| match item {
         Item::Record(record) => line.record(record),
         Item::Bytes(bytes) => line.noise.extend_from_slice(bytes),

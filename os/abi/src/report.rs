@@ -9,6 +9,8 @@ use crate::{Name, Wire};
 
 /// The port that reports go to, a byte at a time (QEMU's `isa-debugcon`).
 pub const RESULTS_PORT: u16 = 0xea;
+/// The key of the records there: as nobody else can write to the port, none is needed.
+pub const RESULTS_KEY: u64 = 0;
 
 crate::fields! {
     /// The process that the machine ran for exited, or a service stopped the machine.

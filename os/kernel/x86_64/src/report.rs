@@ -2,12 +2,10 @@
 
 use crate::{port, timer};
 use abi::boot::{EXIT_PORT, ExitCode};
-use abi::report::{End, RESULTS_PORT, Report};
+use abi::report::{End, RESULTS_KEY, RESULTS_PORT, Report};
 use core::sync::atomic::{AtomicU32, Ordering};
 use wire::{Kind, Writer};
 
-/// Nobody else can write to the port.
-const KEY: u64 = 0;
 /// The number of the next report. Not a part of the kernel's state, which is out of reach when it panics.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -15,7 +13,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 pub fn report(report: &Report) {
     let mut payload = [0; Report::PAYLOAD_LIMIT];
     let (kind, payload) = report.put(&mut payload);
-    let mut writer = Writer::from(KEY, NEXT.fetch_add(1, Ordering::Relaxed));
+    let mut writer = Writer::from(RESULTS_KEY, NEXT.fetch_add(1, Ordering::Relaxed));
     let written = writer.record(Kind(kind), payload, &mut |byte| port::write_u8(RESULTS_PORT, byte));
     written.expect("reports are shorter than records can be");
 }
