@@ -18,10 +18,10 @@ impl Default for Entropy {
 }
 
 impl Entropy {
-    /// A device has interrupted.
-    pub(crate) fn add(&mut self, uptime_ns: u64) {
+    /// A device has interrupted. When, which takes a division to tell, is asked only while there is room.
+    pub(crate) fn add(&mut self, uptime_ns: impl FnOnce() -> u64) {
         if let Some(free) = self.samples.get_mut(self.len) {
-            *free = uptime_ns.to_le_bytes()[0];
+            *free = uptime_ns().to_le_bytes()[0];
             self.len += 1;
         }
     }

@@ -123,8 +123,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(never)]
     pub fn interrupt(&mut self, line: u8) {
         self.machine.set_irq_enabled(line, false);
-        let now = self.machine.uptime_ns();
-        self.entropy.add(now);
+        self.entropy.add(|| self.machine.uptime_ns());
         let hooks = self.interrupts.lines.get(usize::from(line)).map_or(0, Vec::len);
         for index in 0..hooks {
             let hook = &mut self.interrupts.lines[usize::from(line)][index];
