@@ -6,10 +6,11 @@
 //! file has of data that can change.
 
 use anyhow::{Context as _, Result, ensure};
-use object::LittleEndian;
 use object::elf::{FileHeader64, PT_LOAD, PT_NOTE, ProgramHeader64, ProgramType};
+use object::pod::bytes_of;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use object::read::{ReadCache, ReadRef as _};
+use object::{LittleEndian, U16, U32, U64};
 use std::fs::File;
 use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::path::Path;
@@ -22,8 +23,8 @@ const PAGE_BYTES: usize = 4096;
 const PAGE: u64 = PAGE_BYTES as u64;
 /// Shorter runs of zeros stay.
 const SHORTEST_RUN: u64 = 64 * PAGE;
-const FILE_HEADER: u16 = 64;
-const PROGRAM_HEADER: u16 = 56;
+const FILE_HEADER: u64 = size_of::<FileHeader>() as u64;
+const PROGRAM_HEADER: u64 = size_of::<ProgramHeader>() as u64;
 /// Files with more program headers have another format.
 const MOST_PROGRAMS: usize = 0xfffe;
 
@@ -67,37 +68,36 @@ fn write_all(
     kept: &Kept,
 ) -> Result<()> {
     let programs = u16::try_from(notes.len() + memory.len())?;
-    let mut next = u64::from(FILE_HEADER) + u64::from(programs) * u64::from(PROGRAM_HEADER);
-    let (kind, machine) = (header.e_type.get(LittleEndian), header.e_machine.get(LittleEndian));
-    out.write_all(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0")?;
-    out.write_all(&kind.0.to_le_bytes())?;
-    out.write_all(&machine.0.to_le_bytes())?;
-    out.write_all(&1_u32.to_le_bytes())?;
-    // No entry; program headers, and no section headers; no flags.
-    out.write_all(&[0, u64::from(FILE_HEADER), 0].map(u64::to_le_bytes).concat())?;
-    out.write_all(&0_u32.to_le_bytes())?;
-    out.write_all(&[FILE_HEADER, PROGRAM_HEADER, programs, 0, 0, 0].map(u16::to_le_bytes).concat())?;
+    let mut next = FILE_HEADER + u64::from(programs) * PROGRAM_HEADER;
+    // It has no sections.
+    let header = FileHeader {
+        e_phoff: word(FILE_HEADER),
+        e_shoff: word(0),
+        e_phnum: U16::new(LittleEndian, programs),
+        e_shentsize: U16::default(),
+        e_shnum: U16::default(),
+        e_shstrndx: U16::default(),
+        ..*header
+    };
+    out.write_all(bytes_of(&header))?;
     for note in notes {
         let size = u64::try_from(note.len())?;
-        program(out, PT_NOTE, [next, 0, 0, size, size])?;
+        let place = Piece { virtual_address: 0, address: 0, offset: next, stored: size, size };
+        out.write_all(bytes_of(&place.program(PT_NOTE)))?;
         next += size;
     }
     for piece in memory {
-        let offset = next + kept.place(piece.offset);
-        program(out, PT_LOAD, [offset, piece.virtual_address, piece.address, piece.stored, piece.size])?;
+        let place = Piece { offset: next + kept.place(piece.offset), ..*piece };
+        out.write_all(bytes_of(&place.program(PT_LOAD)))?;
     }
     notes.iter().try_for_each(|note| Ok(out.write_all(note)?))
 }
 
-fn program(out: &mut impl Write, kind: ProgramType, words: [u64; 5]) -> std::io::Result<()> {
-    out.write_all(&kind.0.to_le_bytes())?;
-    // Neither flags nor an alignment.
-    out.write_all(&0_u32.to_le_bytes())?;
-    out.write_all(&words.map(u64::to_le_bytes).concat())?;
-    out.write_all(&0_u64.to_le_bytes())
+fn word(value: u64) -> U64<LittleEndian> {
+    U64::new(LittleEndian, value)
 }
 
-/// A piece of memory.
+/// A piece of memory, or a note.
 #[derive(Clone, Copy)]
 struct Piece {
     virtual_address: u64,
@@ -118,6 +118,20 @@ impl Piece {
             offset: program.p_offset(LittleEndian),
             stored,
             size: program.p_memsz(LittleEndian).max(stored),
+        }
+    }
+
+    /// With neither flags nor an alignment.
+    fn program(&self, kind: ProgramType) -> ProgramHeader {
+        ProgramHeader {
+            p_type: U32::new(LittleEndian, kind),
+            p_flags: U32::default(),
+            p_offset: word(self.offset),
+            p_vaddr: word(self.virtual_address),
+            p_paddr: word(self.address),
+            p_filesz: word(self.stored),
+            p_memsz: word(self.size),
+            p_align: word(0),
         }
     }
 
