@@ -2,26 +2,21 @@
 
 use serde_json::Value;
 use std::time::Duration;
+use time::{Date, Month};
 
 /// What all machines start with.
-pub(super) const START: &str = "2000-01-01";
-const START_YEAR: i64 = 2000;
+pub(super) fn start() -> Date {
+    Date::from_calendar_date(2000, Month::January, 1).expect("a date")
+}
 
 /// How long after the start a date is, given as QEMU gives it: the `struct tm` of C.
 pub(super) fn since_start(date: &Value) -> Option<Duration> {
-    let field = |name: &str, most: i64| date[name].as_i64().filter(|value| (0..=most).contains(value));
-    let year = 1900 + field("tm_year", 9999)?;
-    let (month, day) = (1 + field("tm_mon", 11)?, field("tm_mday", 31)?);
-    let (hour, minute, second) = (field("tm_hour", 23)?, field("tm_min", 59)?, field("tm_sec", 60)?);
-    let days = days(year, month, day) - days(START_YEAR, 1, 1);
-    u64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).ok().map(Duration::from_secs)
-}
-
-/// Days of the Gregorian calendar up to a date, from some day on. Years are counted from March, so that a leap day
-/// is the last of its year.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day
+    let field = |name: &str| date[name].as_u64().and_then(|value| u8::try_from(value).ok());
+    let year = date["tm_year"].as_u64().and_then(|value| i32::try_from(value).ok())?;
+    let month = Month::try_from(field("tm_mon")?.checked_add(1)?).ok()?;
+    let day = Date::from_calendar_date(year.checked_add(1900)?, month, field("tm_mday")?).ok()?;
+    let at = day.with_hms(field("tm_hour")?, field("tm_min")?, field("tm_sec")?).ok()?;
+    (at - start().midnight()).try_into().ok()
 }
 
 #[cfg(test)]

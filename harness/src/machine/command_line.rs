@@ -239,7 +239,7 @@ impl Arguments {
         arguments.plain(&["-cpu", "qemu64,+smep,+smap,+umip"]);
         // With its paravirtual APIC a reset can deadlock when a run is recorded or replayed.
         arguments.plain(&["-global", "apic-common.vapic=off"]);
-        arguments.pair("-rtc", &[format!("base={},clock=vm", super::calendar::START).as_ref()]);
+        arguments.pair("-rtc", &[format!("base={},clock=vm", super::calendar::start()).as_ref()]);
         // A triple fault asks for a reset: it must end the machine, and not start it again.
         arguments.plain(&["-action", "reboot=shutdown,shutdown=poweroff,panic=none"]);
         arguments.pair("-m", &[format!("{memory_mib}M").as_ref()]);
