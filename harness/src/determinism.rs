@@ -17,7 +17,7 @@ pub enum Repetition {
     /// Two runs were as the test says: equal, or different if it is meant to differ.
     AsDeclared,
     /// Two runs differ.
-    Different(Difference),
+    Different(Box<Difference>),
     /// Two runs are equal although they are meant to differ, so the check can't see anything.
     Blind,
 }

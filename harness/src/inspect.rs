@@ -15,7 +15,7 @@ use crate::symbols::Symbols;
 use abi::inspect::{Event, Layout, SYMBOL};
 use abi::notification::Notification;
 use abi::state::{State, Stops, Wait};
-use abi::{Callers, Endpoint, Message, Name, protocols};
+use abi::{Endpoint, Message, Name, Wire as _, protocols};
 use anyhow::{Context as _, Result, ensure};
 use object::{Object as _, ObjectSymbol as _};
 use std::collections::BTreeMap;
@@ -278,6 +278,10 @@ impl<'a> Tables<'a> {
         Some(Endpoint::from_bits(u32::from_le_bytes(self.space.array(address)?)))
     }
 
+    fn message(&self, address: u64) -> Option<Message> {
+        Message::get(&self.space.array::<{ Message::SIZE }>(address)?)
+    }
+
     /// The process of a slot, if there is one.
     fn process(&self, slot: u64) -> Option<Found> {
         let layout = &self.layout;
@@ -293,7 +297,7 @@ impl<'a> Tables<'a> {
             endpoint,
             name: name(&self.space.array(field(layout.name)?)?),
             wait: self.wait(self.space.array(field(layout.ipc)?)?),
-            message: message(&self.space.array(context.checked_add(layout.message)?)?),
+            message: self.message(context.checked_add(layout.message)?)?,
             stops: Stops::from_bits(u16::from_le_bytes(self.space.array(field(layout.stops)?)?)),
             root: self.space.word(field(layout.root)?)?,
             rip: register(layout.rip)?,
@@ -339,18 +343,4 @@ fn name(bytes: &[u8; Name::SIZE]) -> String {
     let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let name = std::str::from_utf8(&bytes[..length]).ok().and_then(Name::new);
     name.map_or_else(|| "nameless".into(), |name| name.as_str().to_owned())
-}
-
-fn message(bytes: &[u8; abi::MESSAGE_SIZE]) -> Message {
-    let part = |at: usize| bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
-    let mut message = Message::zeroed();
-    message.source = Endpoint::from_bits(u32::from_le_bytes(part(0)));
-    let [low, high, class, flags] = part(4);
-    message.number = u16::from_le_bytes([low, high]);
-    message.class = Callers(class);
-    message.flags = flags;
-    message.status = i32::from_le_bytes(part(8));
-    message.tag = u32::from_le_bytes(part(12));
-    message.payload.copy_from_slice(&bytes[abi::MESSAGE_SIZE - abi::PAYLOAD_SIZE..]);
-    message
 }

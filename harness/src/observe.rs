@@ -26,8 +26,9 @@ pub const KEPT_BYTES: usize = 1 << 20;
 /// Bytes of the console that are kept. Nobody reviews more than that, and a machine that prints
 /// more is stopped; a guest needs most of a second for them.
 pub const KEPT_CONSOLE_BYTES: usize = 128 << 10;
-/// Bytes of the kernel's reports that are kept: many times more than a kernel writes.
-const KEPT_RESULTS_BYTES: usize = 64 << 10;
+/// Bytes of the kernel's reports that are kept: more than a kernel writes, however many processes and messages it
+/// reports.
+const KEPT_RESULTS_BYTES: usize = 8 << 20;
 /// What QEMU says when the processor waits for an interrupt and no timer runs.
 const IDLE_WARNING: &str = "icount sleep disabled and no active timers";
 /// For how long the console must stay silent after that warning. QEMU gives it only once, and it

@@ -284,7 +284,13 @@ fn whole(record: &Record) -> Result<(Vec<Report>, report::End), String> {
     if let Some(damage) = damage {
         return Err(format!("the kernel's results are damaged: {damage}"));
     }
-    let mut results: Vec<Report> = record.reports().copied().collect();
+    let is_beside = |report: &Report| {
+        matches!(report, Report::Named(_) | Report::Delivered(_) | Report::Untold | Report::Cost(_))
+    };
+    // Nothing comes behind the end, though, whatever it is.
+    let last = record.reports().last();
+    let is_counted = |report: &&Report| !is_beside(report) || Some(*report) == last;
+    let mut results: Vec<Report> = record.reports().filter(is_counted).copied().collect();
     let mut ends = results.iter().filter(|report| matches!(report, Report::End(_)));
     match (ends.next(), ends.next(), results.last()) {
         (None, _, None) => Err("the kernel reported nothing".into()),

@@ -8,7 +8,8 @@ mod tests;
 
 use super::{What, escape};
 use abi::boot::ExitCode;
-use abi::report::{Cause, RESULTS_KEY, Report};
+use abi::describe;
+use abi::report::{Cause, Cost, RESULTS_KEY, Report};
 use std::fmt;
 use wire::{Item, Reader, Record};
 
@@ -122,6 +123,16 @@ pub fn words(report: &Report) -> String {
         Report::Panicked => "the kernel panicked".into(),
         Report::Refused => "the kernel refused what it was started with".into(),
         Report::Overran => "the machine was busy for longer than it may be".into(),
+        Report::Named(named) => format!("{} is {}", named.endpoint, named.process),
+        Report::Delivered(delivered) => {
+            let (from, what) = (delivered.message.source, describe(&delivered.message));
+            format!("{from} -> {}: {what}", delivered.to)
+        }
+        Report::Untold => "more messages than are reported".into(),
+        Report::Cost(cost) => {
+            let Cost { process, busy_ns, messages, kernel_calls } = cost;
+            format!("{process} cost {busy_ns} ns, {messages} messages, {kernel_calls} kernel calls")
+        }
         Report::End(end) => {
             format!("the end: {}, {} ns busy, {} ns idle", word(end.code), end.busy_ns, end.idle_ns)
         }
@@ -150,6 +161,10 @@ enum Json<'a> {
     Panicked,
     Refused,
     Overran,
+    Named { endpoint: String, process: &'a str },
+    Delivered { from: String, to: String, message: String },
+    Untold,
+    Cost { process: &'a str, busy_ns: u64, messages: u32, kernel_calls: u32 },
     End { code: &'static str, busy_ns: u64, idle_ns: u64 },
 }
 
@@ -168,6 +183,21 @@ pub(super) fn serialize<S: serde::Serializer>(report: &Report, to: S) -> Result<
         Report::Panicked => Json::Panicked,
         Report::Refused => Json::Refused,
         Report::Overran => Json::Overran,
+        Report::Named(named) => {
+            Json::Named { endpoint: named.endpoint.to_string(), process: named.process.as_str() }
+        }
+        Report::Delivered(delivered) => Json::Delivered {
+            from: delivered.message.source.to_string(),
+            to: delivered.to.to_string(),
+            message: describe(&delivered.message).to_string(),
+        },
+        Report::Untold => Json::Untold,
+        Report::Cost(cost) => Json::Cost {
+            process: cost.process.as_str(),
+            busy_ns: cost.busy_ns,
+            messages: cost.messages,
+            kernel_calls: cost.kernel_calls,
+        },
         Report::End(end) => Json::End { code: word(end.code), busy_ns: end.busy_ns, idle_ns: end.idle_ns },
     };
     serde::Serialize::serialize(&json, to)

@@ -114,6 +114,19 @@ fn a_kernel_may_panic_after_a_result_and_nothing_else_may_follow_one() {
 }
 
 #[test]
+fn what_is_reported_beside_the_result_decides_nothing() {
+    let main = Name::new("hello").expect("a name");
+    let named = Report::Named(report::Named { endpoint: abi::Endpoint::at_boot(6), process: main });
+    let cost = Report::Cost(report::Cost { process: main, busy_ns: 1, messages: 0, kernel_calls: 0 });
+    let success = the_end(ExitCode::Success);
+    let reports = [named, Report::Untold, exited("hello", 0), cost, success];
+    assert_eq!(end(&reports, code(ExitCode::Success)), End::Exited(0));
+    assert!(trouble(&[named, cost, success], code(ExitCode::Success)).contains("reported no result"));
+    let behind = trouble(&[exited("hello", 0), success, cost], code(ExitCode::Success));
+    assert!(behind.contains("isn't the last"), "{behind}");
+}
+
+#[test]
 fn results_that_are_damaged_decide_nothing() {
     let damages = [
         Damage::Gap { expected: 1, found: 2 },

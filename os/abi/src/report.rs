@@ -3,9 +3,11 @@
 //! Each report is a record on a line of the kernel's own, [`RESULTS_PORT`], that no process can write to. The
 //! log says the same in words, for people. A run that came to its end has reported one result and then [`End`];
 //! a kernel that panics after it has reported a result reports that, too.
+//!
+//! `report=ipc` on the command line asks for all messages as well, and `report=cost` for what each process cost.
 
 use crate::boot::ExitCode;
-use crate::{Name, Wire};
+use crate::{Endpoint, Message, Name, Wire};
 
 /// The port that reports go to, a byte at a time (QEMU's `isa-debugcon`).
 pub const RESULTS_PORT: u16 = 0xea;
@@ -59,6 +61,41 @@ crate::fields! {
     }
 }
 
+crate::fields! {
+    /// From now on an endpoint is that of this process.
+    Named {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The process.
+        process: Name,
+    }
+}
+
+crate::fields! {
+    /// A message was delivered. Whose the endpoints are was said before.
+    Delivered {
+        /// Who got it.
+        to: Endpoint,
+        /// The message, with its sender.
+        message: Message,
+    }
+}
+
+crate::fields! {
+    /// What a process cost from its start to its end, or to that of the machine.
+    Cost {
+        /// Who: what isn't the cost of any process is the kernel's.
+        process: Name,
+        /// Nanoseconds of the guest's time in which it ran, or the kernel worked for it, or for a device meanwhile.
+        /// Where an instruction takes a nanosecond: so many instructions.
+        busy_ns: u64,
+        /// Messages of its that were delivered.
+        messages: u32,
+        /// Its kernel calls.
+        kernel_calls: u32,
+    }
+}
+
 /// A report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
@@ -72,13 +109,23 @@ pub enum Report {
     Refused,
     /// The result: the machine was busy for longer than it may be.
     Overran,
+    /// What a process is called.
+    Named(Named),
+    /// A message was delivered.
+    Delivered(Delivered),
+    /// From here on messages are not reported, as there are too many.
+    Untold,
+    /// What a process cost.
+    Cost(Cost),
     /// The end.
     End(End),
 }
 
 impl Report {
     /// Bytes of the longest payload.
-    pub const PAYLOAD_LIMIT: usize = Exited::SIZE;
+    pub const PAYLOAD_LIMIT: usize = Delivered::SIZE;
+    /// So many messages are reported at most.
+    pub const MESSAGE_LIMIT: u32 = 4096;
 
     /// Writes its payload. Gives the number of its kind, and the payload.
     pub fn put<'a>(&self, out: &'a mut [u8; Self::PAYLOAD_LIMIT]) -> (u8, &'a [u8]) {
@@ -93,6 +140,10 @@ impl Report {
             Self::Refused => (4, 0),
             Self::Overran => (6, 0),
             Self::End(end) => fill(out, 5, end),
+            Self::Named(named) => fill(out, 7, named),
+            Self::Delivered(delivered) => fill(out, 8, delivered),
+            Self::Untold => (9, 0),
+            Self::Cost(cost) => fill(out, 10, cost),
         };
         (kind, &out[..length])
     }
@@ -107,9 +158,20 @@ impl Report {
             4 => payload.is_empty().then_some(Self::Refused),
             6 => payload.is_empty().then_some(Self::Overran),
             5 => End::get(payload).map(Self::End),
+            7 => Named::get(payload).map(Self::Named),
+            8 => Delivered::get(payload).map(Self::Delivered),
+            9 => payload.is_empty().then_some(Self::Untold),
+            10 => Cost::get(payload).map(Self::Cost),
             _ => None,
         }
     }
 }
 
-const _: () = assert!(Ended::SIZE <= Report::PAYLOAD_LIMIT && End::SIZE <= Report::PAYLOAD_LIMIT);
+const _: () = {
+    let sizes = [Exited::SIZE, Ended::SIZE, End::SIZE, Named::SIZE, Delivered::SIZE, Cost::SIZE];
+    let mut i = 0;
+    while i < sizes.len() {
+        assert!(sizes[i] <= Report::PAYLOAD_LIMIT);
+        i += 1;
+    }
+};

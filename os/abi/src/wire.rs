@@ -1,6 +1,6 @@
 //! How a field is laid out in a payload.
 
-use crate::{Callers, CopyFlags, Endpoint, Grant, GrantId, Pid};
+use crate::{Callers, CopyFlags, Endpoint, Grant, GrantId, MESSAGE_SIZE, Message, PAYLOAD_SIZE, Pid};
 
 /// A field type that can travel in a message.
 pub trait Wire: Sized {
@@ -73,5 +73,32 @@ impl Wire for Grant {
     fn get(from: &[u8]) -> Option<Self> {
         let (id, len) = from.split_at_checked(4)?;
         Some(Self { id: GrantId::get(id)?, len: u32::get(len)? })
+    }
+}
+
+/// As it lies in memory, see [`Message`].
+impl Wire for Message {
+    const SIZE: usize = MESSAGE_SIZE;
+    fn put(&self, out: &mut [u8]) {
+        let (header, payload) = out.split_at_mut(MESSAGE_SIZE - PAYLOAD_SIZE);
+        self.source.put(&mut header[..4]);
+        self.number.put(&mut header[4..6]);
+        self.class.put(&mut header[6..7]);
+        self.flags.put(&mut header[7..8]);
+        self.status.put(&mut header[8..12]);
+        self.tag.put(&mut header[12..]);
+        payload.copy_from_slice(&self.payload);
+    }
+    fn get(from: &[u8]) -> Option<Self> {
+        let (header, payload) = from.split_at_checked(MESSAGE_SIZE - PAYLOAD_SIZE)?;
+        Some(Self {
+            source: Wire::get(&header[..4])?,
+            number: Wire::get(&header[4..6])?,
+            class: Wire::get(&header[6..7])?,
+            flags: Wire::get(&header[7..8])?,
+            status: Wire::get(&header[8..12])?,
+            tag: Wire::get(&header[12..])?,
+            payload: payload.try_into().ok()?,
+        })
     }
 }

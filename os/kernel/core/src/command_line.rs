@@ -13,8 +13,22 @@ pub struct Parameters {
     pub limit_ms: Option<u32>,
     /// `gdb=com2` or `gdb=wait`: whether a debugger can attach.
     pub debugger: Debugger,
+    /// `report=ipc` or `report=cost`: what is reported beside the result, see [`abi::report`].
+    pub reports: Reports,
     /// `panic=start`, `panic=exception` or `panic=reset`: whether the kernel fails as soon as it can, to show what that looks like.
     pub panic: Panic,
+}
+
+/// What the kernel reports beside the result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reports {
+    /// Nothing.
+    #[default]
+    None,
+    /// Each message that is delivered.
+    Ipc,
+    /// What each process cost.
+    Cost,
 }
 
 /// How the kernel fails on purpose.
@@ -59,6 +73,7 @@ impl Default for Parameters {
             timer: Timer::Auto,
             limit_ms: None,
             debugger: Debugger::None,
+            reports: Reports::None,
             panic: Panic::None,
         }
     }
@@ -72,7 +87,7 @@ impl fmt::Display for BadWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, limit=MS, gdb=com2|wait and panic=start|exception|reset",
+            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, limit=MS, gdb=com2|wait, report=ipc|cost and panic=start|exception|reset",
             self.0.escape_ascii()
         )
     }
@@ -118,6 +133,14 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
             };
             Some(Parameters { debugger, ..parameters })
         }
+        "report" => {
+            let reports = match value {
+                "ipc" => Reports::Ipc,
+                "cost" => Reports::Cost,
+                _ => return None,
+            };
+            Some(Parameters { reports, ..parameters })
+        }
         "panic" => {
             let panic = match value {
                 "start" => Panic::Start,
@@ -139,7 +162,7 @@ mod tests {
     fn words_are_parameters_or_refused() {
         let default = Parameters::default();
         let processes = |processes| Ok(Parameters { processes, ..default });
-        let cases: [(&[u8], _); 24] = [
+        let cases: [(&[u8], _); 27] = [
             (b"", Ok(default)),
             (b"  \t\n ", Ok(default)),
             (b"processes=8", processes(8)),
@@ -155,6 +178,9 @@ mod tests {
             (b"gdb=com2", Ok(Parameters { debugger: Debugger::Com2, ..default })),
             (b"gdb=wait", Ok(Parameters { debugger: Debugger::Wait, ..default })),
             (b"gdb=", Err(BadWord(b"gdb="))),
+            (b"report=ipc", Ok(Parameters { reports: Reports::Ipc, ..default })),
+            (b"report=cost", Ok(Parameters { reports: Reports::Cost, ..default })),
+            (b"report=all", Err(BadWord(b"report=all"))),
             (b"panic=start", Ok(Parameters { panic: Panic::Start, ..default })),
             (b"panic=exception", Ok(Parameters { panic: Panic::Exception, ..default })),
             (b"panic=reset", Ok(Parameters { panic: Panic::TripleFault, ..default })),

@@ -78,25 +78,36 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn settle_wishes(&mut self) {
+    pub(crate) fn settle_wishes(&mut self) {
         let is_asked = self.wishes.only.is_some() || self.wishes.news != News::default();
-        self.is_out_of_turn = is_asked || self.ended.is_some();
+        self.is_out_of_turn = is_asked || self.ended.is_some() || self.reporting.is_some();
     }
 
-    /// What to do when [`next`](Self::next) says that it's no matter of whose turn it is.
+    /// What to do when [`next`](Self::next) says that there is more to it than whose turn it is.
     #[must_use]
-    pub fn out_of_turn(&self) -> OutOfTurn {
-        if let Some(code) = self.ended {
-            return OutOfTurn::End(code);
-        }
-        let only = self.wishes.only.filter(|_| self.wishes.news == News::default());
-        let ready = only.filter(|slot| self.processes.get(*slot).is_some_and(Process::is_ready));
-        match ready {
-            Some(slot) if self.processes.process(slot).memory.call.parked.goes_on() => {
+    pub fn out_of_turn(&mut self) -> OutOfTurn {
+        self.end_turn();
+        let next = self.decide();
+        self.start_turn(next);
+        next
+    }
+
+    fn decide(&self) -> OutOfTurn {
+        let Wishes { only, news, .. } = &self.wishes;
+        let can_run = |slot: &Slot| self.processes.get(*slot).is_some_and(Process::is_ready);
+        let first = match only {
+            Some(only) => Some(*only).filter(can_run),
+            None => self.ready.first(),
+        };
+        match (self.ended, first) {
+            (Some(code), _) => OutOfTurn::End(code),
+            (None, _) if *news != News::default() => OutOfTurn::Debugger,
+            (None, Some(slot)) if self.processes.process(slot).memory.call.parked.goes_on() => {
                 OutOfTurn::Continue(slot)
             }
-            Some(slot) => OutOfTurn::Run(slot),
-            None => OutOfTurn::Debugger,
+            (None, Some(slot)) => OutOfTurn::Run(slot),
+            (None, None) if only.is_some() => OutOfTurn::Debugger,
+            (None, None) => OutOfTurn::Idle,
         }
     }
 

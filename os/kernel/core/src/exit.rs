@@ -182,6 +182,7 @@ impl<M: Machine> Kernel<M> {
     fn take_out(&mut self, slot: Slot) {
         // Those that it leaves behind may have something to tell it as their manager: it runs no more.
         self.stop(slot, Stops::ENDED);
+        self.settle_account(slot);
         let process = self.processes.process(slot);
         let (endpoint, privileges) = (process.endpoint, process.privileges);
         if let Ipc::Sending { to, .. } = process.ipc {

@@ -330,6 +330,7 @@ impl<M: Machine> Kernel<M> {
         *receiver.context.message_mut() = message;
         self.recorder.record(source, receiver.endpoint, &message);
         receiver.context.set_status(Status::from_kernel(Primitive::Notify));
+        self.tell_if_asked();
     }
 
     /// Who a notification is from, and what that is.
@@ -414,6 +415,7 @@ impl<M: Machine> Kernel<M> {
         *receiver.context.message_mut() = letter.message;
         receiver.context.set_status(letter.status);
         self.recorder.record(letter.message.source, receiver.endpoint, &letter.message);
+        self.tell_if_asked();
     }
 
     /// A letter has left its queue.

@@ -13,6 +13,7 @@ use crate::memory::requests::Requests;
 use crate::privilege::{Id, Notifier, Privileges};
 use crate::process::{Identity, Process, Slot, Table};
 use crate::recorder::Recorder;
+use crate::reporting::Reporting;
 use crate::scheduler::{self, Ready};
 use abi::boot::{self, ExitCode};
 use abi::inspect::Layout;
@@ -53,7 +54,10 @@ pub struct Kernel<M: Machine> {
     pub(crate) recorder: Recorder,
     /// What a debugger asks for.
     pub(crate) wishes: Wishes,
-    /// The machine has ended, or a debugger wants something: the turn isn't that of the first who can run.
+    /// What is reported beside the result, if anything is.
+    pub(crate) reporting: Option<Reporting>,
+    /// The machine has ended, a debugger wants something or there is something to report: before it is the turn of
+    /// the first who can run there is something else to do.
     pub(crate) is_out_of_turn: bool,
 }
 
@@ -66,21 +70,23 @@ pub enum Next {
     Continue(Slot),
     /// Waits for an interrupt.
     Idle,
-    /// Something that is no matter of whose turn it is, see [`Kernel::out_of_turn`].
+    /// What [`Kernel::out_of_turn`] says.
     OutOfTurn,
 }
 
-/// What the machine does next when it isn't the turn of the first who can run.
+/// What the machine does next when there is more to it than whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutOfTurn {
     /// Stops.
     End(ExitCode),
     /// Asks the debugger: something happened that it wants to hear of, or nobody whom it lets run can.
     Debugger,
-    /// As [`Next::Run`], whom alone the debugger lets run.
+    /// As [`Next::Run`]; with a debugger, whom alone it lets run.
     Run(Slot),
     /// As [`Next::Continue`], the same.
     Continue(Slot),
+    /// As [`Next::Idle`].
+    Idle,
 }
 
 /// Why a process of the boot image can't be added.
@@ -156,6 +162,7 @@ impl<M: Machine> Kernel<M> {
             culprit: Endpoint::NONE,
             recorder: Recorder::new(),
             wishes: Wishes::default(),
+            reporting: None,
             is_out_of_turn: false,
         }
     }

@@ -35,6 +35,7 @@ mod page_faults;
 pub mod privilege;
 pub mod process;
 mod recorder;
+mod reporting;
 mod scheduler;
 mod signals;
 mod tracing;

@@ -83,6 +83,7 @@ impl<M: Machine> Kernel<M> {
         *to.context.message_mut() = message;
         self.recorder.record(from.endpoint, to.endpoint, &message);
         to.context.set_status(Status::from_kernel(Primitive::Send));
+        self.tell_if_asked();
     }
 
     /// Tells VM of all page faults once more.

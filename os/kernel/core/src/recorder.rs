@@ -1,5 +1,5 @@
 //! The flight recorder: the last messages that were delivered, for whoever looks into the
-//! kernel's memory when something has gone wrong. Nothing here reads it.
+//! kernel's memory when something has gone wrong, and for what is reported when somebody asks for it.
 //!
 //! It is always on, so it is part of the price of each message: seven instructions. There is no
 //! time stamp, since reading the clock costs more than all of it; order is enough.

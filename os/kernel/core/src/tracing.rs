@@ -43,6 +43,7 @@ impl<M: Machine> Kernel<M> {
     #[cold]
     pub(crate) fn stop_at_call(&mut self, slot: Slot, primitive: u64, endpoint: Endpoint) -> bool {
         self.log_call(slot, primitive, endpoint);
+        self.count_call(slot, primitive);
         if Primitive::from_number(primitive) == Some(Primitive::KernelCall) {
             return false;
         }

@@ -55,6 +55,7 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     if let Some(limit_ms) = parameters.limit_ms {
         tessera.system.kernel.set_limit_ms(limit_ms);
     }
+    tessera.system.kernel.report_also(parameters.reports);
     match parameters.panic {
         Panic::None => {}
         Panic::Start => panic!("the command line asks for a panic"),
@@ -231,7 +232,7 @@ fn go_on(tessera: &mut Tessera, slot: Slot) {
     take(tessera, Some(slot), event);
 }
 
-/// Ends the machine, asks the debugger, or tells whom alone it lets run.
+/// Does what comes before the next turn, and tells whose that is.
 #[cold]
 #[inline(never)]
 fn out_of_turn(tessera: &mut Tessera) -> Option<Slot> {
@@ -239,6 +240,7 @@ fn out_of_turn(tessera: &mut Tessera) -> Option<Slot> {
         OutOfTurn::End(code) => stop(code),
         OutOfTurn::Run(slot) => return Some(slot),
         OutOfTurn::Continue(slot) => go_on(tessera, slot),
+        OutOfTurn::Idle => wait(tessera),
         OutOfTurn::Debugger => {
             ask_debugger(tessera, None, Happened::Asked);
         }

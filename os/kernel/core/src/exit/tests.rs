@@ -32,7 +32,7 @@ fn name(slot: u16) -> Name {
 }
 
 /// What a machine reports and ends with.
-fn end_of(kernel: Kernel<Fake>) -> (Vec<Report>, OutOfTurn) {
+fn end_of(mut kernel: Kernel<Fake>) -> (Vec<Report>, OutOfTurn) {
     let is_fault = kernel.out_of_turn() == OutOfTurn::End(ExitCode::ServiceFault);
     // What ends by a fault or a panic can be looked at once, before anything of it is gone.
     let (culprit, inspections) = if is_fault { (at(MAIN), vec![0]) } else { (Endpoint::NONE, vec![]) };
