@@ -21,7 +21,7 @@ use crate::determinism::Repetition;
 use crate::inspect::PostMortem;
 use crate::observe::Channel;
 use crate::run::{Outcome, Verdict};
-use crate::snapshot::Comparison;
+use crate::snapshot::{Comparison, Facet};
 use crate::suite::News;
 use crate::verdict::End;
 use anyhow::Result;
@@ -77,7 +77,7 @@ impl<'a> Readers<'a> {
 #[must_use]
 pub fn word(outcome: &Outcome) -> &'static str {
     match (outcome.verdict(), &outcome.end) {
-        (Verdict::Passed, _) if matches!(outcome.comparison, Comparison::Accepted(_)) => "BLESSED",
+        (Verdict::Passed, _) if accepted(outcome).next().is_some() => "BLESSED",
         (Verdict::Passed, _) if outcome.attempt > 1 => "FLAKY",
         (Verdict::Passed, _) => "PASS",
         (Verdict::WrongSnapshot, _) => "SNAPSHOT",
@@ -109,10 +109,28 @@ pub fn reason(outcome: &Outcome) -> String {
         }
         Repetition::NotTried | Repetition::AsDeclared => {}
     }
-    match outcome.comparison {
-        Comparison::New => "there is no reviewed snapshot yet".into(),
-        _ => "it doesn't look as reviewed".into(),
-    }
+    let reasons = outcome.comparisons().filter_map(|(facet, comparison)| {
+        let of = facet.map(|facet| format!(" of its {facet}")).unwrap_or_default();
+        match (comparison, facet) {
+            (Comparison::Same | Comparison::Accepted(_), _) => None,
+            (Comparison::New, _) => Some(format!("there is no reviewed snapshot{of} yet")),
+            (_, None) => Some("it doesn't look as reviewed".to_owned()),
+            (_, Some(facet)) => Some(format!("its {facet} isn't what was reviewed")),
+        }
+    });
+    reasons.collect::<Vec<_>>().join("; ")
+}
+
+/// What was accepted of it: the title of each snapshot, and the difference.
+fn accepted(outcome: &Outcome) -> impl Iterator<Item = (String, &str)> {
+    outcome.comparisons().filter_map(|(facet, comparison)| match comparison {
+        Comparison::Accepted(difference) => Some((snapshot_title(facet), difference.as_str())),
+        _ => None,
+    })
+}
+
+fn snapshot_title(facet: Option<Facet>) -> String {
+    facet.map_or_else(|| "snapshot".to_owned(), |facet| format!("snapshot of its {facet}"))
 }
 
 /// The line that repeats a test exactly.
@@ -162,8 +180,11 @@ pub fn details(outcome: &Outcome) -> String {
     if let Repetition::Different(difference) = &outcome.repetition {
         section(&mut text, &difference.to_string(), &difference.lines());
     }
-    if let Comparison::Different(difference) = &outcome.comparison {
-        section(&mut text, "snapshot", &difference.lines().map(str::to_owned).collect::<Vec<_>>());
+    for (facet, comparison) in outcome.comparisons() {
+        if let Comparison::Different(difference) = comparison {
+            let lines: Vec<_> = difference.lines().map(str::to_owned).collect();
+            section(&mut text, &snapshot_title(facet), &lines);
+        }
     }
     if outcome.verdict() == Verdict::WrongSnapshot {
         line(&mut text, "review: cargo xtask review");

@@ -12,7 +12,7 @@ use crate::observe::{Event, KEPT_BYTES, Record, Wish, escape, watch};
 use crate::project::Project;
 use crate::recording::{self, Recording};
 use crate::scenario::{Kind, Scenario, with_machines};
-use crate::snapshot::{Comparison, Snapshot, render};
+use crate::snapshot::{Comparison, Facet, Snapshot, changes, render};
 use crate::symbols::Symbols;
 use crate::system::{Guest, System};
 use crate::verdict::{End, Ends, GuestTime, Hang, judge_in_time};
@@ -56,6 +56,8 @@ pub struct Outcome {
     pub record: Record,
     /// How that compares with the reviewed snapshot.
     pub comparison: Comparison,
+    /// How its facets compare with theirs.
+    pub facets: Vec<(Facet, Comparison)>,
     /// Complaints, each with where in the source its addresses are.
     pub complaints: Vec<(String, Vec<String>)>,
     /// What everybody was doing when it was stopped, if it was and a dump could be made; else why not.
@@ -116,10 +118,16 @@ impl Outcome {
         if matches!(self.repetition, Repetition::Different(_) | Repetition::Blind) {
             return Verdict::WrongRepetition;
         }
-        match self.comparison {
-            Comparison::Same | Comparison::Accepted(_) => Verdict::Passed,
-            Comparison::Different(_) | Comparison::New | Comparison::NotMade => Verdict::WrongSnapshot,
-        }
+        let is_good =
+            |comparison: &Comparison| matches!(comparison, Comparison::Same | Comparison::Accepted(_));
+        let all_are_good = self.comparisons().all(|(_, comparison)| is_good(comparison));
+        if all_are_good { Verdict::Passed } else { Verdict::WrongSnapshot }
+    }
+
+    /// How everything compares with what was reviewed; what a facet shows is told by its name.
+    pub fn comparisons(&self) -> impl Iterator<Item = (Option<Facet>, &Comparison)> {
+        let facets = self.facets.iter().map(|(facet, comparison)| (Some(*facet), comparison));
+        std::iter::once((None, &self.comparison)).chain(facets)
     }
 }
 
@@ -221,6 +229,9 @@ impl Workshop {
                 found(&post_mortem),
             )),
         };
+        let is_as_declared = scenario.ends.allow(&end);
+        let facets = scenario.facets.iter().filter(|_| is_as_declared);
+        let facets = facets.map(|facet| (*facet, self.compare_facet(scenario, *facet, limits))).collect();
         let mut outcome = Outcome {
             name: scenario.name.clone(),
             declared: scenario.ends,
@@ -229,6 +240,7 @@ impl Workshop {
             end,
             record,
             comparison,
+            facets,
             repetition,
             took: started.elapsed(),
             attempt: 1,
@@ -247,6 +259,34 @@ impl Workshop {
             }
         }
         outcome
+    }
+
+    /// Runs a scenario once more, for what a facet shows. That has a run of its own, as reporting it takes the machine
+    /// time.
+    fn compare_facet(&self, scenario: &Scenario, facet: Facet, limits: Limits) -> Comparison {
+        let name = facet.snapshot_name(&scenario.name);
+        let description = scenario.rows.join(", ");
+        let snapshot = Snapshot { directory: &self.snapshots, name: &name, description: &description };
+        let scenario = scenario.showing(facet);
+        let record = self.observe(&scenario, scenario.clock, limits, |_| Wish::GoOn);
+        let record = record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")));
+        let time = GuestTime { limit: limits.busy, idle: Duration::ZERO };
+        let end = judge_in_time(&record, scenario.main(), time);
+        if !scenario.ends.allow(&end) {
+            // As with a test that doesn't end as declared.
+            let _ = snapshot.discard();
+            let details = end.details().map(|details| format!(": {details}")).unwrap_or_default();
+            let parameter = facet.parameter();
+            return Comparison::Different(format!("with {parameter} it ends with \"{end}\"{details}\n"));
+        }
+        let reviewed = snapshot.reviewed();
+        let text = facet.settle(facet.render(&record, scenario.main()), reviewed.as_deref());
+        match (snapshot.compare(&text), reviewed) {
+            (Comparison::Different(difference), Some(reviewed)) => {
+                Comparison::Different(difference + &changes(&reviewed, &text))
+            }
+            (comparison, _) => comparison,
+        }
     }
 
     /// Runs a scenario once more, recording. It takes the very same course as the run that failed;
@@ -471,7 +511,7 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
 fn repetition(scenario: &Scenario, difference: Option<Difference>) -> Repetition {
     match difference {
         None if scenario.is_canary => Repetition::Blind,
-        Some(difference) if !scenario.is_canary => Repetition::Different(difference),
+        Some(difference) if !scenario.is_canary => Repetition::Different(Box::new(difference)),
         _ => Repetition::AsDeclared,
     }
 }

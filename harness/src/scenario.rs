@@ -9,6 +9,7 @@ mod tests;
 use crate::image::Spoil;
 use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Timing};
 use crate::project::Project;
+use crate::snapshot::Facet;
 use crate::system::{Class, Guest, Role};
 use crate::verdict::Ends;
 use anyhow::{Context, Result, bail};
@@ -52,6 +53,8 @@ pub struct Scenario {
     /// For how long its machine may be busy, if it says that itself: in the machine's own time, which is the host's with
     /// [`Timing::RealTime`].
     pub limit: Option<Duration>,
+    /// What else of it is compared than how it ends and what it prints.
+    pub facets: BTreeSet<Facet>,
 }
 
 /// What a scenario is for.
@@ -87,7 +90,7 @@ pub struct Program {
 const CROWD: &str = "crowd";
 
 /// What a description calls the main process.
-const MAIN: &str = "main";
+pub(crate) const MAIN: &str = "main";
 
 impl Program {
     /// The name of the main process, which the machine runs for.
@@ -158,6 +161,8 @@ struct Description {
     #[serde(default)]
     canary: bool,
     limit_ms: Option<u32>,
+    #[serde(default)]
+    facets: BTreeSet<Facet>,
 }
 
 /// A file of `fixtures/machines`.
@@ -183,6 +188,8 @@ struct MachineFile {
     #[serde(default)]
     canary: bool,
     limit_ms: Option<u32>,
+    #[serde(default)]
+    facets: BTreeSet<Facet>,
 }
 
 impl Scenario {
@@ -205,6 +212,8 @@ impl Scenario {
             };
             program.check()?;
             check_reason(description.clock, description.canary, description.nondeterministic.as_deref())?;
+            let reason = description.nondeterministic.as_deref();
+            check_facets(&description.facets, description.kind, description.ends, reason)?;
             Ok(Self {
                 name: name.to_owned(),
                 kind: description.kind,
@@ -220,6 +229,7 @@ impl Scenario {
                 nondeterministic: description.nondeterministic,
                 is_canary: description.canary,
                 limit: limit(description.limit_ms)?,
+                facets: description.facets,
             })
         };
         read().with_context(|| format!("failed to read what the guest program {name} says about itself"))
@@ -233,6 +243,10 @@ impl Scenario {
         let file: MachineFile = toml::from_str(text)?;
         check_command_line(&file.command_line)?;
         check_reason(file.clock, file.canary, file.nondeterministic.as_deref())?;
+        check_facets(&file.facets, Kind::Test, file.ends, file.nondeterministic.as_deref())?;
+        if file.bare.is_some() && !file.facets.is_empty() {
+            bail!("facets are the kernel's to report, and a bare machine has none");
+        }
         let program = match &file.program {
             None => None,
             Some(wanted) => {
@@ -257,6 +271,7 @@ impl Scenario {
             nondeterministic: file.nondeterministic,
             is_canary: file.canary,
             limit: limit(file.limit_ms)?,
+            facets: file.facets,
         })
     }
 
@@ -278,6 +293,7 @@ impl Scenario {
             nondeterministic: None,
             is_canary: false,
             limit: None,
+            facets: BTreeSet::new(),
         }
     }
 
@@ -285,6 +301,21 @@ impl Scenario {
     #[must_use]
     pub fn main(&self) -> Option<&str> {
         self.program.as_ref().map(Program::main)
+    }
+
+    /// The names of its snapshots.
+    pub fn snapshots(&self) -> impl Iterator<Item = String> {
+        let facets = self.facets.iter().map(|facet| facet.snapshot_name(&self.name));
+        std::iter::once(self.name.clone()).chain(facets)
+    }
+
+    /// The same, whose kernel reports what a facet shows.
+    pub(crate) fn showing(&self, facet: Facet) -> Self {
+        let command_line = match self.command_line.as_str() {
+            "" => facet.parameter(),
+            others => format!("{others} {}", facet.parameter()),
+        };
+        Self { command_line, ..self.clone() }
     }
 
     /// The file that makes it.
@@ -380,6 +411,26 @@ fn limit(limit_ms: Option<u32>) -> Result<Option<Duration>> {
 fn check_command_line(text: &str) -> Result<()> {
     if text.chars().any(char::is_control) {
         bail!("command_line has control characters, which a kernel's command line can't have");
+    }
+    Ok(())
+}
+
+fn check_facets(
+    facets: &BTreeSet<Facet>,
+    kind: Kind,
+    ends: Ends,
+    nondeterministic: Option<&str>,
+) -> Result<()> {
+    let Some(first) = facets.first() else { return Ok(()) };
+    let reports_costs = matches!(ends, Ends::Exited(_) | Ends::ServiceFault);
+    if kind == Kind::Bench {
+        bail!("facets = [\"{first}\"] is for tests: nothing is compared of a benchmark");
+    }
+    if nondeterministic.is_some() {
+        bail!("facets = [\"{first}\"] can't be compared in a test whose runs may differ");
+    }
+    if facets.contains(&Facet::Cost) && !reports_costs {
+        bail!("facets = [\"cost\"] is not known of a machine that ends with \"{ends}\"");
     }
     Ok(())
 }

@@ -1,8 +1,10 @@
 //! What a run looked like, compared with what was reviewed.
 //!
 //! Snapshots are insta's, in one directory: `cargo insta review` and `INSTA_UPDATE` work as for
-//! any other project, and insta writes nothing where `CI` is set.
+//! any other project, and insta writes nothing where `CI` is set. What else a test asks to be compared than how it
+//! ends and what it prints is a [`Facet`], with a file of its own.
 
+mod facets;
 mod files;
 mod redact;
 mod review;
@@ -10,6 +12,8 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use facets::changes;
+pub use facets::{BAND_PERCENT, Facet};
 pub use files::{Pending, pending, unreferenced};
 pub(crate) use redact::redact;
 pub use review::{Review, review};

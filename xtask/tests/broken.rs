@@ -27,6 +27,7 @@ fn report(record: Record) -> String {
         post_mortem: record.dump.as_ref().and_then(|dump| dump.as_ref().err().cloned()).map(Err),
         record,
         comparison: Comparison::Same,
+        facets: vec![],
         repetition: Repetition::NotTried,
         took: Duration::ZERO,
         attempt: 1,

@@ -107,7 +107,8 @@ fn endless_output_is_cut_and_ends_the_machine() {
 
 #[test]
 fn an_endless_log_is_cut_but_its_last_line_is_kept() {
-    let fake = Fake::new(&format!("yes 'I tty: again' | head -c 3000000 >&5; echo >&5\n{}exit 33\n", done()));
+    let fake =
+        Fake::new(&format!("yes 'I tty: again' | head -c 12000000 >&5; echo >&5\n{}exit 33\n", done()));
     let record = record(&fake);
     assert_eq!(judge(&record, Some("main")), End::Exited(0));
     assert!(
@@ -173,7 +174,7 @@ fn a_result_that_only_one_witness_saw_is_trouble() {
 
 #[test]
 fn endless_results_are_cut_and_decide_nothing() {
-    let script = format!("{}head -c 3000000 /dev/zero >&6\nexit 33\n", done());
+    let script = format!("{}head -c 12000000 /dev/zero >&6\nexit 33\n", done());
     let record = record(&Fake::new(&script));
     let damage = record.events().iter().filter(|event| matches!(event.what, What::BadResult(_)));
     assert!(damage.count() == 2 && record.events().len() < 10, "{record:?}");

@@ -9,6 +9,7 @@ use crate::run::{How, TIMEOUT, Verdict, Workshop};
 use crate::scenario::{Kind, Program, Scenario};
 use crate::verdict::Ends;
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,7 @@ fn machine() -> Scenario {
         nondeterministic: None,
         is_canary: false,
         limit: None,
+        facets: BTreeSet::new(),
     }
 }
 

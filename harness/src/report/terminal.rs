@@ -1,8 +1,7 @@
 //! The report for people: a line for each test, then what is to be known of those that failed.
 
-use super::{Reader, Style, details, reason, repeat, word};
+use super::{Reader, Style, accepted, details, reason, repeat, word};
 use crate::run::{Outcome, Verdict};
-use crate::snapshot::Comparison;
 use crate::suite::News;
 use std::io::{Result, Write};
 use std::path::Path;
@@ -81,8 +80,8 @@ impl<W: Write> Terminal<W> {
             writeln!(self.out, "\n{}\n{}", self.style.bad(&title), details(outcome).trim_end())?;
         }
         for outcome in outcomes {
-            if let Comparison::Accepted(difference) = &outcome.comparison {
-                let title = format!("--- {} {} ---", word(outcome), outcome.name);
+            for (what, difference) in accepted(outcome) {
+                let title = format!("--- {} {}: {what} ---", word(outcome), outcome.name);
                 writeln!(self.out, "\n{}\n{}", self.style.bold(&title), difference.trim_end())?;
                 has_details = true;
             }

@@ -4,7 +4,7 @@ use crate::determinism::{Difference, Repetition};
 use crate::observe::{Channel, Record, What};
 use crate::run::{How, Outcome, Setup};
 use crate::scenario::Scenario;
-use crate::snapshot::Comparison;
+use crate::snapshot::{Comparison, Facet};
 use crate::suite::News;
 use crate::verdict::{End, Ends, Hang};
 use std::time::Duration;
@@ -16,6 +16,7 @@ fn outcome(name: &str, end: End, comparison: Comparison) -> Outcome {
         end,
         record: Record::default(),
         comparison,
+        facets: vec![],
         complaints: vec![],
         post_mortem: None,
         repetition: Repetition::NotTried,
@@ -155,15 +156,35 @@ repeat: cargo xtask test --exact changed
     assert!(details(&new).starts_with("there is no reviewed snapshot yet\n"));
 }
 
+// row I4
+#[test]
+fn each_facet_that_differs_is_told_by_its_name() {
+    let facets =
+        vec![(Facet::Ipc, Comparison::Different("-old\n+new\n".into())), (Facet::Cost, Comparison::New)];
+    let changed = Outcome { facets, ..passed("changed") };
+    let expected = "its ipc isn't what was reviewed; there is no reviewed snapshot of its cost yet
+snapshot of its ipc:
+  -old
+  +new
+review: cargo xtask review
+repeat: cargo xtask test --exact changed
+";
+    assert_eq!((word(&changed), details(&changed).as_str()), ("SNAPSHOT", expected));
+    let blessed =
+        Outcome { facets: vec![(Facet::Cost, Comparison::Accepted("-1\n+2\n".into()))], ..passed("it") };
+    let shown = report(&[blessed]);
+    assert!(shown.contains("BLESSED it: snapshot of its cost ---\n-1\n+2\n"), "{shown}");
+}
+
 #[test]
 fn runs_that_differ_show_the_first_event_that_does() {
     let mut differing = passed("differing");
-    differing.repetition = Repetition::Different(Difference {
+    differing.repetition = Repetition::Different(Box::new(Difference {
         channel: Channel::Console,
         place: 3,
         first: Some(What::Console("17".into())),
         second: None,
-    });
+    }));
     let expected = "two runs differ at event 3 of the channel \"console\"
 two runs differ at event 3 of the channel \"console\":
   first run:  17
@@ -184,7 +205,7 @@ fn what_becomes_the_snapshot_is_shown() {
     let expected = "     Booting 1 machine, 2 at a time
      BLESSED [  0.093s] changed
 
---- BLESSED changed ---
+--- BLESSED changed: snapshot ---
 -old
 +new
 

@@ -1,8 +1,10 @@
 use super::{Class, Kind, SECTION, Scenario, with_machines};
 use crate::image::{Corruption, Spoil};
 use crate::machine::{Firmware, Timing};
+use crate::snapshot::Facet;
 use crate::system::Role;
 use crate::verdict::Ends;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -235,4 +237,26 @@ fn a_test_says_how_much_heap_it_needs() {
     let scenario = program("kind = \"test\"\nprocesses = [\"a\"]\nheap_mib = 4").expect("a description");
     let guests = scenario.program.expect("a program").guests();
     assert!(guests.iter().all(|guest| guest.heap_bytes == Some(4 << 20)));
+}
+
+// row I4
+#[test]
+fn a_test_asks_for_facets_and_has_a_snapshot_of_each() {
+    let scenario = program("kind = \"test\"\ncommand_line = \"processes=8\"\nfacets = [\"cost\", \"ipc\"]");
+    let scenario = scenario.expect("a description");
+    assert_eq!(scenario.facets, BTreeSet::from([Facet::Ipc, Facet::Cost]));
+    assert_eq!(scenario.snapshots().collect::<Vec<_>>(), ["hello", "hello@ipc", "hello@cost"]);
+    assert_eq!(scenario.showing(Facet::Ipc).command_line, "processes=8 report=ipc");
+    assert_eq!(Scenario::plain("hello").showing(Facet::Cost).command_line, "report=cost");
+    let refusals = [
+        (program("kind = \"bench\"\nfacets = [\"ipc\"]"), "nothing is compared of a benchmark"),
+        (program("kind = \"test\"\nfacets = [\"time\"]"), "unknown variant"),
+        (machine("facets = [\"ipc\"]\nnondeterministic = \"a disk\""), "whose runs may differ"),
+        (machine("facets = [\"ipc\"]\nends = \"triple fault\"\nbare = [244]"), "a bare machine has none"),
+        (machine("facets = [\"cost\"]\nends = \"hang\""), "ends with \"hang\""),
+    ];
+    for (refused, why) in refusals {
+        let said = refusal(refused);
+        assert!(said.contains(why), "{said}");
+    }
 }

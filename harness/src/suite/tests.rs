@@ -20,6 +20,7 @@ fn outcome(scenario: &Scenario, end: End) -> Outcome {
         end,
         record: Record::default(),
         comparison: Comparison::Same,
+        facets: vec![],
         complaints: vec![],
         post_mortem: None,
         repetition: Repetition::NotTried,

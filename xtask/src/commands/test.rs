@@ -153,7 +153,7 @@ impl Selection {
         let how = if arguments.exact { Match::Exact } else { Match::Part };
         let scenarios = scenarios.context(ListingFailed)?;
         let mut candidates = select(scenarios, Kind::Test, &[], how);
-        let known = candidates.iter().map(|test| test.name.clone()).collect();
+        let known = candidates.iter().flat_map(Scenario::snapshots).collect();
         let mut left_out = Vec::new();
         if let Latest::Left(names) = latest {
             // Those that are gone since then need not pass any more.
