@@ -94,10 +94,10 @@ fn costs_are_those_of_each_process() {
 fn a_cost_may_differ_by_little_and_a_number_of_messages_not_at_all() {
     let text = |busy_ns, messages| costs(&record([cost("ds", busy_ns, messages)]), None);
     let settled = |busy_ns, messages| Facet::Cost.settle(text(busy_ns, messages), Some(&text(1000, 3)));
-    assert_eq!(settled(1020, 3), text(1000, 3));
-    assert_eq!(settled(980, 3), text(1000, 3));
-    assert_eq!(settled(1021, 3), text(1021, 3));
-    assert_eq!(settled(979, 3), text(979, 3));
+    assert_eq!(settled(1050, 3), text(1000, 3));
+    assert_eq!(settled(950, 3), text(1000, 3));
+    assert_eq!(settled(1051, 3), text(1051, 3));
+    assert_eq!(settled(949, 3), text(949, 3));
     assert_eq!(settled(1000, 4), text(1000, 4));
     // Of another facet every letter counts, and where nothing was reviewed there is nothing to be close to.
     assert_eq!(Facet::Ipc.settle(text(1001, 3), Some(&text(1000, 3))), text(1001, 3));
