@@ -5,7 +5,7 @@
 
 use crate::log::Line;
 use crate::machine::{Context, Machine};
-use crate::process::{Ipc, Process, Slot, Stops};
+use crate::process::{Ipc, Process, Slot, Stops, Table};
 use crate::{Kernel, OutOfTurn};
 use abi::boot::ExitCode;
 use abi::ipc::Primitive;
@@ -181,7 +181,7 @@ impl<M: Machine> Kernel<M> {
     /// What a process does, for people.
     #[must_use]
     pub fn doing(&self, slot: Slot) -> Option<Doing<'_, M>> {
-        Some(Doing { kernel: self, process: self.processes.get(slot)? })
+        self.processes.doing(slot)
     }
 
     /// All attachments to interrupt lines: line, owner, the bit that it is told by, and whether it has yet to enable
@@ -217,19 +217,19 @@ impl<M: Machine> Kernel<M> {
 
 /// What a process does: whom it waits for, with which message, and what else stops it.
 pub struct Doing<'a, M: Machine> {
-    kernel: &'a Kernel<M>,
+    processes: &'a Table<M>,
     process: &'a Process<M>,
 }
 
 /// `receiving from any`, `sending to vm; page fault (reading 0x10)`.
 impl<M: Machine> fmt::Display for Doing<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kernel, process } = *self;
+        let Self { processes, process } = *self;
         let stops = process.stops;
         let message = process.context.message();
         // The kernel speaks for a process with a page fault.
         let own = (!stops.contains(Stops::PAGE_FAULT)).then_some(message);
-        let endpoint = |slot| kernel.processes.get(slot).map_or(Endpoint::NONE, |process| process.endpoint);
+        let endpoint = |slot| processes.get(slot).map_or(Endpoint::NONE, |process| process.endpoint);
         let wait = match process.ipc {
             Ipc::Idle => Wait::Nobody,
             Ipc::Sending { to, then_receives: true } => {
@@ -239,7 +239,7 @@ impl<M: Machine> fmt::Display for Doing<'_, M> {
             Ipc::Receiving { from, in_sendrec: true } => Wait::SendReceiving { to: from, message: own },
             Ipc::Receiving { from, in_sendrec: false } => Wait::Receiving { from },
         };
-        let names = |endpoint, f: &mut fmt::Formatter<'_>| kernel.name_of(endpoint).fmt(f);
+        let names = |endpoint, f: &mut fmt::Formatter<'_>| processes.name_of(endpoint).fmt(f);
         State { wait, stops }.named(&names).fmt(f)?;
         if stops.contains(Stops::PAGE_FAULT) {
             write!(f, " ({})", process.page_fault)?;
@@ -272,8 +272,7 @@ impl<M: Machine> Kernel<M> {
     /// What an endpoint is called.
     #[must_use]
     pub fn name_of(&self, endpoint: Endpoint) -> Called {
-        let found = self.processes.find(endpoint).and_then(|slot| self.processes.get(slot));
-        found.map_or(Called::Endpoint(endpoint), |process| Called::Name(process.name))
+        self.processes.name_of(endpoint)
     }
 
     /// What the process of a slot is called.
@@ -282,6 +281,18 @@ impl<M: Machine> Kernel<M> {
         self.processes
             .get(slot)
             .map_or(Called::Endpoint(Endpoint::NONE), |process| Called::Name(process.name))
+    }
+}
+
+impl<M: Machine> Table<M> {
+    /// See [`Kernel::doing`].
+    pub(crate) fn doing(&self, slot: Slot) -> Option<Doing<'_, M>> {
+        Some(Doing { processes: self, process: self.get(slot)? })
+    }
+
+    fn name_of(&self, endpoint: Endpoint) -> Called {
+        let found = self.find(endpoint).and_then(|slot| self.get(slot));
+        found.map_or(Called::Endpoint(endpoint), |process| Called::Name(process.name))
     }
 }
 
