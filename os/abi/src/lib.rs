@@ -22,6 +22,7 @@ pub mod notification;
 pub mod protocols;
 pub mod registers;
 pub mod report;
+pub mod serial;
 pub mod signal;
 pub mod state;
 mod text;

@@ -107,7 +107,7 @@ pub enum Report {
     Panicked,
     /// The result: what the machine was started with is no good.
     Refused,
-    /// The result: the machine was busy for longer than it may be.
+    /// The result: the machine was busy, or there, for longer than it may be.
     Overran,
     /// What a process is called.
     Named(Named),

@@ -15,6 +15,8 @@ pub struct Parameters {
     pub debugger: Debugger,
     /// `report=ipc` or `report=cost`: what is reported beside the result, see [`abi::report`].
     pub reports: Reports,
+    /// `boot=serial`: the boot image comes over the first serial port.
+    pub boot: Boot,
     /// `panic=start`, `panic=exception` or `panic=reset`: whether the kernel fails as soon as it can, to show what that looks like.
     pub panic: Panic,
 }
@@ -54,6 +56,16 @@ pub enum Timer {
     Measured,
 }
 
+/// Where the boot image comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Boot {
+    /// From the boot loader.
+    #[default]
+    Image,
+    /// Over the first serial port, with further parameters.
+    Serial,
+}
+
 /// Whether a debugger can attach, at the second serial port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Debugger {
@@ -74,6 +86,7 @@ impl Default for Parameters {
             limit_ms: None,
             debugger: Debugger::None,
             reports: Reports::None,
+            boot: Boot::Image,
             panic: Panic::None,
         }
     }
@@ -87,7 +100,7 @@ impl fmt::Display for BadWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, limit=MS, gdb=com2|wait, report=ipc|cost and panic=start|exception|reset",
+            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, limit=MS, gdb=com2|wait, report=ipc|cost, boot=serial and panic=start|exception|reset",
             self.0.escape_ascii()
         )
     }
@@ -100,10 +113,20 @@ impl core::error::Error for BadWord<'_> {}
 /// # Errors
 /// The first word that is no parameter.
 pub fn parse(line: &[u8]) -> Result<Parameters, BadWord<'_>> {
-    let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    words.into_iter().try_fold(Parameters::default(), |parameters, word| {
-        core::str::from_utf8(word).ok().and_then(|text| apply(parameters, text)).ok_or(BadWord(word))
-    })
+    Parameters::default().with(line)
+}
+
+impl Parameters {
+    /// Changes what a further command line says, which may hold any bytes.
+    ///
+    /// # Errors
+    /// The first word that is no parameter.
+    pub fn with(self, line: &[u8]) -> Result<Self, BadWord<'_>> {
+        let words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        words.into_iter().try_fold(self, |parameters, word| {
+            core::str::from_utf8(word).ok().and_then(|text| apply(parameters, text)).ok_or(BadWord(word))
+        })
+    }
 }
 
 fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
@@ -141,6 +164,7 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
             };
             Some(Parameters { reports, ..parameters })
         }
+        "boot" => (value == "serial").then_some(Parameters { boot: Boot::Serial, ..parameters }),
         "panic" => {
             let panic = match value {
                 "start" => Panic::Start,
@@ -162,7 +186,7 @@ mod tests {
     fn words_are_parameters_or_refused() {
         let default = Parameters::default();
         let processes = |processes| Ok(Parameters { processes, ..default });
-        let cases: [(&[u8], _); 27] = [
+        let cases: [(&[u8], _); 29] = [
             (b"", Ok(default)),
             (b"  \t\n ", Ok(default)),
             (b"processes=8", processes(8)),
@@ -181,6 +205,8 @@ mod tests {
             (b"report=ipc", Ok(Parameters { reports: Reports::Ipc, ..default })),
             (b"report=cost", Ok(Parameters { reports: Reports::Cost, ..default })),
             (b"report=all", Err(BadWord(b"report=all"))),
+            (b"boot=serial", Ok(Parameters { boot: Boot::Serial, ..default })),
+            (b"boot=image", Err(BadWord(b"boot=image"))),
             (b"panic=start", Ok(Parameters { panic: Panic::Start, ..default })),
             (b"panic=exception", Ok(Parameters { panic: Panic::Exception, ..default })),
             (b"panic=reset", Ok(Parameters { panic: Panic::TripleFault, ..default })),
@@ -197,5 +223,13 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(parse(line), expected, "{}", line.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_further_line_changes_what_it_names() {
+        let first = parse(b"boot=serial timer=measured processes=8").expect("parameters");
+        assert_eq!(first.with(b""), Ok(first));
+        assert_eq!(first.with(b"processes=9"), Ok(Parameters { processes: 9, ..first }));
+        assert_eq!(first.with(b"processes=9 x"), Err(BadWord(b"x")));
     }
 }

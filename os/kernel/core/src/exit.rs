@@ -153,11 +153,16 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Logs where a process is, outwards from the innermost frame.
+    /// Logs where a process is, as something that is wrong.
     pub(crate) fn log_stack(&mut self, slot: Slot) {
+        self.log_stack_as(slot, Level::Error);
+    }
+
+    /// Logs where a process is, outwards from the innermost frame.
+    pub(crate) fn log_stack_as(&mut self, slot: Slot, level: Level) {
         let process = self.processes.process(slot);
         let text = format_args!("{}: stacktrace: {:#x}", process.name, process.context.instruction_pointer());
-        self.log.start(&mut self.machine, Line::kernel(Level::Error), text);
+        self.log.start(&mut self.machine, Line::kernel(level), text);
         let mut frames = [0_u64; 32];
         let mut count = 0;
         self.machine.trace(&process.context, &process.space, &mut |address| {

@@ -38,6 +38,7 @@ mod recorder;
 mod reporting;
 mod scheduler;
 mod signals;
+mod time_limit;
 mod tracing;
 mod update;
 

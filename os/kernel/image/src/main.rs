@@ -14,14 +14,16 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heap::Heap;
-use kernel_core::command_line::{Debugger, Panic};
+use kernel_core::command_line::{Boot, Debugger, Panic, Parameters};
 use kernel_core::image::{BootImage, ImageError};
+use kernel_core::machine::Machine as _;
 use kernel_core::{Kernel, Next, OutOfTurn, Slot, command_line, load};
 use kernel_debug::machine::{Cpu, Trap};
 use kernel_debug::{Happened, Reaction, Stub, System};
+use kernel_loader::CommandLine;
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
-    BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck,
+    Block, BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck,
     exception_address, idle_addresses, let_inspect, protections, provoke_exception, provoke_triple_fault,
     report, stop,
 };
@@ -41,15 +43,21 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let info = BootInfo::read(start).unwrap_or_else(|problem| refuse(format_args!("start info: {problem}")));
     let parameters = command_line::parse(info.command_line)
         .unwrap_or_else(|problem| refuse(format_args!("command line: {problem}")));
+    let Ok(mut memory) = PhysicalMemory::init(&info) else { refuse_for_memory() };
+    kernel_x86_64::init();
+    let Given { parameters, words, image, limit_ns } = match parameters.boot {
+        Boot::Image => Given { parameters, words: None, image: info.image, limit_ns: None },
+        Boot::Serial => over_line(&mut memory, parameters),
+    };
     let heap_bytes = HEAP_BASE_BYTES
         + usize::from(parameters.processes) * HEAP_BYTES_PER_PROCESS
         + kernel_core::mail_bytes(parameters.processes);
-    let Ok(memory) = PhysicalMemory::init(&info, &HEAP, heap_bytes) else {
-        refuse(format_args!("memory: there is none left for the kernel itself"));
-    };
+    if memory.start_heap(&HEAP, heap_bytes).is_err() {
+        refuse_for_memory();
+    }
     let mut kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
-    kernel.keep_parameters(info.command_line);
-    let mut tessera = Tessera { system: System::new(kernel), stub: None };
+    kernel.keep_parameters(words.as_ref().map_or(info.command_line, CommandLine::as_slice));
+    let mut tessera = Tessera { system: System::new(kernel), stub: None, limit_ns };
     publish(&tessera.system.kernel);
     announce(&mut tessera.system.kernel);
     if let Some(limit_ms) = parameters.limit_ms {
@@ -63,7 +71,30 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
         Panic::TripleFault => provoke_triple_fault(),
     }
     attach_debugger(&mut tessera, parameters.debugger);
-    main(&mut tessera, info.image)
+    main(&mut tessera, image)
+}
+
+/// What the machine is to do.
+struct Given {
+    parameters: Parameters,
+    /// The command line, if it isn't that of the start.
+    words: Option<CommandLine>,
+    image: Option<&'static [u8]>,
+    /// The uptime at which it must be over.
+    limit_ns: Option<u64>,
+}
+
+/// Waits for what comes over the serial line. Not inlined, so that the stack that it takes is free afterwards.
+#[inline(never)]
+fn over_line(memory: &mut PhysicalMemory, parameters: Parameters) -> Given {
+    let Some(job) = kernel_x86_64::load(memory, parameters.timer) else {
+        refuse(format_args!("command line: boot=serial needs a first serial port, and there is none"));
+    };
+    let parameters = parameters
+        .with(job.command_line.as_slice())
+        .unwrap_or_else(|problem| refuse(format_args!("command line: {problem}")));
+    let limit_ns = Some(u64::from(job.limit_ms) * 1_000_000);
+    Given { parameters, words: Some(job.command_line), image: job.image.map(Block::leak), limit_ns }
 }
 
 /// The kernel, and the debugger's end in it.
@@ -71,11 +102,13 @@ struct Tessera {
     system: System<Hardware>,
     /// `None` unless the command line asks for it.
     stub: Option<Stub<Hardware, Com2>>,
+    /// The uptime at which it must be over, if there is one.
+    limit_ns: Option<u64>,
 }
 
 impl Debugged for Tessera {
     fn trapped(&mut self, trap: Trap, cpu: &mut Cpu) -> bool {
-        let Self { system, stub } = self;
+        let Self { system, stub, .. } = self;
         stub.as_mut().is_some_and(|stub| stub.trapped(system, trap, cpu))
     }
 }
@@ -218,8 +251,8 @@ fn wait(tessera: &mut Tessera) {
     if kernel.tell_of_log() {
         return;
     }
-    let alarm_ns = kernel.next_alarm_ns();
-    let event = kernel.machine.wait(alarm_ns);
+    let wakes_ns = kernel.next_alarm_ns().into_iter().chain(tessera.limit_ns).min();
+    let event = kernel.machine.wait(wakes_ns);
     take(tessera, None, event);
 }
 
@@ -259,8 +292,12 @@ fn take(tessera: &mut Tessera, running: Option<Slot>, event: Event) {
         }
         // While the machine is busy there is always a tick or a device in the end.
         (Event::Tick, running) => {
-            tessera.system.kernel.check_limit(running);
-            tessera.system.kernel.tick(running);
+            let kernel = &mut tessera.system.kernel;
+            kernel.check_limit(running);
+            kernel.tick(running);
+            if tessera.limit_ns.is_some_and(|limit_ns| kernel.machine.uptime_ns() >= limit_ns) {
+                kernel.end_for_time();
+            }
         }
         (Event::Interrupt(line), running) => {
             tessera.system.kernel.check_limit(running);
@@ -287,7 +324,7 @@ enum Answer {
 #[cold]
 #[inline(never)]
 fn ask_debugger(tessera: &mut Tessera, running: Option<Slot>, happened: Happened) -> Answer {
-    let Tessera { system, stub } = tessera;
+    let Tessera { system, stub, .. } = tessera;
     let Some(stub) = stub else { return Answer::AsEver };
     match stub.look(system, running, happened) {
         Reaction::None => return Answer::AsEver,
@@ -295,9 +332,14 @@ fn ask_debugger(tessera: &mut Tessera, running: Option<Slot>, happened: Happened
         Reaction::Stop => {}
     }
     debug::pause(tessera);
-    let Tessera { system, stub } = tessera;
+    let Tessera { system, stub, .. } = tessera;
     let passes = stub.as_mut().is_some_and(|stub| stub.passes_fault(system));
     if passes { Answer::AsEver } else { Answer::Nothing }
+}
+
+/// The same, because there is too little memory to say more.
+fn refuse_for_memory() -> ! {
+    refuse(format_args!("memory: there is none left for the kernel itself"))
 }
 
 /// Stops before anything has started, because what the kernel was started with is no good.

@@ -19,7 +19,8 @@ pub(crate) const FIRST_LINE: u8 = 0x20;
 pub(crate) const TIMER: u8 = 0xf0;
 /// The vector of the debugger's line, of a higher class than those of other lines.
 pub(crate) const DEBUGGER: u8 = 0xe0;
-const SPURIOUS: u8 = 0xff;
+/// The vector of interrupts that are none, and are not to be ended.
+pub(crate) const SPURIOUS: u8 = 0xff;
 /// Lines of the I/O APIC that the kernel serves.
 pub(crate) const LINES: u8 = 24;
 

@@ -10,7 +10,7 @@ use crate::descriptors;
 use crate::layout;
 use crate::machine::Hardware;
 use crate::paging::{AddressSpace, Page, Permissions, kernel_walk, to_usize};
-use crate::{port, timer, trap};
+use crate::{timer, trap};
 use abi::registers::{FloatRegisters, Register as Name};
 use core::arch::asm;
 use core::cell::Cell;
@@ -346,9 +346,6 @@ impl Debuggable for Hardware {
     }
 
     fn reset(&mut self) -> ! {
-        // The reset control register of the chipset, then of the keyboard controller.
-        port::write_u8(0xcf9, 6);
-        port::write_u8(0x64, 0xfe);
-        crate::stop(abi::boot::ExitCode::Failure)
+        crate::report::reset()
     }
 }

@@ -36,6 +36,7 @@ pub(crate) const fn direct_pointer<T>(address: u64) -> *mut T {
 
 unsafe extern "C" {
     static text_start: u8;
+    static text_end: u8;
     static rodata_start: u8;
     static data_start: u8;
     static kernel_end: u8;
@@ -62,6 +63,13 @@ impl Part {
 /// The kernel's code.
 pub(crate) fn text() -> Part {
     Part { start: (&raw const text_start).addr() as u64, end: (&raw const rodata_start).addr() as u64 }
+}
+
+/// The bytes of the kernel's code.
+pub(crate) fn code() -> &'static [u8] {
+    let (start, end) = ((&raw const text_start), (&raw const text_end));
+    // SAFETY: the linker puts code between the two, which is mapped, and which nothing writes while this is used.
+    unsafe { core::slice::from_raw_parts(start, end.addr() - start.addr()) }
 }
 
 /// The kernel's constants.

@@ -65,15 +65,19 @@ pub enum Event {
     Spurious,
 }
 
+/// Sets up the processor's tables and the interrupt controllers. Called once, when memory is set up.
+pub fn init() {
+    descriptors::init();
+    apic::init();
+}
+
 impl Hardware {
     /// Ticks a second.
     const TICK_HZ: u32 = 1000;
 
-    /// Sets up tables, controllers and timers.
+    /// Sets up the timers.
     #[must_use]
     pub fn new(memory: PhysicalMemory, timer: Timer) -> Self {
-        descriptors::init();
-        apic::init();
         let frequencies = Frequencies::find(timer);
         timer::start(frequencies);
         Self { memory, frequencies, is_ticking: false }

@@ -49,19 +49,27 @@ pub struct PhysicalMemory {
 }
 
 impl PhysicalMemory {
-    /// Finds out what memory there is, replaces the start-up page tables, and sets up the heap.
+    /// Finds out what memory there is, and replaces the start-up page tables.
     ///
     /// # Errors
     /// If there is not even memory for that.
-    pub fn init(info: &BootInfo, heap: &heap::Heap, heap_bytes: usize) -> Result<Self, OutOfMemory> {
+    pub fn init(info: &BootInfo) -> Result<Self, OutOfMemory> {
         let mut memory = Self::of(info)?;
         paging::init(info, &mut memory)?;
-        let pages = heap_bytes.div_ceil(4096);
-        let start = memory.frames.take_run(pages).ok_or(OutOfMemory)?;
+        Ok(memory)
+    }
+
+    /// Gives the heap its memory.
+    ///
+    /// # Errors
+    /// If there is not so much.
+    pub fn start_heap(&mut self, heap: &heap::Heap, bytes: usize) -> Result<(), OutOfMemory> {
+        let pages = bytes.div_ceil(4096);
+        let start = self.frames.take_run(pages).ok_or(OutOfMemory)?;
         let address = direct(PhysAddr::new(start as u64 * 4096)).as_u64();
         // SAFETY: the run was taken for good, is mapped, and this is the heap's only memory.
         unsafe { heap.init(core::ptr::with_exposed_provenance_mut(to_usize(address)), pages * 4096) };
-        Ok(memory)
+        Ok(())
     }
 
     fn of(info: &BootInfo) -> Result<Self, OutOfMemory> {
@@ -157,6 +165,55 @@ impl PhysicalMemory {
     #[must_use]
     pub fn free_bytes(&self) -> u64 {
         self.frames.free() as u64 * 4096
+    }
+}
+
+/// Frames that follow each other, which their holder alone uses.
+#[derive(Debug)]
+pub struct Block {
+    start: usize,
+    /// How many bytes of them are used.
+    bytes: usize,
+}
+
+impl Block {
+    fn frames(&self) -> core::ops::Range<usize> {
+        self.start..self.start + self.bytes.div_ceil(4096).max(1)
+    }
+
+    /// Keeps the frames for good.
+    #[must_use]
+    pub fn leak(mut self) -> &'static [u8] {
+        let bytes: *const [u8] = self.as_mut();
+        // SAFETY: nobody can give the frames back any more.
+        unsafe { &*bytes }
+    }
+}
+
+impl AsMut<[u8]> for Block {
+    fn as_mut(&mut self) -> &mut [u8] {
+        let address = direct(PhysAddr::new(self.start as u64 * 4096)).as_u64();
+        let start = core::ptr::with_exposed_provenance_mut(to_usize(address));
+        // SAFETY: `PhysicalMemory` hands a frame out once, and the direct map holds all of memory.
+        unsafe { core::slice::from_raw_parts_mut(start, self.bytes) }
+    }
+}
+
+impl kernel_loader::Memory for &mut PhysicalMemory {
+    type Block = Block;
+
+    fn room(&self) -> u32 {
+        // Half of it, so that what is in the image has room, too.
+        u32::try_from(self.free_bytes() / 2).unwrap_or(u32::MAX)
+    }
+
+    fn take(&mut self, bytes: usize) -> Option<Block> {
+        let start = self.frames.take_run(bytes.div_ceil(4096).max(1))?;
+        Some(Block { start, bytes })
+    }
+
+    fn give(&mut self, block: Block) {
+        self.frames.give(block.frames());
     }
 }
 

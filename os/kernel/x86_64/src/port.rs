@@ -1,6 +1,7 @@
 //! Ports, and the few devices that the kernel itself writes to.
 
-use crate::timer;
+use crate::serial::Uart;
+use crate::{line, timer};
 use abi::boot::{LOG_PORT, PANIC_PORT, PANICKED};
 use core::fmt;
 use core::sync::atomic::{Ordering, compiler_fence};
@@ -44,7 +45,11 @@ pub(crate) fn write_u32(port: u16, value: u32) {
 
 /// Writes a byte to the log.
 pub(crate) fn log(byte: u8) {
-    write_u8(LOG_PORT, byte);
+    if line::is_open() {
+        line::log(byte);
+    } else {
+        write_u8(LOG_PORT, byte);
+    }
 }
 
 /// The first serial port and the log at once: for messages before there is a terminal driver,
@@ -52,29 +57,14 @@ pub(crate) fn log(byte: u8) {
 #[derive(Clone, Copy, Debug)]
 pub struct Console;
 
-impl Console {
-    const DATA: u16 = 0x3f8;
-    const LINE_STATUS: u16 = Self::DATA + 5;
-    const TRANSMITTER_EMPTY: u8 = 0x20;
-    /// A line that takes no byte for so many looks is not there.
-    const PATIENCE: u32 = 100_000;
-
-    fn send(byte: u8) {
-        let is_ready = || read_u8(Self::LINE_STATUS) & Self::TRANSMITTER_EMPTY != 0;
-        if (0..Self::PATIENCE).any(|_| is_ready()) {
-            write_u8(Self::DATA, byte);
-        }
-    }
-}
-
 impl fmt::Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for byte in text.bytes() {
             log(byte);
             if byte == b'\n' {
-                Self::send(b'\r');
+                Uart::COM1.send(b'\r');
             }
-            Self::send(byte);
+            Uart::COM1.send(byte);
         }
         Ok(())
     }

@@ -1,43 +1,120 @@
-//! The second serial port: the debugger's line (16550 data sheet).
+//! Serial ports (National Semiconductor 16550A), which the kernel drives without interrupts, and the debugger's line.
 
 use crate::apic::{self, DEBUGGER};
 use crate::{port, trap};
 use kernel_debug::machine::Line;
 
-/// The port, set up.
+/// A serial port, by its first register.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Uart(u16);
+
+const ENABLE: u16 = 1;
+const FIFO: u16 = 2;
+const LINE_CONTROL: u16 = 3;
+const MODEM_CONTROL: u16 = 4;
+const LINE_STATUS: u16 = 5;
+const MODEM_STATUS: u16 = 6;
+const SCRATCH: u16 = 7;
+
+/// Of [`LINE_STATUS`]: a byte has come.
+const HAS_BYTE: u8 = 0x01;
+/// There is room for a byte.
+const HAS_ROOM: u8 = 0x20;
+/// The last byte has left.
+const IS_DRAINED: u8 = 0x40;
+
+/// When a port interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupts {
+    None,
+    /// At the first byte.
+    OnByte,
+    /// At 14 bytes, or when no more follow them.
+    OnBytes,
+}
+
+impl Uart {
+    /// The console's.
+    pub(crate) const COM1: Self = Self(0x3f8);
+    const COM2: Self = Self(0x2f8);
+    /// A line that takes no byte for so many looks is not there. At 115200 bits a second it takes one in 87 µs, and
+    /// a look lasts most of one.
+    const PATIENCE: u32 = 100_000;
+
+    fn read(self, register: u16) -> u8 {
+        port::read_u8(self.0 + register)
+    }
+
+    fn write(self, register: u16, value: u8) {
+        port::write_u8(self.0 + register, value);
+    }
+
+    /// Sets the port up: 115200 bits a second, 8 data bits. `false` if there is no such port.
+    pub(crate) fn init(self, interrupts: Interrupts) -> bool {
+        self.write(SCRATCH, 0x5a);
+        if self.read(SCRATCH) != 0x5a {
+            return false;
+        }
+        // The first two registers are the divisor's meanwhile.
+        self.write(LINE_CONTROL, 0x80);
+        self.write(0, 1);
+        self.write(ENABLE, 0);
+        self.write(LINE_CONTROL, 0x03);
+        // Empty, and enabled.
+        let (fifo, on_bytes) = match interrupts {
+            Interrupts::None => (0x07, 0x00),
+            Interrupts::OnByte => (0x07, 0x01),
+            Interrupts::OnBytes => (0xc7, 0x01),
+        };
+        self.write(FIFO, fifo);
+        // Ready, and its interrupt gets through.
+        self.write(MODEM_CONTROL, 0x0b);
+        self.write(ENABLE, on_bytes);
+        true
+    }
+
+    fn wait_for(self, status: u8) -> bool {
+        (0..Self::PATIENCE).any(|_| self.read(LINE_STATUS) & status != 0)
+    }
+
+    /// Sends a byte, unless the line takes none.
+    pub(crate) fn send(self, byte: u8) {
+        if self.wait_for(HAS_ROOM) {
+            self.write(0, byte);
+        }
+    }
+
+    /// Waits until there is room for as many bytes as the port takes at a time: who has seen that there is need
+    /// not know of those that were sent in between.
+    pub(crate) fn make_room(self) {
+        self.wait_for(HAS_ROOM);
+    }
+
+    /// Waits until all that was sent has left.
+    pub(crate) fn drain(self) {
+        self.wait_for(IS_DRAINED);
+    }
+
+    /// Takes a byte that has come.
+    pub(crate) fn receive(self) -> Option<u8> {
+        (self.read(LINE_STATUS) & HAS_BYTE != 0).then(|| self.read(0))
+    }
+}
+
+/// The second serial port, the debugger's, set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Com2(());
 
-const DATA: u16 = 0x2f8;
-const INTERRUPTS: u16 = DATA + 1;
-const FIFO: u16 = DATA + 2;
-const LINE_CONTROL: u16 = DATA + 3;
-const MODEM_CONTROL: u16 = DATA + 4;
-const LINE_STATUS: u16 = DATA + 5;
-const MODEM_STATUS: u16 = DATA + 6;
-/// The interrupt line that the port raises.
+/// The interrupt line that it raises.
 const IRQ: u8 = 3;
-/// A line that takes no byte for so many looks is not there.
-const PATIENCE: u32 = 1_000_000;
 
 impl Com2 {
-    /// Sets the port up: 115200 bits a second, 8 data bits, an interrupt for each byte that comes. `None` if there is
-    /// no such port.
+    /// Sets the port up, with an interrupt for each byte that comes. `None` if there is no such port.
     #[must_use]
     pub fn init() -> Option<Self> {
-        const SCRATCH: u16 = DATA + 7;
-        port::write_u8(SCRATCH, 0x5a);
-        if port::read_u8(SCRATCH) != 0x5a {
+        if !Uart::COM2.init(Interrupts::OnByte) {
             return None;
         }
-        port::write_u8(LINE_CONTROL, 0x80);
-        port::write_u8(DATA, 1);
-        port::write_u8(INTERRUPTS, 0);
-        port::write_u8(LINE_CONTROL, 0x03);
-        port::write_u8(FIFO, 0x07);
-        // Ready, and its interrupt gets through.
-        port::write_u8(MODEM_CONTROL, 0x0b);
-        port::write_u8(INTERRUPTS, 0x01);
         apic::route(IRQ, DEBUGGER);
         Some(Self(()))
     }
@@ -45,19 +122,16 @@ impl Com2 {
 
 impl Line for Com2 {
     fn send(&mut self, byte: u8) {
-        let is_ready = || port::read_u8(LINE_STATUS) & 0x20 != 0;
-        if (0..PATIENCE).any(|_| is_ready()) {
-            port::write_u8(DATA, byte);
-        }
+        Uart::COM2.send(byte);
     }
 
     fn receive(&mut self) -> Option<u8> {
-        (port::read_u8(LINE_STATUS) & 1 != 0).then(|| port::read_u8(DATA))
+        Uart::COM2.receive()
     }
 
     fn wait(&mut self) -> bool {
         // A cable without a debugger at its other end has no data set ready. QEMU always says ready.
-        if port::read_u8(MODEM_STATUS) & 0x20 == 0 {
+        if Uart::COM2.read(MODEM_STATUS) & 0x20 == 0 {
             return false;
         }
         // Where the kernel stopped in the middle of an interrupt nobody would wake it.
@@ -66,7 +140,7 @@ impl Line for Com2 {
             return true;
         }
         apic::with_only(DEBUGGER, || {
-            if port::read_u8(LINE_STATUS) & 1 == 0 && trap::wait_aside() != 0 {
+            if Uart::COM2.read(LINE_STATUS) & HAS_BYTE == 0 && trap::wait_aside() != 0 {
                 apic::end_of_interrupt();
             }
         });

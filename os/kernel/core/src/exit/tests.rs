@@ -3,6 +3,7 @@ use crate::fake::{Fake, kernel, service};
 use crate::fault::Fault;
 use crate::kernel::{Kernel, OutOfTurn};
 use abi::boot::{self, ExitCode, Managers};
+use abi::ipc::Primitive;
 use abi::protocols::kernel::{abort, clear, exit, kill};
 use abi::report::{Cause, Ended, Exited, Report};
 use abi::{Endpoint, Name, Signal};
@@ -156,4 +157,21 @@ fn who_is_not_what_the_machine_runs_for_reports_nothing() {
     kernel.asks(MAIN, &exit::Request { status: 3 });
     fault(&mut kernel, OTHER);
     assert_eq!(kernel.machine.reports, []);
+}
+
+#[test]
+fn a_machine_whose_time_is_over_says_what_everybody_does() {
+    let mut slow = machine();
+    slow.traps(OTHER, Primitive::Receive, Endpoint::ANY);
+    slow.end_for_time();
+    let log = slow.log_text();
+    assert_eq!(end_of(slow), (vec![Report::Overran], OutOfTurn::End(ExitCode::Limit)));
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("stacktrace: ")).collect();
+    assert_eq!(lines, ["I kernel: s1: runnable", "I kernel: s2: receiving from any"]);
+    assert_eq!(log.lines().filter(|line| line.contains("stacktrace: ")).count(), 2, "{log}");
+    // It is over already.
+    let mut done = machine();
+    done.asks(MAIN, &exit::Request { status: 0 });
+    done.end_for_time();
+    assert_eq!(end_of(done), (vec![exited(MAIN, 0)], OutOfTurn::End(ExitCode::Success)));
 }
