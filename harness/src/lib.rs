@@ -39,6 +39,7 @@ pub mod recording;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod serial;
 pub mod shell;
 pub mod snapshot;
 pub mod suite;

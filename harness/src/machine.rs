@@ -16,11 +16,13 @@ mod console;
 mod directory;
 pub mod interactive;
 mod qmp;
+mod stand_in;
 pub mod tied;
 
 pub(crate) use command_line::DEFAULT_MEMORY_MIB;
 pub use command_line::{AtPanic, Config, Firmware, IMAGE, KERNEL, Kernel, LOG, Record, Timing};
 pub(crate) use directory::{Directory, remove_stale};
+pub use stand_in::StandIn;
 
 use anyhow::{Context, Result, bail};
 use console::Console;
@@ -93,7 +95,7 @@ pub enum Next {
     Late,
 }
 
-/// How QEMU ended.
+/// How QEMU, or a machine at the other end of a line, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exit {
@@ -101,6 +103,8 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// It is no QEMU: the machine has started anew, and waits for another run.
+    Restarted,
 }
 
 impl From<ExitStatus> for Exit {

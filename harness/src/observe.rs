@@ -3,6 +3,7 @@
 //! What a machine gives are bytes that a guest chose: they may be invalid, endless, or made to
 //! look like something else. Here they become lines of printable text, and only so many of them.
 
+mod line;
 mod lines;
 mod log;
 mod results;
@@ -10,6 +11,7 @@ mod results;
 mod tests;
 mod text;
 
+pub use line::watch_line;
 pub use log::{Level, LogLine};
 pub use results::{Damage, word, words};
 pub use text::escape;
@@ -165,6 +167,7 @@ impl fmt::Display for What {
             Self::Trouble(text) => write!(f, "trouble: {text}"),
             Self::Ended(Exit::Code(code)) => write!(f, "QEMU exited with {code}"),
             Self::Ended(Exit::Signal(signal)) => write!(f, "QEMU was killed by signal {signal}"),
+            Self::Ended(Exit::Restarted) => f.write_str("the machine has started anew"),
         }
     }
 }
@@ -217,6 +220,16 @@ impl Record {
     /// The lines of the log that say that something is wrong.
     pub fn complaints(&self) -> impl DoubleEndedIterator<Item = &LogLine> {
         self.log().filter(|line| line.level != Level::Info)
+    }
+
+    /// What the kernel logs when it ends a run that takes longer than it may: what everybody is doing.
+    pub fn last_words(&self) -> impl Iterator<Item = &LogLine> {
+        let is_over = |event: &&Event| event.what == What::Result(Report::Overran);
+        let behind = self.events.iter().skip_while(move |event| !is_over(event));
+        behind.filter_map(|event| match &event.what {
+            What::Log(line) if line.level == Level::Info => Some(line),
+            _ => None,
+        })
     }
 
     /// How QEMU ended, if it did.

@@ -142,6 +142,9 @@ pub fn repeat(outcome: &Outcome) -> String {
             write!(line, " --{option} {}", time.as_secs_f64()).expect("writing to a string succeeds");
         }
     }
+    if let Some(port) = &outcome.line {
+        write!(line, " --serial {}", port.display()).expect("writing to a string succeeds");
+    }
     if outcome.verdict() == Verdict::WrongRepetition {
         line.push_str(" --check-determinism");
     }
@@ -186,7 +189,7 @@ pub fn details(outcome: &Outcome) -> String {
             section(&mut text, &snapshot_title(facet), &lines);
         }
     }
-    if outcome.verdict() == Verdict::WrongSnapshot {
+    if outcome.verdict() == Verdict::WrongSnapshot && outcome.line.is_none() {
         line(&mut text, "review: cargo xtask review");
     }
     line(&mut text, &format!("repeat: {}", repeat(outcome)));

@@ -8,10 +8,12 @@ use crate::inspect::{self, PostMortem};
 use crate::machine::{
     self, AtPanic, Config, Directory, DumpFile, Kernel, Machine, Next, Output, PATIENCE, Timing,
 };
-use crate::observe::{Event, KEPT_BYTES, Record, Wish, escape, watch};
+use crate::observe::{Event, KEPT_BYTES, Record, Wish, escape, watch, watch_line};
 use crate::project::Project;
 use crate::recording::{self, Recording};
 use crate::scenario::{Kind, Scenario, with_machines};
+use crate::serial::host::{Packed, Plan};
+use crate::serial::line::Line;
 use crate::snapshot::{Comparison, Facet, Snapshot, changes, render};
 use crate::symbols::Symbols;
 use crate::system::{Guest, System};
@@ -19,7 +21,9 @@ use crate::verdict::{End, Ends, GuestTime, Hang, judge_in_time};
 use anyhow::{Context as _, Result, bail};
 use std::borrow::Cow;
 use std::ffi::OsString;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For how long a machine may be busy, in its own time, when nobody says otherwise.
@@ -27,6 +31,10 @@ pub const LIMIT: Duration = Duration::from_secs(2);
 /// How long a machine may run, in the host's time, when nobody says otherwise. Long enough for all that may
 /// be busy for [`LIMIT`], on a host that is a dozen times as slow as a usual one.
 pub const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a run may take on a machine at the other end of a line, in its time, when nobody says otherwise: nobody can
+/// stop it before.
+const LINE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// All that scenarios have in common: the built images and the host's tools.
 pub struct Workshop {
@@ -41,6 +49,8 @@ pub struct Workshop {
     snapshots: PathBuf,
     qemu: PathBuf,
     launcher: PathBuf,
+    /// The machine that runs tests in place of QEMU, if there is one.
+    line: Option<Mutex<Line>>,
 }
 
 /// What a scenario came to.
@@ -70,6 +80,8 @@ pub struct Outcome {
     pub attempt: u32,
     /// How it was tested.
     pub how: How,
+    /// The serial port at which its machine was, if it was not QEMU.
+    pub line: Option<PathBuf>,
     /// What its machine was started with, if it failed and there was a machine.
     pub setup: Option<Setup>,
 }
@@ -186,7 +198,14 @@ impl Workshop {
         let services = build.services.iter().map(read).collect::<Result<_>>()?;
         let snapshots = project.snapshots();
         let Tools { qemu, launcher } = tools;
-        Ok(Self { project, build, system, services, artefacts, snapshots, qemu, launcher })
+        Ok(Self { project, build, system, services, artefacts, snapshots, qemu, launcher, line: None })
+    }
+
+    /// Tests are run on the machine at the other end of a line from now on. `scenarios` that can't, see
+    /// [`for_line`](crate::suite::for_line), are for the caller to leave out.
+    #[must_use]
+    pub fn over(self, line: Line) -> Self {
+        Self { line: Some(Mutex::new(line)), ..self }
     }
 
     /// Everything that can be run, sorted by name.
@@ -203,7 +222,10 @@ impl Workshop {
         let started = Instant::now();
         let limits = Limits::of(scenario, how);
         let run = || {
-            let record = self.observe(scenario, scenario.clock, limits, |_| Wish::GoOn);
+            let record = match &self.line {
+                None => self.observe(scenario, scenario.clock, limits, |_| Wish::GoOn),
+                Some(line) => self.observe_over(line, scenario, how),
+            };
             record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")))
         };
         let record = run();
@@ -215,8 +237,14 @@ impl Workshop {
         let mut symbols = Symbols::new(&self.project, self.images(scenario));
         let post_mortem = self.examine(&record, &mut symbols);
         let idle = found(&post_mortem).and_then(|found| found.idle).unwrap_or_default();
-        let end = judge_in_time(&record, scenario.main(), GuestTime { limit: limits.busy, idle });
+        // On a machine at a line all time is the host's.
+        let limit = limits.busy.filter(|_| self.line.is_none());
+        let end = judge_in_time(&record, scenario.main(), GuestTime { limit, idle });
         let comparison = match &end {
+            _ if self.line.is_some() && !scenario.ends.allow(&end) => Comparison::NotMade,
+            end if self.line.is_some() => {
+                self.snapshot(scenario, "").compare_without_dump(&render(end, &record, None))
+            }
             end if !scenario.ends.allow(end) => {
                 // It would only be reviewed by mistake, and so would what an earlier run left. If
                 // that can't be removed, whoever reviews it sees it again.
@@ -245,6 +273,7 @@ impl Workshop {
             took: started.elapsed(),
             attempt: 1,
             how,
+            line: self.line.as_ref().map(|line| lock(line).path().to_owned()),
             setup: None,
         };
         if outcome.verdict() == Verdict::Passed {
@@ -304,6 +333,7 @@ impl Workshop {
             End::Hang(Hang::Limit) if !failed.is_hang() => {}
             End::Hang(_) => bail!("a machine that is stopped from outside leaves no whole record"),
             End::HostTrouble(_) => bail!("there is nothing to record, as the machine isn't what failed"),
+            _ if self.line.is_some() => bail!("it ran on another machine than QEMU"),
             _ if scenario.clock == Timing::RealTime => bail!("time is the host's in this test"),
             _ => {}
         }
@@ -345,6 +375,25 @@ impl Workshop {
         watcher: impl FnMut(&Event) -> Wish,
     ) -> Result<Record> {
         Ok(watch(self.start(scenario, timing, limits.busy)?, limits.host, watcher))
+    }
+
+    /// Runs a scenario on the machine at the other end of a line.
+    fn observe_over(&self, line: &Mutex<Line>, scenario: &Scenario, how: How) -> Result<Record> {
+        let limit = how.timeout.unwrap_or(LINE_TIMEOUT);
+        // What has no byte is none to a boot loader.
+        let image = match self.image(scenario)?.filter(|image| !image.is_empty()) {
+            Some(image) => Some(Packed::new(&image).context("failed to pack the boot image: it has 4 GiB")?),
+            None => None,
+        };
+        let secret = || RandomState::new().hash_one(0).max(1);
+        let plan = Plan {
+            run: secret(),
+            probe: secret(),
+            limit_ms: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
+            command_line: scenario.command_line.clone().into_bytes(),
+            image,
+        };
+        Ok(watch_line(&mut lock(line), plan, |_| Wish::GoOn))
     }
 
     /// Boots a scenario's machine, which may be busy for as long as it likes.
@@ -475,8 +524,14 @@ impl Workshop {
     }
 }
 
+/// A line is in a sensible state after each of its methods, so nobody is kept from it.
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn explain(record: &Record, symbols: &mut Symbols<'_>) -> Vec<(String, Vec<String>)> {
-    record.complaints().map(|line| (line.to_string(), symbols.explain(&line.text))).collect()
+    let lines = record.complaints().chain(record.last_words());
+    lines.map(|line| (line.to_string(), symbols.explain(&line.text))).collect()
 }
 
 /// What was found, if anything was.

@@ -55,6 +55,8 @@ pub struct Scenario {
     pub limit: Option<Duration>,
     /// What else of it is compared than how it ends and what it prints.
     pub facets: BTreeSet<Facet>,
+    /// Why it can't run on a machine at the other end of a serial line, if the test says so.
+    pub needs_qemu: Option<String>,
 }
 
 /// What a scenario is for.
@@ -163,6 +165,7 @@ struct Description {
     limit_ms: Option<u32>,
     #[serde(default)]
     facets: BTreeSet<Facet>,
+    needs_qemu: Option<String>,
 }
 
 /// A file of `fixtures/machines`.
@@ -190,6 +193,7 @@ struct MachineFile {
     limit_ms: Option<u32>,
     #[serde(default)]
     facets: BTreeSet<Facet>,
+    needs_qemu: Option<String>,
 }
 
 impl Scenario {
@@ -214,6 +218,7 @@ impl Scenario {
             check_reason(description.clock, description.canary, description.nondeterministic.as_deref())?;
             let reason = description.nondeterministic.as_deref();
             check_facets(&description.facets, description.kind, description.ends, reason)?;
+            check_need(description.needs_qemu.as_deref())?;
             Ok(Self {
                 name: name.to_owned(),
                 kind: description.kind,
@@ -230,6 +235,7 @@ impl Scenario {
                 is_canary: description.canary,
                 limit: limit(description.limit_ms)?,
                 facets: description.facets,
+                needs_qemu: description.needs_qemu,
             })
         };
         read().with_context(|| format!("failed to read what the guest program {name} says about itself"))
@@ -247,6 +253,7 @@ impl Scenario {
         if file.bare.is_some() && !file.facets.is_empty() {
             bail!("facets are the kernel's to report, and a bare machine has none");
         }
+        check_need(file.needs_qemu.as_deref())?;
         let program = match &file.program {
             None => None,
             Some(wanted) => {
@@ -272,6 +279,7 @@ impl Scenario {
             is_canary: file.canary,
             limit: limit(file.limit_ms)?,
             facets: file.facets,
+            needs_qemu: file.needs_qemu,
         })
     }
 
@@ -294,6 +302,7 @@ impl Scenario {
             is_canary: false,
             limit: None,
             facets: BTreeSet::new(),
+            needs_qemu: None,
         }
     }
 
@@ -316,6 +325,21 @@ impl Scenario {
             others => format!("{others} {}", facet.parameter()),
         };
         Self { command_line, ..self.clone() }
+    }
+
+    /// Why it can't run on a machine at the other end of a serial line, which is as it is and runs the kernel.
+    #[must_use]
+    pub fn why_not_over_line(&self) -> Option<String> {
+        if self.bare.is_some() {
+            return Some("it runs machine code in place of the kernel".into());
+        }
+        if self.firmware != Firmware::default() {
+            return Some("it is about another firmware than the machine may have".into());
+        }
+        if self.memory_mib != DEFAULT_MEMORY_MIB {
+            return Some(format!("it is about a machine with {} MiB of memory", self.memory_mib));
+        }
+        self.needs_qemu.clone()
     }
 
     /// The file that makes it.
@@ -444,6 +468,15 @@ fn check_reason(clock: Timing, is_canary: bool, reason: Option<&str>) -> Result<
             bail!("clock = \"host\" makes runs differ: say in nondeterministic why the test needs that")
         }
         None if is_canary => bail!("a canary must say in nondeterministic why two runs of it differ"),
+        _ => Ok(()),
+    }
+}
+
+fn check_need(reason: Option<&str>) -> Result<()> {
+    match reason {
+        Some(reason) if reason.trim().is_empty() => {
+            bail!("needs_qemu must say why the test can't run over a serial line")
+        }
         _ => Ok(()),
     }
 }

@@ -41,6 +41,8 @@ pub enum News<'a> {
         /// How many machines run at a time.
         jobs: usize,
     },
+    /// A test can't be run on the machine that there is.
+    TestSkipped(&'a Skipped),
     /// A test's machine is about to be booted.
     TestStarted(&'a Scenario),
     /// A test failed and is tried again.
@@ -53,9 +55,20 @@ pub enum News<'a> {
         outcomes: &'a [Outcome],
         /// The tests that were not run, because another had failed.
         not_run: &'a [&'a Scenario],
+        /// The tests that can't be run on the machine that there is.
+        skipped: &'a [Skipped],
         /// How long all of it took.
         took: Duration,
     },
+}
+
+/// A test that can't be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Runs scenarios, and tells `reader` what happens as soon as it does.
@@ -65,10 +78,26 @@ pub enum News<'a> {
 pub fn run(
     workshop: &Workshop,
     scenarios: &[Scenario],
+    skipped: &[Skipped],
     options: Options,
     reader: impl FnMut(&News<'_>),
 ) -> Vec<Outcome> {
-    schedule(scenarios, options, |scenario| workshop.test(scenario, options.how), reader)
+    schedule(scenarios, skipped, options, |scenario| workshop.test(scenario, options.how), reader)
+}
+
+/// Takes those out that can't run on a machine at the other end of a serial line.
+#[must_use]
+pub fn for_line(scenarios: Vec<Scenario>) -> (Vec<Scenario>, Vec<Skipped>) {
+    let mut skipped = Vec::new();
+    let mut left = scenarios;
+    left.retain(|scenario| match scenario.why_not_over_line() {
+        None => true,
+        Some(reason) => {
+            skipped.push(Skipped { name: scenario.name.clone(), reason });
+            false
+        }
+    });
+    (left, skipped)
 }
 
 /// What a job tells: of which scenario, and what.
@@ -82,6 +111,7 @@ enum Progress {
 
 fn schedule(
     scenarios: &[Scenario],
+    skipped: &[Skipped],
     options: Options,
     test: impl Fn(&Scenario) -> Outcome + Sync,
     mut reader: impl FnMut(&News<'_>),
@@ -89,6 +119,7 @@ fn schedule(
     let started = Instant::now();
     let jobs = options.jobs.clamp(1, scenarios.len().max(1));
     reader(&News::Started { tests: scenarios.len(), jobs });
+    skipped.iter().for_each(|skipped| reader(&News::TestSkipped(skipped)));
     let next = AtomicUsize::new(0);
     let is_over = AtomicBool::new(false);
     let work = |sender: &Sender<Message>| {
@@ -143,6 +174,6 @@ fn schedule(
     let not_run: Vec<&Scenario> =
         (0..).zip(scenarios).filter(|(index, _)| !was_run(index)).map(|(_, scenario)| scenario).collect();
     let outcomes: Vec<Outcome> = finished.into_iter().map(|(_, outcome)| outcome).collect();
-    reader(&News::Ended { outcomes: &outcomes, not_run: &not_run, took: started.elapsed() });
+    reader(&News::Ended { outcomes: &outcomes, not_run: &not_run, skipped, took: started.elapsed() });
     outcomes
 }

@@ -200,9 +200,16 @@ pub fn judge(record: &Record, main: Option<&str>) -> End {
 /// As [`judge`], of a machine whose own time counts, too.
 #[must_use]
 pub fn judge_in_time(record: &Record, main: Option<&str>, time: GuestTime) -> End {
+    let trouble = record.events().iter().find_map(|event| match &event.what {
+        What::Trouble(text) => Some(text),
+        _ => None,
+    });
+    // Whatever came before it: nobody knows how that would have ended.
+    if let Some(text) = trouble {
+        return End::HostTrouble(text.clone());
+    }
     for event in record.events() {
         match &event.what {
-            What::Trouble(text) => return End::HostTrouble(text.clone()),
             What::TimedOut(own) => return time.meaning(*own),
             What::Flooded => return End::Hang(Hang::EndlessOutput),
             What::Idle => return End::Hang(Hang::IdleForever),
@@ -213,6 +220,7 @@ pub fn judge_in_time(record: &Record, main: Option<&str>, time: GuestTime) -> En
         Some(Exit::Code(0)) => without_exit_code(record),
         Some(Exit::Code(code)) => of_exit_code(code, record, main),
         Some(Exit::Signal(signal)) => Err(format!("QEMU was killed by signal {signal}")),
+        Some(Exit::Restarted) => of_restart(record, main),
         None => Err("the run has no end".into()),
     };
     end.unwrap_or_else(End::HostTrouble)
@@ -246,8 +254,26 @@ fn of_exit_code(qemus: i32, record: &Record, main: Option<&str>) -> Result<End, 
             "the machine's exit code says \"{says}\", but the kernel's end record says \"{other}\""
         ));
     }
+    of_results(code, &results, main)
+}
+
+/// A machine that has no exit code starts anew when the kernel has ended it, and also when it was reset in the
+/// middle of something.
+fn of_restart(record: &Record, main: Option<&str>) -> Result<End, String> {
+    undamaged(record).map_err(|damage| format!("{damage}: take a shorter cable or another adapter"))?;
+    if record.was_reset() {
+        return without_exit_code(record);
+    }
+    let lack = |lack| format!("the machine has started anew, but {lack}");
+    let (results, end) = whole(record).map_err(lack)?;
+    of_results(end.code, &results, main)
+}
+
+/// The end that result and end record tell of.
+fn of_results(code: ExitCode, results: &[Report], main: Option<&str>) -> Result<End, String> {
+    let says = word(code);
     let is_main = |process: &Name| main == Some(process.as_str());
-    match (code, &results[..]) {
+    match (code, results) {
         (ExitCode::Success, [Report::Exited(Exited { process, status: 0 })]) if is_main(process) => {
             Ok(End::Exited(0))
         }
@@ -277,13 +303,7 @@ fn of_exit_code(qemus: i32, record: &Record, main: Option<&str>) -> Result<End, 
 
 /// What the kernel reported, and its end record; or what is wrong with them.
 fn whole(record: &Record) -> Result<(Vec<Report>, report::End), String> {
-    let damage = record.events().iter().find_map(|event| match &event.what {
-        What::BadResult(damage) => Some(damage),
-        _ => None,
-    });
-    if let Some(damage) = damage {
-        return Err(format!("the kernel's results are damaged: {damage}"));
-    }
+    undamaged(record)?;
     let is_beside = |report: &Report| {
         matches!(report, Report::Named(_) | Report::Delivered(_) | Report::Untold | Report::Cost(_))
     };
@@ -307,4 +327,13 @@ fn whole(record: &Record) -> Result<(Vec<Report>, report::End), String> {
             Err(format!("the kernel's end record isn't the last of its results: \"{last}\" follows"))
         }
     }
+}
+
+/// Says what is wrong with the records of what the kernel reported, if anything is.
+fn undamaged(record: &Record) -> Result<(), String> {
+    let damage = record.events().iter().find_map(|event| match &event.what {
+        What::BadResult(damage) => Some(damage),
+        _ => None,
+    });
+    damage.map_or(Ok(()), |damage| Err(format!("the kernel's results are damaged: {damage}")))
 }

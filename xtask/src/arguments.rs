@@ -85,6 +85,7 @@ Examples:
   cargo xtask run
   cargo xtask run a_program_publishes_and_retrieves --log
   cargo xtask run --gdb /tmp/gdb
+  cargo xtask run --serial-target               a machine for `cargo xtask test --serial`
   cargo xtask run -- -m 256M -d int,cpu_reset
 ";
 
@@ -99,6 +100,9 @@ pub(crate) struct Run {
     /// Let a debugger attach at this socket, which QEMU makes.
     #[arg(long, value_name = "SOCKET")]
     pub(crate) gdb: Option<PathBuf>,
+    /// Boot no console, but a machine that waits at a pseudo-terminal for `cargo xtask test --serial`.
+    #[arg(long, conflicts_with_all = ["program", "log", "gdb"])]
+    pub(crate) serial_target: bool,
     /// Install QEMU and gdb if they are missing.
     #[arg(long)]
     pub(crate) install: bool,
@@ -152,6 +156,7 @@ Examples:
   cargo xtask test --exact hello   this one
   cargo xtask test -R latest       what failed in the latest run
   cargo xtask test --list --format json        what there is, for a program
+  cargo xtask test --serial /dev/ttyUSB0       on the machine at the other end of that line
 
 A failed test prints all that is known of it and the line that repeats it. If only its snapshot
 differs, `cargo xtask review` shows the difference, and `cargo xtask bless NAME` accepts it.
@@ -183,12 +188,29 @@ pub(crate) struct Test {
     /// How many machines run at a time [default: one for each processor].
     #[arg(short = 'j', long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroUsize>,
+    /// Run the tests on a machine at the other end of this serial port, see docs/serial.md: one after the other.
+    #[arg(
+        long,
+        value_name = "PORT",
+        help_heading = "A machine at a serial line",
+        conflicts_with_all = ["list", "jobs", "limit", "check_determinism", "install"]
+    )]
+    pub(crate) serial: Option<PathBuf>,
+    /// How long that machine may take to start anew after each test [default: 120].
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        help_heading = "A machine at a serial line",
+        value_parser = seconds,
+        requires = "serial"
+    )]
+    pub(crate) boot_timeout: Option<std::time::Duration>,
     /// For how long a test's machine may be busy, in its own time, where an instruction takes a nanosecond
     /// [default: 2, or what the test says].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) limit: Option<std::time::Duration>,
     /// How long a test may take on this host; what takes longer is the host's fault, unless the machine's own time is
-    /// over as well [default: 120].
+    /// over as well [default: 120; at a serial line 20].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<std::time::Duration>,
     /// Run each test twice: both runs must have the same events. A test that says why its runs may

@@ -16,10 +16,12 @@ use anyhow::{Context, Result, bail};
 use harness::build::{self, MONITOR};
 use harness::doctor::Found;
 use harness::machine::interactive::{Ended, Session};
+use harness::machine::{self, StandIn};
 use harness::project::Project;
 use harness::report::{Style, stdout};
 use harness::run::{Tools, Workshop, image_with};
 use harness::tools::{self, Permission};
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -55,6 +57,9 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit> {
     let qemu = tools::qemu(permission(arguments.install))?;
     let system = build::system(&project)?;
     let built = build::build(&project, &system)?;
+    if arguments.serial_target {
+        return serial_target(&qemu, &built.kernel, &arguments.qemu);
+    }
     let image = project.artefacts()?.join("run.img");
     let archive = image_with(&project, &system, &built, &arguments.program)?;
     std::fs::write(&image, archive).with_context(|| format!("failed to write {}", image.display()))?;
@@ -84,6 +89,15 @@ pub(crate) fn run(arguments: &Run) -> Result<Exit> {
         eprintln!("{ended}");
     }
     Ok(if ended.is_good() { Exit::Good } else { Exit::TestsFailed })
+}
+
+/// A machine that waits for `cargo xtask test --serial`, until the user ends it.
+fn serial_target(qemu: &Path, kernel: &Path, arguments: &[OsString]) -> Result<Exit> {
+    let machine = StandIn::start(qemu, &launcher()?, kernel, arguments)?;
+    eprintln!("The machine waits: cargo xtask test --serial {}", machine.port().display());
+    eprintln!("Ctrl-C ends it.");
+    let ended = machine.wait()?;
+    Ok(if ended == machine::Exit::Code(0) { Exit::Good } else { Exit::TestsFailed })
 }
 
 /// Where the kernel's log goes: to standard error, or to a file that is empty now.

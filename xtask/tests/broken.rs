@@ -33,6 +33,7 @@ fn report(record: Record) -> String {
         attempt: 1,
         how: How::default(),
         setup: None,
+        line: None,
     };
     assert_ne!(outcome.verdict(), Verdict::Passed, "a broken machine passes: {outcome:?}");
     format!("{}: {}", word(&outcome), without_times(&details(&outcome)))

@@ -71,6 +71,7 @@ fn machine() -> Scenario {
         is_canary: false,
         limit: None,
         facets: BTreeSet::new(),
+        needs_qemu: None,
     }
 }
 

@@ -213,6 +213,20 @@ pub(super) fn interactive(
     arguments.0
 }
 
+/// The arguments for a machine that stands in for a real one: its first serial port is a pseudo-terminal, it has
+/// nothing else that tells of it, and a reset starts it anew. `more` is what the user adds.
+pub(super) fn stand_in(kernel: &Path, more: &[OsString]) -> Vec<OsString> {
+    let mut arguments = Arguments::hardware(BOARD, DEFAULT_MEMORY_MIB, Firmware::default());
+    arguments.plain(&["-action", "reboot=reset,shutdown=poweroff,panic=none"]);
+    arguments.software(kernel, None, OVER_LINE);
+    arguments.plain(&["-chardev", "pty,id=console", "-serial", "chardev:console"]);
+    arguments.0.extend_from_slice(more);
+    arguments.0
+}
+
+/// The kernel's parameter that has it wait at the first serial port for what it runs.
+const OVER_LINE: &str = "boot=serial";
+
 /// The kernel's parameter that lets a debugger attach at the second serial port.
 const ATTACHABLE: &str = "gdb=com2";
 
@@ -222,8 +236,19 @@ pub(crate) const DEFAULT_MEMORY_MIB: u32 = 64;
 struct Arguments(Vec<OsString>);
 
 impl Arguments {
-    /// What all machines have.
+    /// What all machines have that a run is made of.
     fn board(board: &str, memory_mib: u32, firmware: Firmware) -> Self {
+        let mut arguments = Self::hardware(board, memory_mib, firmware);
+        // A triple fault asks for a reset: it must end the machine, and not start it again.
+        arguments.plain(&["-action", "reboot=shutdown,shutdown=poweroff,panic=none"]);
+        arguments.pair("-device", &[format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4").as_ref()]);
+        arguments.pair("-device", &[format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log").as_ref()]);
+        arguments.pair("-device", &[format!("pvpanic,ioport={PANIC_PORT:#x}").as_ref()]);
+        arguments
+    }
+
+    /// What all machines have.
+    fn hardware(board: &str, memory_mib: u32, firmware: Firmware) -> Self {
         let mut arguments = Self(Vec::new());
         arguments.plain(&[
             "-accel",
@@ -240,16 +265,11 @@ impl Arguments {
         // With its paravirtual APIC a reset can deadlock when a run is recorded or replayed.
         arguments.plain(&["-global", "apic-common.vapic=off"]);
         arguments.pair("-rtc", &[format!("base={},clock=vm", super::calendar::start()).as_ref()]);
-        // A triple fault asks for a reset: it must end the machine, and not start it again.
-        arguments.plain(&["-action", "reboot=shutdown,shutdown=poweroff,panic=none"]);
         arguments.pair("-m", &[format!("{memory_mib}M").as_ref()]);
         if firmware == Firmware::Qboot {
             // QEMU looks for it in its own directories.
             arguments.plain(&["-bios", "qboot.rom"]);
         }
-        arguments.pair("-device", &[format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4").as_ref()]);
-        arguments.pair("-device", &[format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log").as_ref()]);
-        arguments.pair("-device", &[format!("pvpanic,ioport={PANIC_PORT:#x}").as_ref()]);
         arguments
     }
 

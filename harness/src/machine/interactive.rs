@@ -50,6 +50,7 @@ impl std::fmt::Display for Ended {
             Self::ByUser => f.write_str("the machine was closed"),
             Self::InTrouble(Exit::Code(code)) => write!(f, "QEMU failed with {code}, see above"),
             Self::InTrouble(Exit::Signal(signal)) => write!(f, "QEMU was killed by signal {signal}"),
+            Self::InTrouble(Exit::Restarted) => f.write_str("the machine has started anew"),
         }
     }
 }

@@ -30,8 +30,8 @@ impl Summary {
 
 impl Reader for Summary {
     fn read(&mut self, news: &News<'_>) -> Result<()> {
-        let News::Ended { outcomes, not_run, took } = *news else { return Ok(()) };
-        let text = summary(outcomes, not_run.len(), took);
+        let News::Ended { outcomes, not_run, skipped, took } = *news else { return Ok(()) };
+        let text = summary(outcomes, not_run.len(), skipped.len(), took);
         // Other steps of the job have written to it.
         let file = std::fs::OpenOptions::new().append(true).create(true).open(&self.path);
         file.and_then(|mut file| file.write_all(text.as_bytes()))
@@ -39,12 +39,13 @@ impl Reader for Summary {
     }
 }
 
-fn summary(outcomes: &[Outcome], not_run: usize, took: Duration) -> String {
+fn summary(outcomes: &[Outcome], not_run: usize, skipped: usize, took: Duration) -> String {
     let failed: Vec<_> = outcomes.iter().filter(|one| one.verdict() != Verdict::Passed).collect();
     let mut text = format!(
-        "### Guest tests: {} passed, {} failed, {not_run} not run, in {:.1} s\n\n",
+        "### Guest tests: {} passed, {} failed, {not_run} not run{}, in {:.1} s\n\n",
         outcomes.len() - failed.len(),
         failed.len(),
+        if skipped > 0 { format!(", {skipped} skipped") } else { String::new() },
         took.as_secs_f64()
     );
     for outcome in failed.iter().take(SHOWN_FAILURES) {

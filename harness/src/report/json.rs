@@ -7,7 +7,7 @@
 use super::{Reader, details, reason, repeat, word};
 use crate::observe::Event;
 use crate::run::{Outcome, Verdict};
-use crate::suite::News;
+use crate::suite::{News, Skipped};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
@@ -60,12 +60,17 @@ impl<W: Write> Reader for Lines<W> {
                 let event = "started";
                 self.write(&json!({ "type": "suite", "event": event, "test_count": tests, "jobs": jobs }))?;
             }
+            News::TestSkipped(Skipped { name, reason }) => {
+                self.write(&json!({ "type": "test", "event": "ignored", "name": name, "message": reason }))?;
+            }
             News::TestStarted(scenario) => {
                 self.write(&json!({ "type": "test", "event": "started", "name": scenario.name }))?;
             }
             News::TestRetried(outcome) => self.outcome(outcome, "attempt")?,
             News::TestEnded(outcome) => self.outcome(outcome, "test")?,
-            News::Ended { outcomes, not_run, took } => self.write(&suite(outcomes, not_run.len(), took))?,
+            News::Ended { outcomes, not_run, skipped, took } => {
+                self.write(&suite(outcomes, not_run.len(), skipped.len(), took))?;
+            }
         }
         // Whoever follows the run wants to see each line when it is written.
         self.out.flush().context("failed to write a line of JSON")
@@ -103,7 +108,7 @@ fn test(outcome: &Outcome) -> Value {
     line
 }
 
-fn suite(outcomes: &[Outcome], not_run: usize, took: Duration) -> Value {
+fn suite(outcomes: &[Outcome], not_run: usize, skipped: usize, took: Duration) -> Value {
     let passed = outcomes.iter().filter(|outcome| outcome.verdict() == Verdict::Passed).count();
     let failed = outcomes.len() - passed;
     json!({
@@ -111,7 +116,7 @@ fn suite(outcomes: &[Outcome], not_run: usize, took: Duration) -> Value {
         "event": if failed == 0 { "ok" } else { "failed" },
         "passed": passed,
         "failed": failed,
-        "ignored": 0,
+        "ignored": skipped,
         "measured": 0,
         "filtered_out": not_run,
         "exec_time": took.as_secs_f64(),

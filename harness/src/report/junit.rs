@@ -3,7 +3,7 @@
 use super::{Reader, details, reason, word};
 use crate::run::{Outcome, Verdict};
 use crate::snapshot::render;
-use crate::suite::News;
+use crate::suite::{News, Skipped};
 use crate::verdict::End;
 use anyhow::{Context, Result};
 use junit_report::{Duration, ReportBuilder, TestCase, TestCaseBuilder, TestSuiteBuilder};
@@ -17,12 +17,12 @@ pub struct File {
 
 impl Reader for File {
     fn read(&mut self, news: &News<'_>) -> Result<()> {
-        let News::Ended { outcomes, .. } = news else { return Ok(()) };
+        let News::Ended { outcomes, skipped, .. } = news else { return Ok(()) };
         if let Some(directory) = self.path.parent() {
             std::fs::create_dir_all(directory)
                 .with_context(|| format!("failed to create {}", directory.display()))?;
         }
-        std::fs::write(&self.path, report(outcomes)?)
+        std::fs::write(&self.path, report(outcomes, skipped)?)
             .with_context(|| format!("failed to write {}", self.path.display()))
     }
 }
@@ -31,8 +31,11 @@ impl Reader for File {
 ///
 /// # Errors
 /// If the XML can't be made, which is a defect.
-pub fn report(outcomes: &[Outcome]) -> Result<Vec<u8>> {
-    let suite = TestSuiteBuilder::new("guest").add_testcases(outcomes.iter().map(case)).build();
+pub fn report(outcomes: &[Outcome], skipped: &[Skipped]) -> Result<Vec<u8>> {
+    let suite = TestSuiteBuilder::new("guest")
+        .add_testcases(outcomes.iter().map(case))
+        .add_testcases(skipped.iter().map(skipped_case))
+        .build();
     let mut text = Vec::new();
     ReportBuilder::new()
         .add_testsuite(suite)
@@ -40,6 +43,11 @@ pub fn report(outcomes: &[Outcome]) -> Result<Vec<u8>> {
         .write_xml(&mut text)
         .context("failed to make the JUnit report")?;
     Ok(text)
+}
+
+fn skipped_case(skipped: &Skipped) -> TestCase {
+    let reason = xml_text(&skipped.reason);
+    TestCaseBuilder::skipped_with_cause(&skipped.name, "SKIP", &reason).set_classname("guest").build()
 }
 
 fn case(outcome: &Outcome) -> TestCase {

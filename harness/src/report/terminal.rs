@@ -2,7 +2,7 @@
 
 use super::{Reader, Style, accepted, details, reason, repeat, word};
 use crate::run::{Outcome, Verdict};
-use crate::suite::News;
+use crate::suite::{News, Skipped};
 use std::io::{Result, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -28,12 +28,15 @@ impl<W: Write> Reader for Terminal<W> {
     fn read(&mut self, news: &News<'_>) -> anyhow::Result<()> {
         match *news {
             News::Started { tests, jobs } => self.start(tests, jobs)?,
+            News::TestSkipped(skipped) => self.skipped(skipped)?,
             News::TestStarted(_) => {}
             News::TestRetried(outcome) => {
                 self.outcome(outcome, &format!("TRY {} {}", outcome.attempt, word(outcome)))?
             }
             News::TestEnded(outcome) => self.outcome(outcome, word(outcome))?,
-            News::Ended { outcomes, not_run, took } => self.end(outcomes, not_run.len(), took)?,
+            News::Ended { outcomes, not_run, skipped, took } => {
+                self.end(outcomes, not_run.len(), skipped.len(), took)?;
+            }
         }
         Ok(())
     }
@@ -57,6 +60,11 @@ impl<W: Write> Terminal<W> {
         writeln!(self.out, "{word} {tests} {machines}, {jobs} at a time")
     }
 
+    fn skipped(&mut self, skipped: &Skipped) -> Result<()> {
+        let Skipped { name, reason } = skipped;
+        writeln!(self.out, "{:>12} [{:>8}] {}: {reason}", "SKIP", "", self.style.bold(name))
+    }
+
     fn outcome(&mut self, outcome: &Outcome, word: &str) -> Result<()> {
         let is_good = outcome.verdict() == Verdict::Passed;
         if is_good && outcome.attempt == 1 && self.lines == Shown::Failed {
@@ -72,7 +80,7 @@ impl<W: Write> Terminal<W> {
         self.out.flush()
     }
 
-    fn end(&mut self, outcomes: &[Outcome], not_run: usize, took: Duration) -> Result<()> {
+    fn end(&mut self, outcomes: &[Outcome], not_run: usize, skipped: usize, took: Duration) -> Result<()> {
         let failed: Vec<&Outcome> = outcomes.iter().filter(|one| one.verdict() != Verdict::Passed).collect();
         let mut has_details = !failed.is_empty();
         for outcome in &failed {
@@ -94,9 +102,10 @@ impl<W: Write> Terminal<W> {
         let flaky = if flaky > 0 { format!(" ({flaky} flaky)") } else { String::new() };
         let summary = format!("{:>12}", "Summary");
         let summary = if failed.is_empty() { self.style.good(&summary) } else { self.style.bad(&summary) };
+        let skipped = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
         writeln!(
             self.out,
-            "{summary} [{:>8}] {} run: {passed} passed{flaky}, {} failed",
+            "{summary} [{:>8}] {} run: {passed} passed{flaky}, {} failed{skipped}",
             seconds(took),
             count(outcomes.len(), not_run),
             failed.len()

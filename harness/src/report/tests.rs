@@ -5,7 +5,7 @@ use crate::observe::{Channel, Record, What};
 use crate::run::{How, Outcome, Setup};
 use crate::scenario::Scenario;
 use crate::snapshot::{Comparison, Facet};
-use crate::suite::News;
+use crate::suite::{News, Skipped};
 use crate::verdict::{End, Ends, Hang};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ fn outcome(name: &str, end: End, comparison: Comparison) -> Outcome {
         took: Duration::from_millis(93),
         attempt: 1,
         how: How::default(),
+        line: None,
         setup: None,
     }
 }
@@ -45,7 +46,40 @@ fn panicked() -> Outcome {
 }
 
 fn ended(outcomes: &[Outcome]) -> News<'_> {
-    News::Ended { outcomes, not_run: &[], took: Duration::from_millis(1500) }
+    News::Ended { outcomes, not_run: &[], skipped: &[], took: Duration::from_millis(1500) }
+}
+
+fn skipped() -> Skipped {
+    Skipped { name: "elsewhere".into(), reason: "it is about QEMU".into() }
+}
+
+#[test]
+fn what_is_skipped_is_told_with_its_reason() {
+    let tell = |reader: &mut dyn Reader| {
+        let skipped = [skipped()];
+        let outcomes = [passed("a")];
+        let took = Duration::from_millis(1500);
+        reader.read(&News::Started { tests: 1, jobs: 1 }).expect("a vector takes bytes");
+        reader.read(&News::TestSkipped(&skipped[0])).expect("a vector takes bytes");
+        reader
+            .read(&News::Ended { outcomes: &outcomes, not_run: &[], skipped: &skipped, took })
+            .expect("a vector takes bytes");
+    };
+    let mut out = Vec::new();
+    // However little is shown.
+    tell(&mut Terminal::new(&mut out, Style::Plain, Shown::Failed));
+    let expected = "     Booting 1 machine, 1 at a time
+        SKIP [        ] elsewhere: it is about QEMU
+     Summary [  1.500s] 1 test run: 1 passed, 0 failed, 1 skipped
+";
+    assert_eq!(String::from_utf8(out).expect("text"), expected);
+    let mut out = Vec::new();
+    tell(&mut json::Lines::new(&mut out));
+    let out = String::from_utf8(out).expect("text");
+    let lines: Vec<serde_json::Value> =
+        out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!((&lines[1]["event"], &lines[1]["message"]), (&"ignored".into(), &"it is about QEMU".into()));
+    assert_eq!(lines[2]["ignored"], 1);
 }
 
 /// Tells a reader of a whole run.
@@ -78,6 +112,7 @@ fn a_run_that_was_ended_early_says_so() {
     let news = News::Ended {
         outcomes: &[passed("a"), passed("b")],
         not_run: &[&scenario],
+        skipped: &[],
         took: Duration::from_millis(1500),
     };
     Terminal::new(&mut out, Style::Plain, Shown::All).read(&news).expect("a vector takes bytes");
@@ -237,10 +272,10 @@ fn long_output_is_shown_from_its_end() {
 #[test]
 fn junit_tells_failures_from_trouble() {
     let trouble = outcome("trouble", End::HostTrouble("no disk \u{1b}[1m".into()), Comparison::NotMade);
-    let xml = junit::report(&[passed("a"), panicked(), trouble]).expect("XML");
+    let xml = junit::report(&[passed("a"), panicked(), trouble], &[skipped()]).expect("XML");
     let xml = String::from_utf8(xml).expect("UTF-8");
     assert!(
-        xml.contains(r#"tests="3""#) && xml.contains(r#"failures="1""#) && xml.contains(r#"errors="1""#),
+        xml.contains(r#"tests="4""#) && xml.contains(r#"failures="1""#) && xml.contains(r#"errors="1""#),
         "{xml}"
     );
     assert!(xml.contains(r#"<testcase name="a" time="0.093" classname="guest""#), "{xml}");
@@ -248,6 +283,7 @@ fn junit_tells_failures_from_trouble() {
         xml.contains(r#"type="FAULT""#) && xml.contains("ds::set at os/servers/ds/src/lib.rs:7"),
         "{xml}"
     );
+    assert!(xml.contains("it is about QEMU"), "{xml}");
     assert!(!xml.contains('\u{1b}'), "{xml}");
 }
 
@@ -332,7 +368,8 @@ fn what_is_still_to_pass_is_remembered() {
     assert_eq!(write(&[passed("a"), panicked()], &["other"]), ["other", "panics"]);
     assert_eq!(write(&[passed("a")], &[]), [""; 0]);
     let scenario = Scenario::of_machine("c", "", &[]).expect("a machine");
-    let news = News::Ended { outcomes: &[panicked()], not_run: &[&scenario], took: Duration::ZERO };
+    let news =
+        News::Ended { outcomes: &[panicked()], not_run: &[&scenario], skipped: &[], took: Duration::ZERO };
     latest::File { path: path.clone(), left_out: vec![] }.read(&news).expect("a file");
     assert_eq!(latest::read(&path).expect("the file").expect("a run"), ["c", "panics"]);
 }

@@ -1,6 +1,7 @@
 use super::redact::redact;
 use super::{
     Comparison, Pending, Review, Snapshot, difference, pending, quietly, render, review, unreferenced,
+    without_dump,
 };
 use crate::observe::{Record, What};
 use crate::verdict::{End, Hang};
@@ -161,4 +162,20 @@ fn a_review_without_answers_leaves_everything() {
         assert_eq!(done, Review { accepted: 0, rejected: 0, left: 2 }, "{answers:?}");
     }
     assert_eq!(pending(directory.path()).expect("a directory"), found);
+}
+
+#[test]
+fn what_a_dump_tells_is_left_out_where_there_is_none() {
+    let console = "ends: hang\nconsole:\n  hello\n\n  processes:\n";
+    let complaints = "complaints:\n  ds: lost\n";
+    let dump = "the kernel is in:\n  main\nprocesses:\n  ds(6): runnable\n    main\nlast messages:\n  none\n";
+    assert_eq!(without_dump(&format!("{console}{dump}{complaints}")), format!("{console}{complaints}"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let snapshot = Snapshot { directory: directory.path(), name: "a", description: "" };
+    assert_eq!(snapshot.compare_without_dump(console), Comparison::New);
+    let file = format!("---\nsource: here\n---\n{console}{dump}");
+    std::fs::write(directory.path().join("a.snap"), file).expect("a file");
+    assert_eq!(snapshot.compare_without_dump(console), Comparison::Same);
+    assert!(matches!(snapshot.compare_without_dump("ends: exit 0\n"), Comparison::Different(_)));
+    assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 1);
 }

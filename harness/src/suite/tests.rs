@@ -27,6 +27,7 @@ fn outcome(scenario: &Scenario, end: End) -> Outcome {
         took: Duration::ZERO,
         attempt: 1,
         how: How::default(),
+        line: None,
         setup: None,
     }
 }
@@ -34,6 +35,7 @@ fn outcome(scenario: &Scenario, end: End) -> Outcome {
 fn text(news: &News<'_>) -> String {
     match news {
         News::Started { tests, jobs } => format!("{tests} tests, {jobs} at a time"),
+        News::TestSkipped(skipped) => format!("{} is skipped: {}", skipped.name, skipped.reason),
         News::TestStarted(scenario) => format!("{} starts", scenario.name),
         News::TestRetried(outcome) => format!("{} failed at try {}", outcome.name, outcome.attempt),
         News::TestEnded(outcome) => format!("{} ends", outcome.name),
@@ -54,7 +56,7 @@ const OPTIONS: Options = Options {
 fn a_run_is_told_from_its_start_to_its_end() {
     let mut told = Vec::new();
     let passes = |scenario: &Scenario| outcome(scenario, End::Exited(0));
-    schedule(&scenarios(&["a", "b"]), OPTIONS, passes, |news| told.push(text(news)));
+    schedule(&scenarios(&["a", "b"]), &[], OPTIONS, passes, |news| told.push(text(news)));
     assert_eq!(
         told,
         ["2 tests, 1 at a time", "a starts", "a ends", "b starts", "b ends", "2 outcomes, 0 not run"]
@@ -72,7 +74,7 @@ fn outcomes_come_back_in_order_however_long_each_takes() {
     };
     let options = Options { jobs: 3, ..OPTIONS };
     let mut ended = Vec::new();
-    let outcomes = schedule(&scenarios(&names), options, slow_first, |news| {
+    let outcomes = schedule(&scenarios(&names), &[], options, slow_first, |news| {
         if let News::TestEnded(outcome) = news {
             ended.push(outcome.name.clone());
         }
@@ -85,7 +87,7 @@ fn outcomes_come_back_in_order_however_long_each_takes() {
 fn there_are_no_more_jobs_than_tests() {
     let mut first = None;
     let passes = |scenario: &Scenario| outcome(scenario, End::Exited(0));
-    schedule(&scenarios(&["a"]), Options { jobs: 8, ..OPTIONS }, passes, |news| {
+    schedule(&scenarios(&["a"]), &[], Options { jobs: 8, ..OPTIONS }, passes, |news| {
         first.get_or_insert(text(news));
     });
     assert_eq!(first.as_deref(), Some("1 tests, 1 at a time"));
@@ -98,7 +100,7 @@ fn a_failure_ends_the_run_if_that_is_wanted() {
     let run = |at_failure| {
         let mut last = String::new();
         let options = Options { at_failure, ..OPTIONS };
-        let outcomes = schedule(&scenarios(&names), options, b_fails, |news| last = text(news));
+        let outcomes = schedule(&scenarios(&names), &[], options, b_fails, |news| last = text(news));
         (outcomes.len(), last)
     };
     assert_eq!(run(AtFailure::Stop), (2, "2 outcomes, 2 not run".into()));
@@ -118,7 +120,7 @@ fn only_a_test_that_says_why_its_runs_may_differ_is_tried_again() {
     };
     let mut told = Vec::new();
     let outcomes =
-        schedule(&scenarios, Options { retries: 2, ..OPTIONS }, test, |news| told.push(text(news)));
+        schedule(&scenarios, &[], Options { retries: 2, ..OPTIONS }, test, |news| told.push(text(news)));
     let told: Vec<&str> = told.iter().map(String::as_str).filter(|text| text.contains("failed")).collect();
     let expected = [
         "flaky failed at try 1",
@@ -129,4 +131,31 @@ fn only_a_test_that_says_why_its_runs_may_differ_is_tried_again() {
     assert_eq!(told, expected);
     let ends: Vec<_> = outcomes.iter().map(|outcome| (outcome.verdict(), outcome.attempt)).collect();
     assert_eq!(ends, [(Verdict::WrongEnd, 1), (Verdict::Passed, 3), (Verdict::WrongEnd, 3)]);
+}
+
+#[test]
+fn what_a_machine_at_a_line_cannot_run_is_skipped_and_told() {
+    let scenario = |name, text| Scenario::of_machine(name, text, &[]).expect("a machine");
+    let all = vec![
+        scenario("bare", "bare = [244]"),
+        scenario("large", "memory_mib = 256"),
+        scenario("other_firmware", "firmware = \"seabios\""),
+        scenario("plain", ""),
+        scenario("says_so", "needs_qemu = \"it is about QEMU\""),
+    ];
+    let (left, skipped) = super::for_line(all);
+    let mut told = Vec::new();
+    let passes = |scenario: &Scenario| outcome(scenario, End::Exited(0));
+    schedule(&left, &skipped, OPTIONS, passes, |news| told.push(text(news)));
+    let expected = [
+        "1 tests, 1 at a time",
+        "bare is skipped: it runs machine code in place of the kernel",
+        "large is skipped: it is about a machine with 256 MiB of memory",
+        "other_firmware is skipped: it is about another firmware than the machine may have",
+        "says_so is skipped: it is about QEMU",
+        "plain starts",
+        "plain ends",
+        "1 outcomes, 0 not run",
+    ];
+    assert_eq!(told, expected);
 }

@@ -195,6 +195,9 @@ fn a_machine_that_was_stopped_hangs_whatever_it_says() {
         stopped.push(What::Result(the_end(ExitCode::Success)));
         stopped.push(What::Ended(Exit::Signal(9)));
         assert_eq!(judge(&stopped, Some("hello")), End::Hang(hang));
+        // But who was lost meanwhile wasn't stopped.
+        stopped.push(What::Trouble("lost".into()));
+        assert_eq!(judge(&stopped, Some("hello")), End::HostTrouble("lost".into()));
     }
 }
 

@@ -12,9 +12,13 @@ use harness::report::terminal::{Shown, Terminal};
 use harness::report::{Readers, Style, github, json, junit, latest, stdout};
 use harness::run::{How, Match, Runs, Tools, Verdict, Workshop, scenarios, select};
 use harness::scenario::{Kind, Scenario};
+use harness::serial::kernel_checksum;
+use harness::serial::line::{Line, Settings};
 use harness::snapshot::{self, unreferenced};
 use harness::suite::{self, AtFailure};
+use harness::system::System;
 use harness::tools;
+use std::time::Duration;
 
 pub(crate) fn test(arguments: &Test) -> Result<Exit> {
     run(arguments, snapshot::update_in_tests())
@@ -24,6 +28,9 @@ pub(crate) fn test(arguments: &Test) -> Result<Exit> {
 pub(crate) fn bless(arguments: &Test) -> Result<Exit> {
     if tools::is_ci() {
         bail!("nothing is accepted in CI, where nobody looks at it: run `cargo xtask bless` elsewhere");
+    }
+    if arguments.serial.is_some() {
+        bail!("what QEMU does is what is reviewed, as it does the same again: run it without --serial");
     }
     run(arguments, Some("always"))
 }
@@ -44,20 +51,23 @@ fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
         list::write(stdout(), &project, &selection.tests, arguments.format.into())?;
         return Ok(if selection.tests.is_empty() { selection.nothing(arguments) } else { Exit::Good });
     }
-    let qemu = tools::qemu(permission(arguments.install))?;
-    let built = build::build(&project, &system)?;
-    let workshop = Workshop::open(project, system, built, Tools { qemu, launcher: launcher()? })?;
-    let selection = Selection::of(arguments, workshop.scenarios(), latest)?;
+    let workshop = workshop(project, system, arguments)?;
+    let mut selection = Selection::of(arguments, workshop.scenarios(), latest)?;
     if selection.tests.is_empty() {
         return Ok(selection.nothing(arguments));
     }
+    let mut skipped = Vec::new();
+    if arguments.serial.is_some() {
+        (selection.tests, skipped) = suite::for_line(selection.tests);
+    }
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
+    let jobs = if arguments.serial.is_some() { 1 } else { jobs };
     let at_failure = if arguments.fail_fast { AtFailure::Stop } else { AtFailure::GoOn };
     let runs = if arguments.check_determinism { Runs::Twice } else { Runs::Once };
     let how = How { limit: arguments.limit, timeout: arguments.timeout, runs };
     let options = suite::Options { jobs, how, retries: arguments.retries, at_failure };
     let mut readers = readers(&workshop.project, arguments, &selection)?;
-    let outcomes = suite::run(&workshop, &selection.tests, options, |news| readers.tell(news));
+    let outcomes = suite::run(&workshop, &selection.tests, &skipped, options, |news| readers.tell(news));
     readers.end()?;
     let orphans = treat_orphans(&workshop.project, arguments.unreferenced, &selection.known)?;
     let all_passed =
@@ -68,6 +78,29 @@ fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
         true => Exit::Outstanding,
     })
 }
+
+/// All that is built, and the machines to run it on.
+fn workshop(project: Project, system: System, arguments: &Test) -> Result<Workshop> {
+    let launcher = launcher()?;
+    let Some(path) = &arguments.serial else {
+        let qemu = tools::qemu(permission(arguments.install))?;
+        let built = build::build(&project, &system)?;
+        return Workshop::open(project, system, built, Tools { qemu, launcher });
+    };
+    let built = build::build(&project, &system)?;
+    let settings = Settings {
+        kernel: kernel_checksum(&built.kernel)?,
+        patience: arguments.boot_timeout.unwrap_or(BOOT_TIMEOUT),
+        notice: Box::new(|text| eprintln!("{text}")),
+    };
+    let line = Line::open(path, settings)?;
+    // What a failed test leaves starts QEMU, if there is one.
+    let tools = Tools { qemu: tools::QEMU.into(), launcher };
+    Ok(Workshop::open(project, system, built, tools)?.over(line))
+}
+
+/// How long a machine may take from its reset to the kernel: with the firmware of a large one, a minute.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Whether there may be such snapshots as there are.
 #[derive(PartialEq, Eq)]
