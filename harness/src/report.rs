@@ -110,6 +110,7 @@ pub fn reason(outcome: &Outcome) -> String {
         Repetition::NotTried | Repetition::AsDeclared => {}
     }
     match outcome.comparison {
+        _ if outcome.verdict() == Verdict::Passed => "it passed".into(),
         Comparison::New => "there is no reviewed snapshot yet".into(),
         _ => "it doesn't look as reviewed".into(),
     }

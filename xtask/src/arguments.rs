@@ -195,6 +195,10 @@ pub(crate) struct Test {
     /// differ is run once. The canary's runs must differ, or the check would see nothing.
     #[arg(long)]
     pub(crate) check_determinism: bool,
+    /// Record each test, also one that passes, so that `cargo xtask replay NAME` opens it. The records are in
+    /// target/xtask/records until the next run with this option.
+    #[arg(long)]
+    pub(crate) record: bool,
     /// How often a test that fails is tried again, if it says that its runs may differ (the key
     /// `nondeterministic`). No other test ever is: it would fail again.
     #[arg(long, value_name = "N", default_value_t)]

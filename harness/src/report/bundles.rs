@@ -75,6 +75,26 @@ impl Bundles {
     }
 }
 
+/// Writes the same as [`Bundles`] for each test that passed and was recorded, and removes earlier records.
+pub struct Records {
+    /// The directory.
+    pub path: PathBuf,
+}
+
+impl Reader for Records {
+    fn read(&mut self, news: &News<'_>) -> Result<()> {
+        match news {
+            News::Started { .. } => empty(&self.path),
+            News::TestEnded(outcome)
+                if outcome.verdict() == Verdict::Passed && outcome.recording().is_some_and(Result::is_ok) =>
+            {
+                write(&self.path.join(&outcome.name), outcome)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 fn empty(directory: &Path) -> Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
