@@ -133,6 +133,76 @@ pub fn examine_bundle(project: &Project, directory: &Path) -> Result<PostMortem>
     examine(&dump, &kernel, &mut Symbols::new(project, files))
 }
 
+/// Who there is in a machine.
+#[derive(Clone, Debug, Default)]
+pub struct Population {
+    /// All processes, in the order of their slots.
+    pub people: Vec<Person>,
+    /// The process whose memory the processor has.
+    pub current: Option<Person>,
+    /// The process for which the kernel has ended the machine.
+    pub culprit: Option<Person>,
+    /// Where physical address 0 is mapped.
+    pub direct_map: u64,
+}
+
+/// A process and its memory.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Its name.
+    pub name: String,
+    /// Its name and its endpoint.
+    pub shown: String,
+    /// Physical address of its page tables' root.
+    pub root: u64,
+    rip: u64,
+    rbp: u64,
+}
+
+impl Person {
+    /// Tells whether these are its page tables.
+    #[must_use]
+    pub const fn has_root(&self, cr3: u64) -> bool {
+        const FRAME: u64 = !0xfff;
+        self.root & FRAME == cr3 & FRAME
+    }
+
+    /// Tells whether this is its name, or its name and its endpoint.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.shown == name
+    }
+
+    /// Where it came into the kernel: functions, the innermost first.
+    #[must_use]
+    pub fn stack(&self, dump: &Dump, symbols: &mut Symbols<'_>) -> Vec<String> {
+        symbols.stack(self.rip.saturating_sub(1), &return_addresses(dump.space_of(self.root), self.rbp))
+    }
+}
+
+/// Finds out who there is in a machine that ran `kernel`: nobody, if the kernel hasn't said yet where its tables are.
+#[must_use]
+pub fn population(dump: &Dump, kernel: &Path) -> Population {
+    let Ok(tables) = Tables::find(dump, kernel) else { return Population::default() };
+    let found = tables.processes();
+    let names: Names = found.iter().map(|process| (process.endpoint, process.name.clone())).collect();
+    let person = |process: &Found| Person {
+        name: process.name.clone(),
+        shown: escape(names.show(process.endpoint).as_bytes()),
+        root: process.root,
+        rip: process.rip,
+        rbp: process.rbp,
+    };
+    let culprit = tables.culprit();
+    let of = |is_meant: &dyn Fn(&Found) -> bool| found.iter().find(|process| is_meant(process)).map(person);
+    Population {
+        people: found.iter().map(person).collect(),
+        current: of(&|process| process.has_root(dump.processor.cr3)),
+        culprit: of(&|process| culprit == Some(process.endpoint)),
+        direct_map: tables.layout.direct_map,
+    }
+}
+
 /// A process as the kernel has it.
 struct Found {
     endpoint: Endpoint,

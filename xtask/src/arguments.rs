@@ -68,7 +68,8 @@ pub(crate) enum Command {
     /// it waits for, with which request, and where in its program.
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
-    /// Opens gdb on the record of a failed test, forwards and backwards.
+    /// Opens gdb on the record of a test that failed, or was run with `--record`, forwards and backwards; or
+    /// says who wrote something last.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Replay),
     /// Measures guests in instructions and in time, and the harness in time.
@@ -282,6 +283,8 @@ pub(crate) struct Inspect {
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   cargo xtask replay NAME                stopped before the first instruction; `continue`, `reverse-continue`
+  cargo xtask replay NAME --at 1234567   stopped there, after so many instructions
+  cargo xtask replay NAME --why 'kernel::panic::IS_PANICKING'   who wrote that last, and where
   cargo xtask replay NAME --events       runs it again and compares what happens
   cargo xtask replay NAME -- -batch -ex 'hbreak kernel_main' -ex continue -ex backtrace
 
@@ -290,11 +293,23 @@ Set breakpoints with `hbreak`: the machine has no memory to write ordinary ones 
 
 #[derive(Args)]
 pub(crate) struct Replay {
-    /// The test, as target/xtask/failures has it.
-    pub(crate) name: String,
+    /// The test, as target/xtask/failures or target/xtask/records has it, or the directory of a bundle that was kept.
+    #[arg(value_name = "NAME|DIRECTORY")]
+    pub(crate) test: PathBuf,
     /// Run it to its end without gdb, show what happens, and fail if it isn't what happened before.
     #[arg(long)]
     pub(crate) events: bool,
+    /// Begin where so many instructions have been executed.
+    #[arg(long, value_name = "INSTRUCTION", conflicts_with = "events")]
+    pub(crate) at: Option<u64>,
+    /// Say who wrote an expression of gdb's last, before the end of the record or before `--at`: a static, a field, a
+    /// place in memory. What points to it counts as it is there.
+    #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["events", "print_command", "gdb"])]
+    pub(crate) why: Option<String>,
+    /// Whose memory the expression of `--why` is in [default: the kernel's, or that of the process for which the machine
+    /// ended, or of the one that runs at `--at`, or of the only one that has such an address].
+    #[arg(long, value_name = "NAME", requires = "why")]
+    pub(crate) process: Option<String>,
     /// Print the gdb command and run nothing.
     #[arg(long)]
     pub(crate) print_command: bool,

@@ -69,8 +69,7 @@ fn a_file_of_nothing_but_notes_is_refused_at_once() {
         to
     };
     let started = std::time::Instant::now();
-    for (bytes, reason) in
-        [(SIZE, "tells nothing of a processor"), (1 << 21, "more notes than QEMU writes")]
+    for (bytes, reason) in [(SIZE, "tells nothing of a processor"), (1 << 21, "more notes than QEMU writes")]
     {
         let file = file(bytes);
         let error = Dump::open(file.path()).err().expect("there is no processor");
