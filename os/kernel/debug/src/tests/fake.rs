@@ -56,7 +56,7 @@ impl Fake {
         fake
     }
 
-    fn map(&mut self, space: Option<u16>, address: u64, byte: u8, is_writable: bool) {
+    pub(crate) fn map(&mut self, space: Option<u16>, address: u64, byte: u8, is_writable: bool) {
         let bytes = vec![byte; usize::try_from(PAGE).unwrap()];
         self.pages.insert((space, address), Page { bytes, is_writable });
     }
