@@ -1,6 +1,6 @@
 //! Packets that no debugger should send, or that a line has damaged.
 
-use super::fake::{DATA, KERNEL_DATA, KERNEL_TEXT, PAGE, TEXT};
+use super::fake::{DATA, KERNEL_DATA, KERNEL_TEXT, PAGE, STACK, TEXT};
 use super::{Debugged, HELLO, packet};
 use crate::packets::SIZE;
 use crate::{Happened, Reaction};
@@ -376,5 +376,20 @@ fn calls_are_logged_no_longer_when_the_debugger_is_gone() {
         assert!(debugged.system.kernel.are_calls_traced());
         debugged.hears(&[&b"\x03"[..], &packet(end)].concat());
         assert!(!debugged.system.kernel.are_calls_traced(), "{}", end.escape_ascii());
+    }
+}
+
+#[test]
+fn the_stack_by_which_the_debugger_is_reached_is_not_watched() {
+    // row I2
+    let end = KERNEL_DATA + PAGE;
+    for (address, len, expected) in [
+        (end - STACK - 8, 8, "OK"),
+        (end - STACK - 8, 16, "E16"),
+        (end - STACK, 1, "E16"),
+        (end - 1, 1, "E16"),
+    ] {
+        let answer = answer(format!("Z2,{address:x},{len:x}").as_bytes());
+        assert_eq!(answer, expected, "{len} bytes at the end but {}", end - address);
     }
 }
