@@ -142,8 +142,21 @@ pub struct Population {
     pub current: Option<Person>,
     /// The process for which the kernel has ended the machine.
     pub culprit: Option<Person>,
+    /// Who was there before: of each slot that is free, its last process.
+    pub gone: Vec<Gone>,
     /// Where physical address 0 is mapped.
     pub direct_map: u64,
+}
+
+/// A process that has ended.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// Its name.
+    pub name: String,
+    /// It is the one for which the kernel has ended the machine.
+    pub is_culprit: bool,
+    /// Where its endpoint stood in the process table, which was written to when it ended.
+    pub endpoint: u64,
 }
 
 /// A process and its memory.
@@ -199,6 +212,7 @@ pub fn population(dump: &Dump, kernel: &Path) -> Population {
         people: found.iter().map(person).collect(),
         current: of(&|process| process.has_root(dump.processor.cr3)),
         culprit: of(&|process| culprit == Some(process.endpoint)),
+        gone: tables.gone(),
         direct_map: tables.layout.direct_map,
     }
 }
@@ -340,6 +354,20 @@ impl<'a> Tables<'a> {
         (0..self.layout.entry_count).filter_map(|slot| self.process(slot)).collect()
     }
 
+    /// The last processes of slots that are free, as far as their names are still there.
+    fn gone(&self) -> Vec<Gone> {
+        let culprit = self.culprit().and_then(Endpoint::slot);
+        let gone = |slot: u64| {
+            let entry = self.entry(slot)?;
+            let name = self.layout.entry_process.checked_add(self.layout.name)?;
+            let name = name_of(&self.space.array(entry.checked_add(name)?)?)?;
+            let is_culprit = culprit.is_some_and(|culprit| u64::from(culprit) == slot);
+            Some(Gone { name, is_culprit, endpoint: entry.checked_add(self.layout.entry_endpoint)? })
+        };
+        let is_free = |slot: &u64| self.process(*slot).is_none();
+        (0..self.layout.entry_count).filter(is_free).filter_map(gone).collect()
+    }
+
     fn entry(&self, slot: u64) -> Option<u64> {
         self.layout.entries.checked_add(slot.checked_mul(self.layout.entry_bytes)?)
     }
@@ -406,9 +434,13 @@ impl<'a> Tables<'a> {
 
 /// A name, if that is what it is.
 fn name(bytes: &[u8; Name::SIZE]) -> String {
+    name_of(bytes).unwrap_or_else(|| "nameless".into())
+}
+
+fn name_of(bytes: &[u8; Name::SIZE]) -> Option<String> {
     let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let name = std::str::from_utf8(&bytes[..length]).ok().and_then(Name::new);
-    name.map_or_else(|| "nameless".into(), |name| name.as_str().to_owned())
+    name.map(|name| name.as_str().to_owned())
 }
 
 fn message(bytes: &[u8; abi::MESSAGE_SIZE]) -> Message {

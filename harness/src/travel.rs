@@ -63,14 +63,15 @@ impl Travel<'_> {
     /// The instructions that wrote to one of these places last, before `point`: one for each address space that the
     /// machine had then, the latest first.
     fn last_writes(&self, places: &[Place], point: u64) -> Result<Vec<u64>> {
+        if point == 0 {
+            return Ok(vec![]);
+        }
         let mut machine = Machine::start(self.config)?;
         let mut remote = Remote::connect(self.socket, self.until)?;
         for place in places {
             remote.watch(place.address, place.bytes)?;
         }
-        if point > 0 {
-            machine.stop_at(point)?;
-        }
+        machine.stop_at(point)?;
         let mut last = BTreeMap::new();
         while let Stop::Written(address) = remote.go_on()? {
             let root = remote.root()?;
@@ -84,6 +85,12 @@ impl Travel<'_> {
         let mut last: Vec<u64> = last.into_values().collect();
         last.sort_unstable_by(|first, second| second.cmp(first));
         Ok(last)
+    }
+
+    fn left(&self) -> Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        ensure!(!left.is_zero(), "it took too long");
+        Ok(left)
     }
 }
 
@@ -134,8 +141,7 @@ pub fn why(
     question: Question<'_>,
 ) -> Result<String> {
     let kernel = debugger.images.first().context("a machine has a kernel")?;
-    let point = question.at.map_or_else(|| travel.end(), Ok)?;
-    let asked = Asked::find(travel, debugger, kernel, question, point)?;
+    let (asked, point) = asked(travel, debugger, kernel, question)?;
     for instruction in travel.last_writes(&asked.places, point)? {
         let before = instruction - 1;
         let mut machine = travel.go_to(before)?;
@@ -159,6 +165,40 @@ pub fn why(
         "{}\n{nobody} wrote it in the {point} instructions before: it has been so from the start\n",
         asked.shown
     ))
+}
+
+/// What is asked for, and before how many instructions: at the end; or at that of the process that is meant, if it has
+/// ended before, while its memory was still there.
+fn asked(
+    travel: Travel<'_>,
+    debugger: &Debugger<'_>,
+    kernel: &Path,
+    question: Question<'_>,
+) -> Result<(Asked, u64)> {
+    let end = question.at.map_or_else(|| travel.end(), Ok)?;
+    let asked = Asked::find(travel, debugger, kernel, question, end);
+    if asked.as_ref().is_ok_and(|asked| asked.address >= KERNEL) {
+        return Ok((asked?, end));
+    }
+    let gone = {
+        let mut machine = travel.go_to(end)?;
+        let people = population(&Dump::open(machine.dump()?.path())?, kernel);
+        match question.process {
+            Some(name) if people.people.iter().any(|person| person.is_called(name)) => None,
+            Some(name) => people.gone.into_iter().rfind(|gone| gone.name == name),
+            None if question.at.is_some() || people.culprit.is_some() => None,
+            // The test's own process comes last.
+            None => people.gone.iter().find(|gone| gone.is_culprit).or(people.gone.last()).cloned(),
+        }
+    };
+    let Some(gone) = gone else { return Ok((asked?, end)) };
+    let place = Place { address: gone.endpoint, bytes: 4, root: None };
+    let Some(ended) = travel.last_writes(&[place], end)?.first().copied() else { return Ok((asked?, end)) };
+    let of_gone = Question { process: Some(&gone.name), ..question };
+    match Asked::find(travel, debugger, kernel, of_gone, ended - 1) {
+        Ok(found) if found.root.is_some() => Ok((found, ended - 1)),
+        _ => Ok((asked?, end)),
+    }
 }
 
 /// A machine before the instruction that was asked for.
@@ -200,14 +240,6 @@ impl Found {
         }
         writeln!(text, "go there: cargo xtask replay {name} --at {}", instruction - 1)?;
         Ok(text)
-    }
-}
-
-impl Travel<'_> {
-    fn left(&self) -> Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        ensure!(!left.is_zero(), "it took too long");
-        Ok(left)
     }
 }
 

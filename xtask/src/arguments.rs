@@ -306,14 +306,14 @@ pub(crate) struct Replay {
     /// place in memory. What points to it counts as it is there.
     #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["events", "print_command", "gdb"])]
     pub(crate) why: Option<String>,
-    /// Whose memory the expression of `--why` is in [default: the kernel's, or that of the process for which the machine
-    /// ended, or of the one that runs at `--at`, or of the only one that has such an address].
+    /// Whose memory the expression of `--why` is in, if it isn't the kernel's [default: that of the process for which the
+    /// machine ended, or of the test's own; of the one that runs at `--at`; or of the only one that has such an address].
     #[arg(long, value_name = "NAME", requires = "why")]
     pub(crate) process: Option<String>,
     /// Print the gdb command and run nothing.
     #[arg(long)]
     pub(crate) print_command: bool,
-    /// How long gdb may take if standard input is no terminal.
+    /// How long it may take to come to `--at` or to answer `--why`, and how long gdb, if standard input is no terminal.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120")]
     pub(crate) timeout: std::time::Duration,
     /// Install QEMU and gdb if they are missing.

@@ -17,7 +17,7 @@ use harness::tools::{GDB, QEMU};
 use host::{launcher, programs, root, workshop};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Counts in ecx to ten thousand, and exits with 33.
 const CODE: [u8; 18] = [
@@ -305,4 +305,50 @@ fn who_wrote_a_value_last_is_told_with_the_stack() {
         guest.why("*(long *)&text_start", &[]),
     ];
     insta::assert_snapshot!(without_numbers(&answers.join("\n")));
+}
+
+// row I2
+#[test]
+fn who_wrote_to_a_process_that_has_ended_is_told_as_well() {
+    let Some(guest) = Guest::recorded("a_fault_ends_only_its_process") else { return };
+    let heap = "a_fault_ends_only_its_process::HEAP";
+    // The test's own process; another one with the same program; one that never was.
+    let (own, other) = (guest.why(heap, &[]), guest.why(heap, &["--process", "overflows"]));
+    assert!(own.contains(" of a_fault_ends_only_its_process(18)\ninstruction "), "{own}");
+    assert!(own.contains(" wrote it last: a_fault_ends_only_its_process(18)\n"), "{own}");
+    assert!(other.contains(" wrote it last: overflows(16)\n"), "{other}");
+    assert!(
+        own.contains("in a_fault_ends_only_its_process::start") && other.contains("in _start ()"),
+        "{own}{other}"
+    );
+    let address = "*(long *)0x60008480";
+    let nobody = guest.why(address, &["--process", "nobody"]);
+    assert!(nobody.contains("nobody who is called nobody wrote it in the "), "{nobody}");
+    // Nothing was there yet.
+    let early = guest.why(address, &["--at", "100000"]);
+    assert!(early.contains("nobody wrote it in the 100000 instructions before"), "{early}");
+}
+
+// row I2
+#[test]
+fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
+    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    for (arguments, reason) in [
+        (&["--why", "nothing"][..], "gdb doesn't find nothing: No symbol 'nothing' in current context"),
+        (
+            &["--why", "1 + 1"],
+            "gdb doesn't find 1 + 1: Attempt to take address of value not located in memory.",
+        ),
+        (&["--why", "\"'\\\n("], "gdb doesn't find"),
+        (&["--why", "*(long *)0x10"], "nobody wrote it"),
+        (&["--why", "ds::HEAP", "--timeout", "0.3"], "time"),
+        (&["--why", "ds::HEAP", "--at", "1000000000"], "the record has no instruction 1000000000"),
+        (&["--why", "ds::HEAP", "--events"], "cannot be used with"),
+    ] {
+        let started = Instant::now();
+        let (is_good, text) = guest.replay(arguments);
+        assert!(text.contains(reason), "{arguments:?}: {text}");
+        assert!(!is_good || reason.starts_with("nobody"), "{arguments:?}: {text}");
+        assert!(started.elapsed() < LIMIT, "{arguments:?} took {:?}", started.elapsed());
+    }
 }
