@@ -384,15 +384,22 @@ fn aliases(people: &Population, dump: &Dump, owner: &Person, address: u64, bytes
 /// Where an expression is, and how large it is.
 fn evaluate(gdb: &mut Driven, expression: &str) -> Result<(u64, u64)> {
     // A string of JSON is one of Python's, too.
+    let plain = serde_json::to_string(expression).context("failed to quote the expression")?;
     let quoted =
         serde_json::to_string(&format!("&({expression})")).context("failed to quote the expression")?;
-    let ask =
+    let value =
         format!("python _v = gdb.parse_and_eval({quoted}); print('at', int(_v), _v.type.target().sizeof)");
+    // Of a static's value gdb wants to know more than where it is, which may be in nobody's memory any more.
+    let symbol = format!(
+        "python import re; _e = {plain}; _s = gdb.lookup_static_symbol(_e) or gdb.lookup_global_symbol(_e); \
+         _a = gdb.execute('info address ' + _e, to_string=True); \
+         print('at', int(re.search('address (0x[0-9a-f]+)', _a).group(1), 16), _s.type.sizeof)"
+    );
     let mut answers = Vec::new();
     // Rust's syntax comes first; `*(long *)0x1000` is C's.
-    for language in ["rust", "c"] {
+    for (language, ask) in [("rust", &value), ("c", &value), ("rust", &symbol)] {
         gdb.ask(&format!("set language {language}"))?;
-        let answer = gdb.ask(&ask)?;
+        let answer = gdb.ask(ask)?;
         let numbers = answer.lines().find_map(|line| line.strip_prefix("at "));
         let mut numbers = numbers.unwrap_or_default().split(' ').map(str::parse);
         if let (Some(Ok(address)), Some(Ok(bytes))) = (numbers.next(), numbers.next()) {
@@ -401,7 +408,7 @@ fn evaluate(gdb: &mut Driven, expression: &str) -> Result<(u64, u64)> {
         let reason = answer.lines().find(|line| line.contains("rror: ")).unwrap_or(&answer);
         let reason =
             escape(reason.split_once("rror: ").map_or(reason, |(_, reason)| reason).trim().as_bytes());
-        if !answers.contains(&reason) {
+        if !answers.contains(&reason) && *ask == value {
             answers.push(reason);
         }
     }
