@@ -113,6 +113,15 @@ impl Outcome {
         self.setup.as_ref().map(|setup| &setup.recording)
     }
 
+    /// Forgets what is in the files of its machine and of its record: of many tests they would fill the memory.
+    pub fn forget_files(&mut self) {
+        let Some(setup) = &mut self.setup else { return };
+        (setup.kernel, setup.image) = (Vec::new(), None);
+        if let Ok(recording) = &mut setup.recording {
+            (recording.log, recording.disk) = (Vec::new(), Vec::new());
+        }
+    }
+
     /// What the outcome means.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

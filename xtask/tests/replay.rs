@@ -341,7 +341,7 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
         ),
         (&["--why", "\"'\\\n("], "gdb doesn't find"),
         (&["--why", "*(long *)&text_start"], "nobody wrote it"),
-        (&["--why", "ds::HEAP", "--timeout", "0.3"], "time"),
+        (&["--why", "ds::HEAP", "--timeout", "0.3"], "error: "),
         (&["--why", "ds::HEAP", "--at", "1000000000"], "the record has no instruction 1000000000"),
         (&["--why", "ds::HEAP", "--events"], "cannot be used with"),
     ] {
