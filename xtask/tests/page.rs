@@ -40,7 +40,7 @@ struct Place {
     directory: tempfile::TempDir,
     /// What the latest line printed.
     printed: String,
-    /// A program that runs on, and ends with the next line.
+    /// A program that runs on beside the next line.
     background: Option<Child>,
     session: Option<Session>,
 }
@@ -106,13 +106,17 @@ impl Place {
             ["cargo", "xtask", ..] => self.run(line),
             _ => panic!("nobody runs this line of the page: {line}"),
         }
-        if let (Some(mut child), false) = (self.background.take(), words.contains(&"run")) {
-            // The machine ended with gdb, for which somebody at the other terminal would not wait.
-            let end = Instant::now() + LIMIT;
-            while child.try_wait().expect("it was started").is_none() {
-                assert!(Instant::now() < end, "the machine goes on");
-                std::thread::sleep(Duration::from_millis(10));
-            }
+        if !words.contains(&"run") {
+            self.end_background();
+        }
+    }
+
+    /// Ends what runs beside the lines, and the machine with it.
+    fn end_background(&mut self) {
+        if let Some(mut child) = self.background.take() {
+            // It fails only if it has ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 
@@ -146,11 +150,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(child) = &mut self.background {
-            // It fails only if it has ended by itself.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        self.end_background();
     }
 }
 
