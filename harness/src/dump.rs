@@ -122,11 +122,15 @@ impl Dump {
     }
 }
 
+/// What there may be of notes. QEMU writes two for a processor, all of them in one place.
+const NOTES_BYTES: u64 = 1 << 20;
+
 fn parse(file: &ReadCache<File>) -> Result<(Vec<Piece>, Processor)> {
     let header = FileHeader64::<Endianness>::parse(file)?;
     let endian = header.endian()?;
     let mut memory = Vec::new();
     let mut processor = None;
+    let mut has_notes = false;
     for program in header.program_headers(endian, file)? {
         match program.p_type(endian) {
             PT_LOAD => memory.push(Piece {
@@ -135,7 +139,11 @@ fn parse(file: &ReadCache<File>) -> Result<(Vec<Piece>, Processor)> {
                 offset: program.p_offset(endian),
                 stored: program.p_filesz(endian),
             }),
-            PT_NOTE => {
+            // A file that has many such headers for the same notes would take for ever.
+            PT_NOTE if !std::mem::replace(&mut has_notes, true) => {
+                if program.p_filesz(endian) > NOTES_BYTES {
+                    bail!("it has more notes than QEMU writes");
+                }
                 let Some(mut notes) = program.notes(endian, file)? else { continue };
                 while let Some(note) = notes.next()? {
                     if note.name() == b"QEMU" && processor.is_none() {
@@ -197,7 +205,8 @@ impl Space<'_> {
     }
 
     /// Finds the physical address (Intel SDM 3A, 4.5).
-    fn translate(&self, address: u64) -> Option<u64> {
+    #[must_use]
+    pub fn translate(&self, address: u64) -> Option<u64> {
         const IS_PRESENT: u64 = 1;
         const IS_PAGE: u64 = 1 << 7;
         const FRAME: u64 = 0x000f_ffff_ffff_f000;

@@ -6,10 +6,13 @@
 
 mod driven;
 mod redact;
+mod remote;
 mod terminal;
 
 pub use driven::Driven;
 pub use redact::redact;
+pub(crate) use remote::CR3;
+pub use remote::{Remote, Stop};
 pub use terminal::Terminal;
 
 use crate::machine::{Exit, tied};

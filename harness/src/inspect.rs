@@ -133,6 +133,90 @@ pub fn examine_bundle(project: &Project, directory: &Path) -> Result<PostMortem>
     examine(&dump, &kernel, &mut Symbols::new(project, files))
 }
 
+/// Who there is in a machine.
+#[derive(Clone, Debug, Default)]
+pub struct Population {
+    /// All processes, in the order of their slots.
+    pub people: Vec<Person>,
+    /// The process whose memory the processor has.
+    pub current: Option<Person>,
+    /// The process for which the kernel has ended the machine.
+    pub culprit: Option<Person>,
+    /// Who was there before: of each slot that is free, its last process.
+    pub gone: Vec<Gone>,
+    /// Where physical address 0 is mapped.
+    pub direct_map: u64,
+}
+
+/// A process that has ended.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// Its name.
+    pub name: String,
+    /// It is the one for which the kernel has ended the machine.
+    pub is_culprit: bool,
+    /// Where its endpoint stood in the process table, which was written to when it ended.
+    pub endpoint: u64,
+}
+
+/// A process and its memory.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// Its name.
+    pub name: String,
+    /// Its name and its endpoint.
+    pub shown: String,
+    /// Physical address of its page tables' root.
+    pub root: u64,
+    rip: u64,
+    rbp: u64,
+}
+
+impl Person {
+    /// Tells whether these are its page tables.
+    #[must_use]
+    pub const fn has_root(&self, cr3: u64) -> bool {
+        const FRAME: u64 = !0xfff;
+        self.root & FRAME == cr3 & FRAME
+    }
+
+    /// Tells whether this is its name, or its name and its endpoint.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.shown == name
+    }
+
+    /// Where it came into the kernel: functions, the innermost first.
+    #[must_use]
+    pub fn stack(&self, dump: &Dump, symbols: &mut Symbols<'_>) -> Vec<String> {
+        symbols.stack(self.rip.saturating_sub(1), &return_addresses(dump.space_of(self.root), self.rbp))
+    }
+}
+
+/// Finds out who there is in a machine that ran `kernel`: nobody, if the kernel hasn't said yet where its tables are.
+#[must_use]
+pub fn population(dump: &Dump, kernel: &Path) -> Population {
+    let Ok(tables) = Tables::find(dump, kernel) else { return Population::default() };
+    let found = tables.processes();
+    let names: Names = found.iter().map(|process| (process.endpoint, process.name.clone())).collect();
+    let person = |process: &Found| Person {
+        name: process.name.clone(),
+        shown: escape(names.show(process.endpoint).as_bytes()),
+        root: process.root,
+        rip: process.rip,
+        rbp: process.rbp,
+    };
+    let culprit = tables.culprit();
+    let of = |is_meant: &dyn Fn(&Found) -> bool| found.iter().find(|process| is_meant(process)).map(person);
+    Population {
+        people: found.iter().map(person).collect(),
+        current: of(&|process| process.has_root(dump.processor.cr3)),
+        culprit: of(&|process| culprit == Some(process.endpoint)),
+        gone: tables.gone(),
+        direct_map: tables.layout.direct_map,
+    }
+}
+
 /// A process as the kernel has it.
 struct Found {
     endpoint: Endpoint,
@@ -270,6 +354,20 @@ impl<'a> Tables<'a> {
         (0..self.layout.entry_count).filter_map(|slot| self.process(slot)).collect()
     }
 
+    /// The last processes of slots that are free, as far as their names are still there.
+    fn gone(&self) -> Vec<Gone> {
+        let culprit = self.culprit().and_then(Endpoint::slot);
+        let gone = |slot: u64| {
+            let entry = self.entry(slot)?;
+            let name = self.layout.entry_process.checked_add(self.layout.name)?;
+            let name = name_of(&self.space.array(entry.checked_add(name)?)?)?;
+            let is_culprit = culprit.is_some_and(|culprit| u64::from(culprit) == slot);
+            Some(Gone { name, is_culprit, endpoint: entry.checked_add(self.layout.entry_endpoint)? })
+        };
+        let is_free = |slot: &u64| self.process(*slot).is_none();
+        (0..self.layout.entry_count).filter(is_free).filter_map(gone).collect()
+    }
+
     fn entry(&self, slot: u64) -> Option<u64> {
         self.layout.entries.checked_add(slot.checked_mul(self.layout.entry_bytes)?)
     }
@@ -340,7 +438,11 @@ impl<'a> Tables<'a> {
 
 /// A name, if that is what it is.
 fn name(bytes: &[u8; Name::SIZE]) -> String {
+    name_of(bytes).unwrap_or_else(|| "nameless".into())
+}
+
+fn name_of(bytes: &[u8; Name::SIZE]) -> Option<String> {
     let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let name = std::str::from_utf8(&bytes[..length]).ok().and_then(Name::new);
-    name.map_or_else(|| "nameless".into(), |name| name.as_str().to_owned())
+    name.map(|name| name.as_str().to_owned())
 }

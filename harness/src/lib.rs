@@ -12,7 +12,7 @@
 //!   whether it is what was reviewed, whether it repeats, where in the source a complaint comes from.
 //! * [`dump`], [`inspect`]: memory of a machine that had to be stopped, and what everybody was doing there.
 //! * [`run`], [`suite`], [`report`], [`mod@bench`]: one scenario; many, in parallel; and their reports.
-//! * [`recording`]: a run that was recorded, to be run again.
+//! * [`recording`], [`travel`]: a run that was recorded; going to an instruction of it, and who wrote something.
 //! * [`gdb`]: the debugger as a process of ours: its symbols, its commands, its end.
 //! * [`shell`], [`tools`], [`doctor`], [`ci`]: commands as one would type them, what the host must
 //!   have, and all checks in a row.
@@ -46,4 +46,5 @@ pub mod suite;
 pub mod symbols;
 pub mod system;
 pub mod tools;
+pub mod travel;
 pub mod verdict;

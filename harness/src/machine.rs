@@ -308,6 +308,48 @@ impl Machine {
         self.command("cont", &json!({})).map(drop)
     }
 
+    /// How many instructions a machine that is run again has executed.
+    ///
+    /// # Errors
+    /// If QEMU doesn't say.
+    pub fn instruction(&mut self) -> Result<u64> {
+        let replay = self.command("query-replay", &json!({}))?;
+        replay["icount"].as_u64().context("QEMU doesn't count instructions")
+    }
+
+    /// Lets a machine that is run again, and is paused, go on until it has executed so many instructions, where it
+    /// is paused. `false` if it has ended before that.
+    ///
+    /// # Errors
+    /// If it is behind that, QEMU doesn't do as it is told, or `until` is over.
+    pub fn run_to(&mut self, instruction: u64, until: Instant) -> Result<bool> {
+        if self.instruction()? == instruction {
+            return Ok(true);
+        }
+        self.stop_at(instruction)?;
+        let mut running = self.go_on();
+        while running.is_ok() {
+            match self.command("query-status", &json!({})) {
+                Ok(status) if status["running"] == Value::Bool(false) => return Ok(true),
+                Ok(_) if Instant::now() > until => {
+                    bail!("it takes too long to come to instruction {instruction}")
+                }
+                Ok(_) => std::thread::sleep(Duration::from_micros(200)),
+                Err(error) => running = Err(error),
+            }
+        }
+        // It isn't there any more to answer.
+        if self.exit.is_some() { Ok(false) } else { running.map(|()| false) }
+    }
+
+    /// Pauses a machine that is run again when it has executed so many instructions.
+    ///
+    /// # Errors
+    /// If it is behind that, or QEMU doesn't do as it is told.
+    pub fn stop_at(&mut self, instruction: u64) -> Result<()> {
+        self.command("replay-break", &json!({ "icount": instruction })).map(drop)
+    }
+
     /// Lets QEMU end.
     ///
     /// # Errors

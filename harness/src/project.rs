@@ -79,6 +79,12 @@ impl Project {
         self.target.join("xtask/failures")
     }
 
+    /// The directory for the records of tests that passed.
+    #[must_use]
+    pub fn records(&self) -> PathBuf {
+        self.target.join("xtask/records")
+    }
+
     /// The file that names the tests that are still to pass after the latest run.
     ///
     /// # Errors

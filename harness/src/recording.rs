@@ -4,9 +4,10 @@
 //! its first instruction, to which its gdb stub goes back for commands that run backwards.
 
 use crate::determinism::Difference;
-use crate::machine::{Firmware, KERNEL};
-use crate::report::bundles::{IMAGES, SUMMARY};
-use anyhow::{Context as _, Result};
+use crate::machine::{Firmware, IMAGE, KERNEL};
+use crate::project::Project;
+use crate::report::bundles::{self, IMAGES, SUMMARY};
+use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 
 /// What QEMU wrote down, in a bundle.
@@ -55,6 +56,18 @@ impl Recording {
     }
 }
 
+/// The bundle with a test's record: that of its failure, else that of `--record`; or a bundle that is kept elsewhere.
+#[must_use]
+pub fn bundle(project: &Project, test: &Path) -> PathBuf {
+    let [failed, recorded] = [project.failures(), project.records()].map(|directory| directory.join(test));
+    match () {
+        () if failed.exists() => failed,
+        () if recorded.exists() => recorded,
+        () if test.is_dir() => test.to_owned(),
+        () => failed,
+    }
+}
+
 /// The executables of a bundle, the kernel first.
 ///
 /// # Errors
@@ -70,23 +83,51 @@ pub fn images(bundle: &Path) -> Result<Vec<PathBuf>> {
     Ok(programs)
 }
 
-/// Reads the shape of a bundle's machine.
+/// Reads the shape of a bundle's machine, and makes sure that the files of the record are whole.
 ///
 /// # Errors
-/// If it isn't there or not understood.
+/// If something isn't there, not understood, or not as it was written.
 pub fn shape(bundle: &Path) -> Result<Shape> {
     let path = bundle.join(MACHINE);
     let text = std::fs::read(&path).with_context(|| match why_missing(bundle) {
         Some(reason) => format!("the run wasn't recorded: {reason}"),
         None => format!("there is no record of the run in {}", bundle.display()),
     })?;
-    serde_json::from_slice(&text).with_context(|| format!("failed to understand {}", path.display()))
+    let shape =
+        serde_json::from_slice(&text).with_context(|| format!("failed to understand {}", path.display()))?;
+    verify(bundle)?;
+    Ok(shape)
+}
+
+/// Compares files with what a bundle says of them. QEMU would take a record that has lost its end for one that ends
+/// there, and a machine with another kernel runs somewhere else.
+fn verify(bundle: &Path) -> Result<()> {
+    let summary = summary(bundle).with_context(|| format!("failed to understand {SUMMARY}"))?;
+    for (file, place) in
+        [(KERNEL, "/kernel"), (IMAGE, "/image"), (LOG, "/record/log"), (DISK, "/record/disk")]
+    {
+        let Some(expected) = summary.pointer(place).filter(|expected| !expected.is_null()) else { continue };
+        let path = bundle.join(file);
+        let bytes = std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        let found = bundles::hash(&bytes);
+        ensure!(
+            found == *expected,
+            "{} is not what was recorded: it has {} bytes, and had {}; or others",
+            path.display(),
+            found["bytes"],
+            expected["bytes"]
+        );
+    }
+    Ok(())
+}
+
+fn summary(bundle: &Path) -> Option<serde_json::Value> {
+    serde_json::from_slice(&std::fs::read(bundle.join(SUMMARY)).ok()?).ok()
 }
 
 /// What a bundle says of a record that it doesn't have.
 fn why_missing(bundle: &Path) -> Option<String> {
-    let text = std::fs::read(bundle.join(SUMMARY)).ok()?;
-    let summary: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    let summary = summary(bundle)?;
     let reason = summary.get("record")?.get("missing")?.as_str()?;
     Some(crate::observe::escape(reason.as_bytes()))
 }

@@ -118,7 +118,8 @@ pub fn reason(outcome: &Outcome) -> String {
             (_, Some(facet)) => Some(format!("its {facet} isn't what was reviewed")),
         }
     });
-    reasons.collect::<Vec<_>>().join("; ")
+    let reasons: Vec<_> = reasons.collect();
+    if reasons.is_empty() { "it passed".into() } else { reasons.join("; ") }
 }
 
 /// What was accepted of it: the title of each snapshot, and the difference.

@@ -82,7 +82,7 @@ pub struct Outcome {
     pub how: How,
     /// The serial port at which its machine was, if it was not QEMU.
     pub line: Option<PathBuf>,
-    /// What its machine was started with, if it failed and there was a machine.
+    /// What its machine was started with, if it failed or was to be recorded, and there was a machine.
     pub setup: Option<Setup>,
 }
 
@@ -121,6 +121,21 @@ impl Outcome {
         found(&self.post_mortem)
     }
 
+    /// The run again, recorded, or why there is none; nothing if it wasn't to be recorded.
+    #[must_use]
+    pub fn recording(&self) -> Option<&Result<Recording, String>> {
+        self.setup.as_ref().map(|setup| &setup.recording)
+    }
+
+    /// Forgets what is in the files of its machine and of its record: of many tests they would fill the memory.
+    pub fn forget_files(&mut self) {
+        let Some(setup) = &mut self.setup else { return };
+        (setup.kernel, setup.image) = (Vec::new(), None);
+        if let Ok(recording) = &mut setup.recording {
+            (recording.log, recording.disk) = (Vec::new(), Vec::new());
+        }
+    }
+
     /// What the outcome means.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
@@ -152,6 +167,18 @@ pub struct How {
     pub timeout: Option<Duration>,
     /// How often it is run.
     pub runs: Runs,
+    /// What is recorded.
+    pub recorded: Recorded,
+}
+
+/// Of which tests there is a record afterwards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recorded {
+    /// Those that failed.
+    #[default]
+    Failures,
+    /// All.
+    All,
 }
 
 /// How often a scenario is run.
@@ -280,7 +307,8 @@ impl Workshop {
         if outcome.verdict() == Verdict::Passed {
             // Nobody will look at it, and it is as large as the machine's memory.
             outcome.record.dump = None;
-        } else {
+        }
+        if outcome.verdict() != Verdict::Passed || how.recorded == Recorded::All {
             // Whatever keeps a machine from being set up is what the record tells already.
             outcome.setup = self.setup(scenario, limits).ok();
             if let Some(setup) = &mut outcome.setup {
@@ -319,19 +347,19 @@ impl Workshop {
         }
     }
 
-    /// Runs a scenario once more, recording. It takes the very same course as the run that failed;
+    /// Runs a scenario once more, recording. It takes the very same course as the run that was judged;
     /// if it doesn't, the recording says where.
     fn record(
         &self,
         scenario: &Scenario,
         setup: &Setup,
         end: &End,
-        failed: &Record,
+        judged: &Record,
         limits: Limits,
     ) -> Result<Recording> {
         match end {
             // The kernel ends it, so that is a whole run.
-            End::Hang(Hang::Limit) if !failed.is_hang() => {}
+            End::Hang(Hang::Limit) if !judged.is_hang() => {}
             End::Hang(_) => bail!("a machine that is stopped from outside leaves no whole record"),
             End::HostTrouble(_) => bail!("there is nothing to record, as the machine isn't what failed"),
             _ if self.line.is_some() => bail!("it ran on another machine than QEMU"),
@@ -360,7 +388,7 @@ impl Workshop {
                 firmware: scenario.firmware,
                 command_line,
             },
-            difference: first_difference(failed, &record),
+            difference: first_difference(judged, &record),
         })
     }
 

@@ -47,7 +47,7 @@ pub enum News<'a> {
     TestStarted(&'a Scenario),
     /// A test failed and is tried again.
     TestRetried(&'a Outcome),
-    /// A test is over. Its outcome holds the events of its machine.
+    /// A test is over. Its outcome holds the events of its machine, and here also the files that it was started with.
     TestEnded(&'a Outcome),
     /// All tests are over, or will not be run.
     Ended {
@@ -162,8 +162,9 @@ fn schedule(
             match progress {
                 Progress::Started => reader(&News::TestStarted(&scenarios[index])),
                 Progress::Retried(outcome) => reader(&News::TestRetried(&outcome)),
-                Progress::Ended(outcome) => {
+                Progress::Ended(mut outcome) => {
                     reader(&News::TestEnded(&outcome));
+                    outcome.forget_files();
                     finished.push((index, *outcome));
                 }
             }

@@ -68,7 +68,8 @@ pub(crate) enum Command {
     /// it waits for, with which request, and where in its program.
     #[command(after_help = INSPECT_EXAMPLES)]
     Inspect(Inspect),
-    /// Opens gdb on the record of a failed test, forwards and backwards.
+    /// Opens gdb on the record of a test that failed, or was run with `--record`, forwards and backwards; or
+    /// says who wrote something last.
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(Replay),
     /// Measures guests in instructions and in time, and the harness in time.
@@ -217,6 +218,10 @@ pub(crate) struct Test {
     /// differ is run once. The canary's runs must differ, or the check would see nothing.
     #[arg(long)]
     pub(crate) check_determinism: bool,
+    /// Record each test, also one that passes, so that `cargo xtask replay NAME` opens it. The records are in
+    /// target/xtask/records until the next run with this option.
+    #[arg(long)]
+    pub(crate) record: bool,
     /// How often a test that fails is tried again, if it says that its runs may differ (the key
     /// `nondeterministic`). No other test ever is: it would fail again.
     #[arg(long, value_name = "N", default_value_t)]
@@ -300,6 +305,8 @@ pub(crate) struct Inspect {
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   cargo xtask replay NAME                stopped before the first instruction; `continue`, `reverse-continue`
+  cargo xtask replay NAME --at 1234567   stopped there, after so many instructions
+  cargo xtask replay NAME --why 'kernel::panic::IS_PANICKING'   who wrote that last, and where
   cargo xtask replay NAME --events       runs it again and compares what happens
   cargo xtask replay NAME -- -batch -ex 'hbreak kernel_main' -ex continue -ex backtrace
 
@@ -308,15 +315,27 @@ Set breakpoints with `hbreak`: the machine has no memory to write ordinary ones 
 
 #[derive(Args)]
 pub(crate) struct Replay {
-    /// The test, as target/xtask/failures has it.
-    pub(crate) name: String,
+    /// The test, as target/xtask/failures or target/xtask/records has it, or the directory of a bundle that was kept.
+    #[arg(value_name = "NAME|DIRECTORY")]
+    pub(crate) test: PathBuf,
     /// Run it to its end without gdb, show what happens, and fail if it isn't what happened before.
     #[arg(long)]
     pub(crate) events: bool,
+    /// Begin where so many instructions have been executed.
+    #[arg(long, value_name = "INSTRUCTION", conflicts_with = "events")]
+    pub(crate) at: Option<u64>,
+    /// Say who wrote an expression of gdb's last, before the end of the record or before `--at`: a static, a field, a
+    /// place in memory. What points to it counts as it is there.
+    #[arg(long, value_name = "EXPRESSION", conflicts_with_all = ["events", "print_command", "gdb"])]
+    pub(crate) why: Option<String>,
+    /// Whose memory the expression of `--why` is in, if it isn't the kernel's [default: that of the process for which the
+    /// machine ended, or of the test's own; of the one that runs at `--at`; or of the only one that has such an address].
+    #[arg(long, value_name = "NAME", requires = "why")]
+    pub(crate) process: Option<String>,
     /// Print the gdb command and run nothing.
     #[arg(long)]
     pub(crate) print_command: bool,
-    /// How long gdb may take if standard input is no terminal.
+    /// How long it may take to come to `--at` or to answer `--why`, and how long gdb, if standard input is no terminal.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120")]
     pub(crate) timeout: std::time::Duration,
     /// Install QEMU and gdb if they are missing.

@@ -1,17 +1,23 @@
-//! A recorded run, forwards and backwards in gdb: QEMU's and gdb's real selves on a machine that
-//! runs a few bytes of code in place of a kernel.
+//! A recorded run, forwards and backwards in gdb, and who wrote a value last in it: QEMU's and gdb's real selves on
+//! machines that run the guest tests' programs, or a few bytes of code in place of a kernel.
 
 mod host;
 
-use harness::gdb::{Debugger, Driven};
+use harness::gdb::{Debugger, Driven, redact};
 use harness::image::bare;
 use harness::machine::{AtPanic, Config, Exit, Firmware, Kernel, Machine, PATIENCE, Record, Timing};
 use harness::observe::{Wish, watch};
-use harness::recording::empty_disk;
+use harness::project::Project;
+use harness::recording::{LOG, empty_disk};
+use harness::report::Reader as _;
+use harness::report::bundles::Records;
+use harness::run::{How, Recorded, Verdict};
+use harness::suite::News;
 use harness::tools::{GDB, QEMU};
-use host::{launcher, programs};
+use host::{launcher, programs, root, workshop};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Counts in ecx to ten thousand, and exits with 33.
 const CODE: [u8; 18] = [
@@ -142,4 +148,207 @@ fn twenty_steps_and_twenty_breakpoints_backwards_are_all_right() {
     gdb.ask(&format!("hbreak *{}", entry + AFTER)).expect("an answer");
     gdb.ask("continue").expect("an answer");
     assert_eq!(value(&mut gdb, "$rcx"), 10_000, "{}", gdb.transcript());
+}
+
+/// The record of a guest test that passed.
+struct Guest {
+    _directory: tempfile::TempDir,
+    bundle: PathBuf,
+}
+
+impl Guest {
+    fn recorded(name: &str) -> Option<Self> {
+        let [qemu, _] = programs([QEMU, GDB])?;
+        let workshop = workshop(qemu);
+        let scenario = workshop.scenario(name).expect("a test");
+        let how = How { recorded: Recorded::All, ..How::default() };
+        let outcome = workshop.test(&scenario, how);
+        assert_eq!(outcome.verdict(), Verdict::Passed, "{:?}", outcome.end);
+        let recording = outcome.recording().expect("it was to be recorded").as_ref().expect("a record");
+        assert_eq!(recording.difference, None, "it is the run that was judged");
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut records = Records { path: directory.path().join("records") };
+        records.read(&News::TestEnded(&outcome)).expect("it can be written");
+        Some(Self { bundle: records.path.join(name), _directory: directory })
+    }
+
+    /// `cargo xtask replay` of it: whether it went well, and all that it printed.
+    fn replay(&self, arguments: &[&str]) -> (bool, String) {
+        let mut command = Command::new(launcher());
+        let output = command.arg("replay").arg(&self.bundle).args(arguments).stdin(Stdio::null()).output();
+        let output = output.expect("xtask runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// What it says of who wrote that.
+    fn why(&self, expression: &str, arguments: &[&str]) -> String {
+        let (is_good, text) = self.replay(&[&["--why", expression], arguments].concat());
+        assert!(is_good, "{expression}: {text}");
+        text.replace(&*self.bundle.to_string_lossy(), "NAME")
+    }
+
+    /// How many instructions gdb finds executed, after each of its commands.
+    fn counts(&self, at: u64, commands: &[&str]) -> Vec<u64> {
+        let at = at.to_string();
+        let mut arguments = vec!["--at", &at, "--", "-batch"];
+        for command in commands {
+            arguments.extend(["-ex", command, "-ex", "monitor info replay"]);
+        }
+        let (is_good, text) = self.replay(&arguments);
+        assert!(is_good, "{text}");
+        let counts = text.split("instruction count = ").skip(1);
+        counts
+            .map(|text| text.lines().next().and_then(|number| number.parse().ok()).expect("a number"))
+            .collect()
+    }
+}
+
+/// A program whose memory a service asks the kernel to fill.
+const FILLED: &str = "copies_stop_at_what_is_not_there";
+const PROGRAM: &str = "a_program_publishes_and_retrieves";
+
+// row I2
+#[test]
+fn a_test_that_passes_is_recorded_if_asked() {
+    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    let (is_good, text) =
+        guest.replay(&["--", "-batch", "-ex", "hbreak ds::main", "-ex", "continue", "-ex", "bt"]);
+    assert!(is_good && text.contains("Breakpoint 1, ds::main ()"), "{text}");
+    let (is_good, text) = guest.replay(&["--events"]);
+    assert!(is_good && text.contains("the same events as before"), "{text}");
+    let scenario = workshop(QEMU.into()).scenario(PROGRAM).expect("a test");
+    let [qemu] = programs([QEMU]).expect("it was there before");
+    assert!(workshop(qemu).test(&scenario, How::default()).recording().is_none(), "nobody asked");
+}
+
+// row I2
+#[test]
+fn a_record_that_lost_its_end_is_refused() {
+    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    let log = guest.bundle.join(LOG);
+    let whole = std::fs::read(&log).expect("a record");
+    let mut others = whole.clone();
+    others[100] ^= 1;
+    for damaged in [&whole[..whole.len() - 1], &[], &others] {
+        std::fs::write(&log, damaged).expect("it can be written");
+        for arguments in [&["--events"][..], &["--why", "1"], &["--", "-batch"]] {
+            let (is_good, text) = guest.replay(arguments);
+            assert!(
+                !is_good && text.contains("record.bin is not what was recorded"),
+                "{arguments:?}: {text}"
+            );
+        }
+    }
+    std::fs::write(&log, &whole).expect("it can be written");
+    assert!(guest.replay(&["--events"]).0);
+}
+
+// row I2
+#[test]
+fn gdb_begins_at_the_very_instruction_that_was_asked_for() {
+    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    let (is_good, text) = guest.replay(&["--at", "1000000000", "--", "-batch"]);
+    let end = text.split("the last one is ").nth(1).and_then(|end| end.trim().parse::<u64>().ok());
+    let (false, Some(end)) = (is_good, end) else { panic!("{text}") };
+    assert!(text.contains("the record has no instruction 1000000000"), "{text}");
+    // At a user's instruction, in the firmware, at the last one; forwards and backwards from there.
+    for at in [end, 1, 100_000, end - 50_000] {
+        let commands = ["print 1", "reverse-stepi", "reverse-stepi", "stepi"];
+        let back = at.saturating_sub(2);
+        assert_eq!(guest.counts(at, &commands), [at, at - 1, back, back + 1], "{at}");
+    }
+}
+
+// row I2
+#[test]
+fn twenty_travels_into_the_system_end_where_they_should() {
+    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    for travel in 0..20 {
+        let at = 900_000 + 13_337 * travel;
+        // Whatever calls or is interrupted there, its stack is written to.
+        let commands = ["watch *(long *)($sp - 8)", "reverse-stepi", "reverse-continue", "stepi"];
+        let counts = guest.counts(at, &commands);
+        let [start, before, written, after] = counts[..] else { panic!("{counts:?}") };
+        assert_eq!((start, before, after), (at, at - 1, written + 1), "{counts:?}");
+        assert!(written < before, "{counts:?}");
+    }
+}
+
+/// Answers without what differs between builds: addresses, lines, long numbers, arguments of functions.
+fn without_numbers(answers: &str) -> String {
+    let project = Project::at(root()).expect("a project");
+    let text = redact(answers, &project);
+    let lines = text.lines().map(|line| match (line.find(" ("), line.rfind(") at ")) {
+        (Some(start), Some(end)) if line.starts_with('#') => {
+            format!("{}{}", &line[..start], &line[end + 1..])
+        }
+        _ => line.split(' ').map(without_number).collect::<Vec<_>>().join(" "),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn without_number(word: &str) -> &str {
+    if word.len() > 4 && word.bytes().all(|byte| byte.is_ascii_digit()) { "[COUNT]" } else { word }
+}
+
+// row I2
+#[test]
+fn who_wrote_a_value_last_is_told_with_the_stack() {
+    let Some(guest) = Guest::recorded(FILLED) else { return };
+    let buffer = |index: u32| format!("copies_stop_at_what_is_not_there::BUFFER[{index}]");
+    // The kernel did, by another address; the process itself did; the kernel when it loaded the program; nobody.
+    let answers = [
+        guest.why(&buffer(4000), &["--process", "peer"]),
+        guest.why(&buffer(9001), &["--process", "peer"]),
+        guest.why("copies_stop_at_what_is_not_there::CONSTANT", &["--process", "peer"]),
+        guest.why("*(long *)&text_start", &[]),
+    ];
+    insta::assert_snapshot!(without_numbers(&answers.join("\n")));
+}
+
+// row I2
+#[test]
+fn who_wrote_to_a_process_that_has_ended_is_told_as_well() {
+    let Some(guest) = Guest::recorded("a_fault_ends_only_its_process") else { return };
+    let heap = "a_fault_ends_only_its_process::HEAP";
+    // The test's own process; another one with the same program; one that never was.
+    let (own, other) = (guest.why(heap, &[]), guest.why(heap, &["--process", "overflows"]));
+    assert!(own.contains(" of a_fault_ends_only_its_process(18)\ninstruction "), "{own}");
+    assert!(own.contains(" wrote it last: a_fault_ends_only_its_process(18)\n"), "{own}");
+    assert!(other.contains(" wrote it last: overflows(16)\n"), "{other}");
+    assert!(
+        own.contains("in a_fault_ends_only_its_process::start") && other.contains("in _start ()"),
+        "{own}{other}"
+    );
+    let address = "*(long *)0x60008480";
+    let nobody = guest.why(address, &["--process", "nobody"]);
+    assert!(nobody.contains("nobody who is called nobody wrote it in the "), "{nobody}");
+    // Nothing was there yet.
+    let early = guest.why(address, &["--at", "100000"]);
+    assert!(early.contains("nobody wrote it in the 100000 instructions before"), "{early}");
+}
+
+// row I2
+#[test]
+fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
+    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    for (arguments, reason) in [
+        (&["--why", "nothing"][..], "gdb doesn't find nothing: No symbol 'nothing' in current context"),
+        (
+            &["--why", "1 + 1"],
+            "gdb doesn't find 1 + 1: Attempt to take address of value not located in memory.",
+        ),
+        (&["--why", "\"'\\\n("], "gdb doesn't find"),
+        (&["--why", "*(long *)&text_start"], "nobody wrote it"),
+        (&["--why", "ds::HEAP", "--timeout", "0.3"], "error: "),
+        (&["--why", "ds::HEAP", "--at", "1000000000"], "the record has no instruction 1000000000"),
+        (&["--why", "ds::HEAP", "--events"], "cannot be used with"),
+    ] {
+        let started = Instant::now();
+        let (is_good, text) = guest.replay(arguments);
+        assert!(text.contains(reason), "{arguments:?}: {text}");
+        assert!(!is_good || reason.starts_with("nobody"), "{arguments:?}: {text}");
+        assert!(started.elapsed() < LIMIT, "{arguments:?} took {:?}", started.elapsed());
+    }
 }

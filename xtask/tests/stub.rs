@@ -11,7 +11,7 @@ use abi::boot::ExitCode;
 use debugged::{Debugged, PROGRAM, exit};
 use harness::build;
 use harness::tools::{GDB, QEMU};
-use host::{launcher, programs, root};
+use host::{launcher, programs};
 use std::time::Duration;
 
 // row I2
@@ -181,23 +181,6 @@ fn ctrl_c_stops_a_machine_that_waits_and_gdb_can_come_back() {
     assert!(!said.contains("timed out"), "{said}");
     let threads = debugged.ask("info threads");
     assert!(threads.contains("(monitor"), "{threads}");
-}
-
-// row I2
-#[test]
-fn the_lesson_of_the_documentation_goes_as_it_says() {
-    let Some(mut debugged) = Debugged::start("a_fault_ends_only_its_process") else { return };
-    let page = std::fs::read_to_string(root().join("docs/debugging.md")).expect("the page");
-    let lesson: String =
-        page.split("```").filter(|block| block.starts_with("gdb\n")).map(|block| &block[4..]).collect();
-    for line in lesson.lines() {
-        if let Some(command) = line.strip_prefix("(gdb) ") {
-            debugged.ask(command);
-        }
-    }
-    // The page says nothing of what gdb says at the start.
-    assert_eq!(debugged.transcript(), lesson);
-    assert_eq!(debugged.end().0, exit(ExitCode::Success));
 }
 
 /// `cargo xtask gdb`, without a terminal: its exit code, and all that it printed.

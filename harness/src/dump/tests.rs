@@ -48,6 +48,37 @@ pub(crate) fn put(memory: &mut [u8], at: u64, words: &[u64]) {
 }
 
 #[test]
+fn a_file_of_nothing_but_notes_is_refused_at_once() {
+    // As many headers as there can be, each for the same notes without a name.
+    const COUNT: u16 = u16::MAX - 1;
+    // A note without anything has 12 bytes.
+    const SIZE: u64 = (1 << 20) / 12 * 12;
+    let notes = vec![0; 1 << 20];
+    let offset = 64 + 56 * u64::from(COUNT);
+    let file = |bytes: u64| {
+        let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+        file.resize(16, 0);
+        file.extend_from_slice(&[4, 0, 62, 0, 1, 0, 0, 0]);
+        file.extend_from_slice(&[0, 64, 0].map(u64::to_le_bytes).concat());
+        file.extend_from_slice(&[0, 0, 0, 0]);
+        file.extend_from_slice(&[64, 56, COUNT, 64, 0, 0].map(u16::to_le_bytes).concat());
+        let words = [4, offset, 0, 0, bytes, bytes, 0].map(u64::to_le_bytes).concat();
+        (0..COUNT).for_each(|_| file.extend_from_slice(&words));
+        let mut to = NamedTempFile::new().expect("a file");
+        to.write_all(&[file, notes.clone()].concat()).expect("it takes bytes");
+        to
+    };
+    let started = std::time::Instant::now();
+    for (bytes, reason) in [(SIZE, "tells nothing of a processor"), (1 << 21, "more notes than QEMU writes")]
+    {
+        let file = file(bytes);
+        let error = Dump::open(file.path()).err().expect("there is no processor");
+        assert!(format!("{error:#}").contains(reason), "{error:#}");
+    }
+    assert!(started.elapsed().as_secs() < 10, "took {:?}", started.elapsed());
+}
+
+#[test]
 fn page_tables_are_followed_and_may_lead_anywhere() {
     let mut memory = vec![0xaa; MEMORY];
     // Its own table on each level; the last entry lies outside of memory.

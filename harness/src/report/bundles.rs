@@ -75,6 +75,26 @@ impl Bundles {
     }
 }
 
+/// Writes the same as [`Bundles`] for each test that passed and was recorded, and removes earlier records.
+pub struct Records {
+    /// The directory.
+    pub path: PathBuf,
+}
+
+impl Reader for Records {
+    fn read(&mut self, news: &News<'_>) -> Result<()> {
+        match news {
+            News::Started { .. } => empty(&self.path),
+            News::TestEnded(outcome)
+                if outcome.verdict() == Verdict::Passed && outcome.recording().is_some_and(Result::is_ok) =>
+            {
+                write(&self.path.join(&outcome.name), outcome)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 fn empty(directory: &Path) -> Result<()> {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -162,15 +182,18 @@ fn summary(outcome: &Outcome) -> serde_json::Value {
 /// What is to say of a record: whether it is the run that failed, and if there is none, why.
 fn record(recording: &Result<Recording, String>) -> serde_json::Value {
     match recording {
-        Ok(Recording { difference: None, .. }) => json!({ "same_events": true }),
-        Ok(Recording { difference: Some(difference), .. }) => {
-            json!({ "same_events": false, "difference": difference.to_string() })
-        }
+        Ok(Recording { difference, log, disk, .. }) => json!({
+            "same_events": difference.is_none(),
+            "difference": difference.as_ref().map(ToString::to_string),
+            "log": hash(log),
+            "disk": hash(disk),
+        }),
         Err(reason) => json!({ "missing": reason }),
     }
 }
 
-fn hash(bytes: &[u8]) -> serde_json::Value {
+/// What a file was when it was written.
+pub(crate) fn hash(bytes: &[u8]) -> serde_json::Value {
     json!({ "xxh64": format!("{:016x}", XxHash64::oneshot(0, bytes)), "bytes": bytes.len() })
 }
 

@@ -1,6 +1,7 @@
 //! The report for people: a line for each test, then what is to be known of those that failed.
 
 use super::{Reader, Style, accepted, details, reason, repeat, word};
+use crate::recording::Recording;
 use crate::run::{Outcome, Verdict};
 use crate::suite::{News, Skipped};
 use std::io::{Result, Write};
@@ -13,6 +14,7 @@ pub struct Terminal<W> {
     style: Style,
     lines: Shown,
     bundles: Option<String>,
+    records: Option<String>,
 }
 
 /// The tests that have a line of their own.
@@ -45,13 +47,19 @@ impl<W: Write> Reader for Terminal<W> {
 impl<W: Write> Terminal<W> {
     /// A report that goes to `out`.
     pub fn new(out: W, style: Style, lines: Shown) -> Self {
-        Self { out, style, lines, bundles: None }
+        Self { out, style, lines, bundles: None, records: None }
     }
 
     /// Also tells in which directory the [`bundles`](super::bundles) of failed tests are.
     #[must_use]
     pub fn with_bundles(self, directory: &Path) -> Self {
         Self { bundles: Some(directory.display().to_string()), ..self }
+    }
+
+    /// Also tells in which directory the records of tests that passed are.
+    #[must_use]
+    pub fn with_records(self, directory: &Path) -> Self {
+        Self { records: Some(directory.display().to_string()), ..self }
     }
 
     fn start(&mut self, tests: usize, jobs: usize) -> Result<()> {
@@ -119,7 +127,29 @@ impl<W: Write> Terminal<W> {
         if let Some(directory) = self.bundles.as_ref().filter(|_| !failed.is_empty()) {
             writeln!(self.out, "{:>12} {directory}/", "Bundles")?;
         }
+        self.records(outcomes)?;
         self.out.flush()
+    }
+
+    /// What became of the records of tests that passed.
+    fn records(&mut self, outcomes: &[Outcome]) -> Result<()> {
+        let Some(directory) = &self.records else { return Ok(()) };
+        let passed = outcomes.iter().filter(|outcome| outcome.verdict() == Verdict::Passed);
+        let mut made = 0;
+        for (name, recording) in passed.filter_map(|one| Some((&one.name, one.recording()?))) {
+            match recording {
+                Ok(Recording { difference: None, .. }) => made += 1,
+                Ok(Recording { difference: Some(difference), .. }) => {
+                    made += 1;
+                    writeln!(self.out, "{:>12} {name} is another run: {difference}", "Record")?;
+                }
+                Err(reason) => writeln!(self.out, "{:>12} {name} has none: {reason}", "Record")?,
+            }
+        }
+        if made > 0 {
+            writeln!(self.out, "{:>12} {directory}/ has {made}: cargo xtask replay NAME", "Records")?;
+        }
+        Ok(())
     }
 }
 

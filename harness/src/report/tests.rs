@@ -1,7 +1,9 @@
 use super::terminal::{Shown, Terminal};
 use super::{Reader, Readers, Style, bundles, details, github, json, junit, latest, repeat, word};
 use crate::determinism::{Difference, Repetition};
+use crate::machine::Firmware;
 use crate::observe::{Channel, Record, What};
+use crate::recording::{Recording, Shape};
 use crate::run::{How, Outcome, Setup};
 use crate::scenario::Scenario;
 use crate::snapshot::{Comparison, Facet};
@@ -332,6 +334,31 @@ fn failed_tests_leave_a_bundle_each() {
     assert_eq!(bundle["repeat"], "cargo xtask test --exact panics");
     write(&[passed("a")]).expect("nothing to write");
     assert!(!path.exists(), "a later run without failures leaves nothing");
+}
+
+#[test]
+fn tests_that_passed_and_were_recorded_leave_a_record_each() {
+    let recorded = |name: &str, recording| {
+        let setup = Setup { command: vec![], kernel: vec![1], image: None, programs: vec![], recording };
+        Outcome { setup: Some(setup), ..passed(name) }
+    };
+    let machine = Shape { memory_mib: 64, firmware: Firmware::Qboot, command_line: String::new() };
+    let good = Recording { log: vec![1], disk: vec![2], machine, difference: None };
+    let outcomes = [recorded("a", Ok(good)), recorded("b", Err("time is the host's".into())), passed("c")];
+    let parent = tempfile::tempdir().expect("a directory");
+    let path = parent.path().join("records");
+    tell(bundles::Records { path: path.clone() }, &outcomes).expect("files");
+    assert_eq!(files(&path), ["a"]);
+    let bundle = std::fs::read_to_string(path.join("a/bundle.json")).expect("a file");
+    let bundle: serde_json::Value = serde_json::from_str(&bundle).expect("JSON");
+    assert_eq!(bundle["reason"], serde_json::json!("it passed"));
+    assert_eq!(bundle["record"]["disk"]["bytes"], serde_json::json!(1));
+    let mut out = Vec::new();
+    let terminal = Terminal::new(&mut out, Style::Plain, Shown::Failed).with_records("records".as_ref());
+    tell(terminal, &outcomes).expect("a vector takes bytes");
+    let out = String::from_utf8(out).expect("text");
+    assert!(out.contains("\n      Record b has none: time is the host's\n"), "{out}");
+    assert!(out.ends_with("\n     Records records/ has 1: cargo xtask replay NAME\n"), "{out}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use super::{AtFailure, News, Options, schedule};
 use crate::determinism::Repetition;
 use crate::observe::Record;
-use crate::run::{How, Outcome, Runs, Verdict};
+use crate::run::{How, Outcome, Recorded, Runs, Verdict};
 use crate::scenario::Scenario;
 use crate::snapshot::Comparison;
 use crate::verdict::{End, Ends};
@@ -47,7 +47,7 @@ fn text(news: &News<'_>) -> String {
 
 const OPTIONS: Options = Options {
     jobs: 1,
-    how: How { limit: None, timeout: None, runs: Runs::Once },
+    how: How { limit: None, timeout: None, runs: Runs::Once, recorded: Recorded::Failures },
     retries: 0,
     at_failure: AtFailure::GoOn,
 };

@@ -11,15 +11,18 @@ use harness::project::Project;
 use harness::recording::{self, DISK, LOG};
 use harness::report::{json, stdout};
 use harness::run::TIMEOUT;
+use harness::symbols::Symbols;
 use harness::tools;
+use harness::travel::{self, Question, Travel};
 use serde_json::Value;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
+use std::time::Instant;
 
 /// `cargo xtask replay`
 pub(crate) fn replay(arguments: &Replay) -> Result<Exit> {
     let project = project()?;
-    let bundle = project.failures().join(&arguments.name);
+    let bundle = recording::bundle(&project, &arguments.test);
     let shape = recording::shape(&bundle)?;
     let image = bundle.join(IMAGE);
     let image = image.exists().then(|| read(&image)).transpose()?;
@@ -48,7 +51,7 @@ pub(crate) fn replay(arguments: &Replay) -> Result<Exit> {
         patience: PATIENCE,
     };
     match gdb {
-        None => events(&config, &bundle, &arguments.name),
+        None => events(&config, &bundle, &name(&arguments.test)),
         Some(socket) => debug(arguments, &project, &config, &bundle, socket),
     }
 }
@@ -74,8 +77,21 @@ fn debug(
         writeln!(stdout(), "{}", debugger.shown())?;
         return Ok(Exit::Good);
     }
+    let until = Instant::now() + arguments.timeout;
+    let travel = Travel { config, socket, until };
+    if let Some(expression) = &arguments.why {
+        let question = Question {
+            name: &arguments.test.display().to_string(),
+            expression,
+            process: arguments.process.as_deref(),
+            at: arguments.at,
+        };
+        let mut symbols = Symbols::new(project, debugger.images.to_vec());
+        write!(stdout(), "{}", travel::why(travel, &debugger, &mut symbols, question)?)?;
+        return Ok(Exit::Good);
+    }
     let terminal = Terminal::prepare()?;
-    let _machine = Machine::start(config)?;
+    let _machine = travel.go_to(arguments.at.unwrap_or_default())?;
     let limit = (!std::io::stdin().is_terminal()).then_some(arguments.timeout);
     Ok(match debugger.hand_over(&terminal, limit, || {})? {
         machine::Exit::Code(0) => Exit::Good,
@@ -97,6 +113,11 @@ fn events(config: &Config<'_>, bundle: &Path, name: &str) -> Result<Exit> {
     let is_equal = now == before;
     eprintln!("{}", if is_equal { "the same events as before" } else { "error: other events than before" });
     Ok(if is_equal { Exit::Good } else { Exit::TestsFailed })
+}
+
+/// What a test is called, whose bundle may be somewhere else.
+fn name(test: &Path) -> String {
+    test.file_name().unwrap_or(test.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Events without what is the host's: when they were seen, and QEMU's own words. Only events of one

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, bail};
 use harness::build;
 use harness::list;
 use harness::project::Project;
-use harness::report::bundles::Bundles;
+use harness::report::bundles::{Bundles, Records};
 use harness::report::terminal::{Shown, Terminal};
 use harness::report::{Readers, Style, github, json, junit, latest, stdout};
-use harness::run::{How, Match, Runs, Tools, Verdict, Workshop, scenarios, select};
+use harness::run::{How, Match, Recorded, Runs, Tools, Verdict, Workshop, scenarios, select};
 use harness::scenario::{Kind, Scenario};
 use harness::serial::kernel_checksum;
 use harness::serial::line::{Line, Settings};
@@ -64,7 +64,8 @@ fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
     let jobs = if arguments.serial.is_some() { 1 } else { jobs };
     let at_failure = if arguments.fail_fast { AtFailure::Stop } else { AtFailure::GoOn };
     let runs = if arguments.check_determinism { Runs::Twice } else { Runs::Once };
-    let how = How { limit: arguments.limit, timeout: arguments.timeout, runs };
+    let recorded = if arguments.record { Recorded::All } else { Recorded::Failures };
+    let how = How { limit: arguments.limit, timeout: arguments.timeout, runs, recorded };
     let options = suite::Options { jobs, how, retries: arguments.retries, at_failure };
     let mut readers = readers(&workshop.project, arguments, &selection)?;
     let outcomes = suite::run(&workshop, &selection.tests, &skipped, options, |news| readers.tell(news));
@@ -133,10 +134,11 @@ fn treat_orphans(project: &Project, wanted: Unreferenced, tests: &[String]) -> R
 /// All that is told of the run.
 fn readers(project: &Project, arguments: &Test, selection: &Selection) -> Result<Readers<'static>> {
     let mut readers = Readers::default();
-    let bundles = project.failures();
+    let (bundles, records) = (project.failures(), project.records());
     let terminal = |lines| {
         let terminal = Terminal::new(stdout(), Style::of_stdout(), lines);
-        terminal.with_bundles(project.shorten(&bundles))
+        let terminal = terminal.with_bundles(project.shorten(&bundles));
+        terminal.with_records(project.shorten(&records))
     };
     match arguments.format {
         Format::Human => readers.add(terminal(Shown::All)),
@@ -144,6 +146,9 @@ fn readers(project: &Project, arguments: &Test, selection: &Selection) -> Result
         Format::Json => readers.add(json::Lines::new(stdout())),
     }
     readers.add(Bundles { path: bundles });
+    if arguments.record {
+        readers.add(Records { path: records });
+    }
     readers.add(latest::File { path: project.latest_run()?, left_out: selection.left_out.clone() });
     if let Some(summary) = github::Summary::wanted() {
         readers.add(summary);

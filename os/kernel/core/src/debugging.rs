@@ -117,6 +117,12 @@ impl<M: Machine> Kernel<M> {
         self.has_traced_calls |= on;
     }
 
+    /// Tells whether a debugger wants all calls in the log.
+    #[must_use]
+    pub const fn are_calls_traced(&self) -> bool {
+        self.wishes.traces_calls
+    }
+
     /// Logs a call, if a debugger wants that.
     pub(crate) fn log_call(&mut self, slot: Slot, number: u64, endpoint: Endpoint) {
         if !self.wishes.traces_calls {

@@ -43,4 +43,10 @@ impl<M: Machine> System<M> {
     pub fn new(kernel: Kernel<M>) -> Self {
         Self { kernel, state: state::State::new() }
     }
+
+    /// Forgets what a debugger wanted that is gone.
+    fn forget(&mut self) {
+        self.state.forget();
+        self.kernel.trace_calls(false);
+    }
 }

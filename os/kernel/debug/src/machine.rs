@@ -17,6 +17,9 @@ pub trait Debuggable: Machine {
     /// Tells whether that is an instruction of the kernel's at which it can stop: none by which it gets to the
     /// debugger.
     fn can_stop_kernel_at(&self, address: u64) -> bool;
+    /// Tells whether the processor can watch that memory of the kernel's: none that it writes itself on the way to the
+    /// debugger, which would never get there.
+    fn can_watch_kernel_at(&self, address: u64, len: u64) -> bool;
     /// Puts a breakpoint into the kernel's code. It is there whenever the debugger doesn't work. `false` if there can
     /// be none.
     fn break_kernel(&mut self, address: u64) -> bool;

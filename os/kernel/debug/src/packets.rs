@@ -16,7 +16,7 @@ use gdbstub::conn::Connection;
 /// The longest packet, in bytes, and the most that is sent at once.
 pub(crate) const SIZE: usize = 4096;
 /// What gdbstub needs of the buffer beside a packet.
-const SPARE: usize = 64;
+pub(crate) const SPARE: usize = 64;
 
 /// What bytes came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,11 @@ pub(crate) struct Receiver {
 impl Receiver {
     pub(crate) fn new() -> Self {
         Self { state: State::Outside, packet: Vec::with_capacity(SIZE) }
+    }
+
+    /// One that holds the place of another, and takes nothing.
+    pub(crate) const fn empty() -> Self {
+        Self { state: State::Outside, packet: Vec::new() }
     }
 
     /// Takes a byte.

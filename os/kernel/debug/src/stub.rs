@@ -8,11 +8,12 @@
 use crate::System;
 use crate::breakpoints::Asked;
 use crate::machine::{Access, Cpu, Debuggable, Line, Trap};
-use crate::packets::{Input, Output, Receiver, SIZE, hex};
+use crate::packets::{Input, Output, Receiver, SIZE, SPARE, body, checksum, hex};
 use crate::state::{Stepping, TRAP_FLAG};
-use crate::target::Thread;
+use crate::target::{Text, Thread};
 use abi::registers::Register;
 use alloc::vec::Vec;
+use core::fmt::Write as _;
 use gdbstub::common::Signal;
 use gdbstub::stub::state_machine::GdbStubStateMachine;
 use gdbstub::stub::{DisconnectReason, GdbStubBuilder, MultiThreadStopReason};
@@ -70,6 +71,8 @@ pub struct Stub<M: Debuggable, L: Line + Copy> {
     session: Option<Session<M, L>>,
     /// The packet that the session began with.
     greeting: Vec<u8>,
+    /// The packet that chose the thread whose memory and registers gdb looks at.
+    selection: Vec<u8>,
     /// Why the system is about to stop, and who stops.
     pending: Option<(Thread, Why)>,
     /// There is a packet that hasn't been dealt with.
@@ -88,6 +91,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
             receiver: Receiver::new(),
             session: None,
             greeting: Vec::with_capacity(SIZE),
+            selection: Vec::with_capacity(SELECTION),
             pending: None,
             has_packet: false,
             is_at_fault: false,
@@ -295,7 +299,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
                     if session.get_reason() == DisconnectReason::Kill {
                         system.kernel.end_by_debugger();
                     }
-                    system.state.forget();
+                    system.forget();
                     break;
                 }
                 // Nobody interrupts what stands still: bytes that say so never get to gdbstub.
@@ -306,7 +310,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
                     self.session = waiting;
                     if !self.serve_input(system) {
                         self.session = None;
-                        system.state.forget();
+                        system.forget();
                         break;
                     }
                 }
@@ -409,12 +413,16 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
     fn packet(&mut self, system: &mut System<M>) {
         let body = self.receiver.body();
         if body.starts_with(GREETING) {
-            system.state.forget();
+            system.forget();
             self.greeting.clear();
+            self.selection.clear();
             self.greeting.extend_from_slice(self.receiver.packet());
             self.session = self.begin(system);
-        } else if body.starts_with(b"m") && !is_sensible_read(body) {
-            return self.answer(b"E0e");
+        } else if body.starts_with(b"m") {
+            match short_read(body) {
+                None => return self.answer(b"E0e"),
+                Some(packet) => return self.give(system, packet.as_bytes()),
+            }
         } else if (body.starts_with(b"M") || body.starts_with(b"X")) && !is_whole_write(body) {
             return self.answer(b"E16");
         } else if body.starts_with(b"qSymbol:") {
@@ -424,9 +432,23 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
             // gdbstub doesn't answer it, for which gdb would wait.
             self.answer(b"OK");
         }
+        // A packet is no longer than the buffer that it is copied from.
+        let packet = core::mem::replace(&mut self.receiver, Receiver::empty());
+        self.give(system, packet.packet());
+        self.receiver = packet;
+    }
+
+    /// Gives a packet to gdbstub.
+    fn give(&mut self, system: &mut System<M>, packet: &[u8]) {
         let Some(session) = self.session.take() else { return };
-        match Self::feed(session, system, self.receiver.packet()) {
-            Ok(session) => self.session = Some(session),
+        match Self::feed(session, system, packet) {
+            Ok(session) => {
+                self.session = Some(session);
+                if body(packet).starts_with(b"Hg") && packet.len() <= SELECTION {
+                    self.selection.clear();
+                    self.selection.extend_from_slice(packet);
+                }
+            }
             // What gdbstub can't deal with ends its session; the debugger's goes on.
             Err(()) => {
                 self.session = self.begin_again(system);
@@ -456,6 +478,9 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         let mut session = self.begin(system)?;
         connection(&mut session).is_muted = true;
         let mut session = Self::feed(session, system, &self.greeting).ok()?;
+        if !self.selection.is_empty() {
+            session = Self::feed(session, system, &self.selection).ok()?;
+        }
         connection(&mut session).is_muted = false;
         Some(session)
     }
@@ -493,14 +518,45 @@ const BREAKPOINT: u8 = 3;
 /// In `dr6`: a step.
 const SINGLE_STEP: u64 = 1 << 14;
 
-/// Tells whether gdb may read that much at once. It never asks for more than fits into a packet.
-fn is_sensible_read(body: &[u8]) -> bool {
+/// The longest packet that chooses a thread.
+const SELECTION: usize = 64;
+
+/// The most bytes of memory that fit into an answer, two digits each.
+const MOST_READ: u64 = (SIZE - SPARE) as u64 / 2;
+
+/// A packet that reads what was asked for, as far as it fits into an answer: gdbstub would read on in pieces, also
+/// behind what is missing, and put an error behind bytes that it has sent. Nothing if that makes no sense.
+fn short_read(body: &[u8]) -> Option<ShortRead> {
     let mut numbers = body.get(1..).unwrap_or_default().split(|byte| *byte == b',').map(hex);
     match [numbers.next(), numbers.next(), numbers.next()] {
         [Some(Some(address)), Some(Some(len)), None] => {
-            len <= SIZE as u64 && address.checked_add(len).is_some()
+            let is_sensible = len <= SIZE as u64 && address.checked_add(len).is_some();
+            is_sensible.then(|| ShortRead::new(address, len.min(MOST_READ)))
         }
-        _ => false,
+        _ => None,
+    }
+}
+
+/// A packet `m`.
+struct ShortRead {
+    bytes: [u8; 48],
+    len: usize,
+}
+
+impl ShortRead {
+    fn new(address: u64, len: u64) -> Self {
+        let mut bytes = [0; 48];
+        let mut text = Text::new(&mut bytes);
+        // Two numbers of 16 digits at most, a checksum and four signs fit.
+        let _ = write!(text, "$m{address:x},{len:x}#");
+        let end = text.len();
+        let [high, low] = checksum(body(&bytes[..end]));
+        (bytes[end], bytes[end + 1]) = (high, low);
+        Self { bytes, len: end + 2 }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 

@@ -407,6 +407,9 @@ const fn data(address: u64, len: u64, kind: WatchKind) -> Asked {
 
 impl<M: Debuggable> HwWatchpoint for System<M> {
     fn add_hw_watchpoint(&mut self, address: u64, len: u64, kind: WatchKind) -> TargetResult<bool, Self> {
+        if !is_user(address) && !self.kernel.machine.can_watch_kernel_at(address, len) {
+            return Ok(false);
+        }
         let owner = self.looked_at();
         Ok(self.state.breakpoints.add_point(data(address, len, kind), owner))
     }

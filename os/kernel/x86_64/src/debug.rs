@@ -183,6 +183,11 @@ fn write_code(address: u64, byte: u8) {
     unsafe { Cr0::update(|flags| flags.insert(Cr0Flags::WRITE_PROTECT)) };
 }
 
+/// Has the processor watch again what a debugger has asked for, after an exception of a process for which it was off.
+pub(crate) fn watch_again() {
+    write_dr7(IN_KERNEL.watched.get());
+}
+
 fn write_dr7(value: u64) {
     // SAFETY: what a debug register causes is an exception, which `vector_common` deals with.
     unsafe { asm!("mov dr7, {}", in(reg) value, options(nomem, nostack, preserves_flags)) };
@@ -249,6 +254,10 @@ impl Debuggable for Hardware {
 
     fn can_stop_kernel_at(&self, address: u64) -> bool {
         layout::text().contains(address) && !trap::is_way_to_debugger(address)
+    }
+
+    fn can_watch_kernel_at(&self, address: u64, len: u64) -> bool {
+        !trap::vector_stacks().any(|stack| address < stack.end && stack.start < address.saturating_add(len))
     }
 
     fn break_kernel(&mut self, address: u64) -> bool {

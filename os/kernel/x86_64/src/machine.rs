@@ -3,6 +3,7 @@
 use crate::apic::{self, Repeat};
 use crate::context::Context;
 use crate::copy;
+use crate::debug;
 use crate::descriptors;
 use crate::memory::PhysicalMemory;
 use crate::paging::AddressSpace;
@@ -156,7 +157,10 @@ impl Struck {
         let Self(trap::Exit { vector, code }) = self;
         match vector {
             NMI | DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
-            0..32 => Event::Fault(fault(vector, code)),
+            0..32 => {
+                debug::watch_again();
+                Event::Fault(fault(vector, code))
+            }
             _ => interrupt(vector),
         }
     }

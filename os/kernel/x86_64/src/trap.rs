@@ -70,6 +70,12 @@ pub(crate) fn interrupt_stacks() -> [VirtAddr; VECTOR_STACKS] {
     core::array::from_fn(|index| VirtAddr::new((first + (index + 1) * size_of::<Stack>()) as u64))
 }
 
+/// Where the stacks that vectors run on are.
+pub(crate) fn vector_stacks() -> impl Iterator<Item = core::ops::Range<u64>> {
+    let size = size_of::<Stack>() as u64;
+    interrupt_stacks().into_iter().map(move |top| top.as_u64() - size..top.as_u64())
+}
+
 /// The pages below each stack.
 pub(crate) fn guard_pages() -> impl Iterator<Item = u64> {
     let first = (&raw const STACKS).addr();
@@ -117,9 +123,22 @@ vector_entries:
     push 0
     .endif
     push vector
+    .if (vector == {debug}) | (vector == {breakpoint})
+    jmp debug_entry
+    .else
     jmp vector_common
+    .endif
     .set vector, vector + 1
 .endr
+
+# What a debugger watches must not strike from here on: the exception would have the same stack, and overwrite what
+# this one was called with. It is on again when the kernel is back, or has found out what this one is.
+debug_entry:
+    push rax
+    mov eax, {watch_nothing}
+    mov dr7, rax
+    pop rax
+    jmp vector_common
 
 # On the stack: vector, error code, rip, cs, rflags, rsp, ss.
 .type vector_common,@function
@@ -445,6 +464,8 @@ waited_for: .skip 8
     bytes = const offset_of!(InKernel, bytes),
     watched = const offset_of!(InKernel, watched),
     watch_nothing = const debug::DR7_NONE,
+    debug = const DEBUG,
+    breakpoint = const BREAKPOINT,
     int3 = const debug::INT3,
     stacks = sym STACKS,
     stack_size = const size_of::<Stack>(),

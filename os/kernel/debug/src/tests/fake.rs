@@ -18,6 +18,8 @@ pub(crate) const KERNEL_TEXT: u64 = 0xffff_ffff_8010_0000;
 pub(crate) const DEBUGGER_CODE: u64 = 16;
 /// The kernel's data; behind it is nothing.
 pub(crate) const KERNEL_DATA: u64 = KERNEL_TEXT + PAGE;
+/// As much of the end of that is the stack by which the debugger is reached.
+pub(crate) const STACK: u64 = 64;
 /// A process's code, which it can't write.
 pub(crate) const TEXT: u64 = 0x1000_0000;
 /// A process's data; behind it is nothing.
@@ -56,7 +58,7 @@ impl Fake {
         fake
     }
 
-    fn map(&mut self, space: Option<u16>, address: u64, byte: u8, is_writable: bool) {
+    pub(crate) fn map(&mut self, space: Option<u16>, address: u64, byte: u8, is_writable: bool) {
         let bytes = vec![byte; usize::try_from(PAGE).unwrap()];
         self.pages.insert((space, address), Page { bytes, is_writable });
     }
@@ -109,6 +111,9 @@ impl Debuggable for Fake {
     }
     fn can_stop_kernel_at(&self, address: u64) -> bool {
         (KERNEL_TEXT + DEBUGGER_CODE..KERNEL_DATA).contains(&address)
+    }
+    fn can_watch_kernel_at(&self, address: u64, len: u64) -> bool {
+        address.saturating_add(len) <= KERNEL_DATA + PAGE - STACK || address >= KERNEL_DATA + PAGE
     }
     fn break_kernel(&mut self, address: u64) -> bool {
         if !self.can_stop_kernel_at(address) {

@@ -1,6 +1,6 @@
 //! Packets that no debugger should send, or that a line has damaged.
 
-use super::fake::{DATA, KERNEL_DATA, KERNEL_TEXT, PAGE, TEXT};
+use super::fake::{DATA, KERNEL_DATA, KERNEL_TEXT, PAGE, STACK, TEXT};
 use super::{Debugged, HELLO, packet};
 use crate::packets::SIZE;
 use crate::{Happened, Reaction};
@@ -322,5 +322,74 @@ fn monitor_commands_that_there_are_not_are_answered_with_those_that_there_are() 
     for wrong in ["qRcmd,f", "qRcmd,zz", "qRcmd,ff", "qRcmd", "qRcmd,"] {
         let answers = Debugged::new().survives(&packet(wrong.as_bytes()));
         assert!(!answers.is_empty(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_packet_that_makes_no_sense_changes_no_selection() {
+    // row I2
+    for wrong in [&b"vCont;s:zz"[..], b"Z0,", b"P", b"Hg"] {
+        let mut debugged = Debugged::new();
+        let (write, read) = (format!("M{DATA:x},1:ab"), format!("m{DATA:x},1"));
+        let answers = debugged.answers(&[b"Hgp1.3", write.as_bytes(), wrong, read.as_bytes()]);
+        assert_eq!(answers[3], "ab", "{}: {answers:?}", wrong.escape_ascii());
+    }
+}
+
+#[test]
+fn a_long_read_is_answered_as_far_as_an_answer_goes_and_up_to_the_first_hole() {
+    // row I2
+    let read = |debugged: &mut Debugged, address: u64, len: u64| {
+        let answers = debugged.answers(&[b"Hgp1.2", format!("m{address:x},{len:x}").as_bytes()]);
+        answers[1].clone()
+    };
+    let mut debugged = Debugged::new();
+    let page = usize::try_from(PAGE).unwrap();
+    for len in [PAGE, PAGE - 1, PAGE / 2 + 1] {
+        let answer = read(&mut debugged, TEXT, len);
+        assert!(answer.len() >= page - 100 && answer.len() <= 2 * page, "{} digits of {len}", answer.len());
+        assert!(answer.len() <= SIZE && answer.bytes().all(|digit| b"90".contains(&digit)), "{answer}");
+    }
+    // Code and data follow each other; behind the data is nothing, so what is there before it is the answer.
+    assert_eq!(read(&mut debugged, DATA + PAGE - 100, PAGE), "00".repeat(100));
+    assert_eq!(read(&mut debugged, DATA + PAGE, PAGE), "E0e");
+    // A hole with memory behind it.
+    debugged.system.kernel.machine.unmap(0, DATA);
+    debugged.system.kernel.machine.map(Some(0), DATA + PAGE, 0x55, true);
+    for start in [1, 10, 100, PAGE / 2] {
+        let expected = "90".repeat(usize::try_from(start).unwrap());
+        let answer = read(&mut debugged, DATA - start, PAGE);
+        assert!(
+            answer == expected || expected.starts_with(&answer) && answer.len() > page - 100,
+            "{start}: {answer}"
+        );
+    }
+}
+
+#[test]
+fn calls_are_logged_no_longer_when_the_debugger_is_gone() {
+    // row I2
+    for end in [&b"D;1"[..], b"qSupported:multiprocess+"] {
+        let mut debugged = Debugged::new();
+        // `trace on`
+        debugged.hears(&[packet(HELLO), packet(b"qRcmd,7472616365206f6e"), packet(b"vCont;c")].concat());
+        assert!(debugged.system.kernel.are_calls_traced());
+        debugged.hears(&[&b"\x03"[..], &packet(end)].concat());
+        assert!(!debugged.system.kernel.are_calls_traced(), "{}", end.escape_ascii());
+    }
+}
+
+#[test]
+fn the_stack_by_which_the_debugger_is_reached_is_not_watched() {
+    // row I2
+    let end = KERNEL_DATA + PAGE;
+    for (address, len, expected) in [
+        (end - STACK - 8, 8, "OK"),
+        (end - STACK - 8, 16, "E16"),
+        (end - STACK, 1, "E16"),
+        (end - 1, 1, "E16"),
+    ] {
+        let answer = answer(format!("Z2,{address:x},{len:x}").as_bytes());
+        assert_eq!(answer, expected, "{len} bytes at the end but {}", end - address);
     }
 }
