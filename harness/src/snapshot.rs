@@ -13,7 +13,7 @@ mod settings;
 mod tests;
 
 pub(crate) use facets::changes;
-pub use facets::{BAND_PERCENT, Facet};
+pub use facets::{BAND_INSTRUCTIONS, BAND_PERCENT, Facet};
 pub use files::{Pending, pending, unreferenced};
 pub(crate) use redact::redact;
 pub use review::{Review, review};

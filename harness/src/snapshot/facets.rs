@@ -196,18 +196,21 @@ fn costs(record: &Record, main: Option<&str>) -> String {
 /// Between the number of instructions and what must be equal.
 const UNIT: &str = " instructions";
 
-/// By so many percent a number of instructions may differ from the reviewed one: by less the kernel's code differs
-/// from build to build, wherever it was changed.
+/// By so many percent a number of instructions may differ from the reviewed one. What else is changed in the kernel
+/// moves it by less, since other code is inlined then.
 pub const BAND_PERCENT: u64 = 5;
+/// So many it may differ by anyway: what costs little is moved by more percent.
+pub const BAND_INSTRUCTIONS: u64 = 200;
 
 /// Tells whether two texts of costs differ in numbers of instructions only, and by little.
 fn is_about(reviewed: &str, text: &str) -> bool {
     let (reviewed, text) = (reviewed.trim_end(), text.trim_end());
+    let is_near = |known: u64, now: u64| {
+        let off = known.abs_diff(now);
+        off <= BAND_INSTRUCTIONS || off.saturating_mul(100) <= known.saturating_mul(BAND_PERCENT)
+    };
     let is_close = |(known, now): (&str, &str)| match (instructions(known), instructions(now)) {
-        (Some((known, known_rest)), Some((now, rest))) => {
-            known_rest == rest
-                && known.abs_diff(now).saturating_mul(100) <= known.saturating_mul(BAND_PERCENT)
-        }
+        (Some((known, known_rest)), Some((now, rest))) => known_rest == rest && is_near(known, now),
         _ => known == now,
     };
     reviewed.lines().count() == text.lines().count() && reviewed.lines().zip(text.lines()).all(is_close)

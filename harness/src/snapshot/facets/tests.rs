@@ -93,12 +93,15 @@ fn costs_are_those_of_each_process() {
 #[test]
 fn a_cost_may_differ_by_little_and_a_number_of_messages_not_at_all() {
     let text = |busy_ns, messages| costs(&record([cost("ds", busy_ns, messages)]), None);
-    let settled = |busy_ns, messages| Facet::Cost.settle(text(busy_ns, messages), Some(&text(1000, 3)));
-    assert_eq!(settled(1050, 3), text(1000, 3));
-    assert_eq!(settled(950, 3), text(1000, 3));
-    assert_eq!(settled(1051, 3), text(1051, 3));
-    assert_eq!(settled(949, 3), text(949, 3));
-    assert_eq!(settled(1000, 4), text(1000, 4));
+    let settled = |known, busy_ns, messages| {
+        let text = text(busy_ns, messages);
+        Facet::Cost.settle(text.clone(), Some(&costs(&record([cost("ds", known, 3)]), None))) != text
+    };
+    for (known, near, far) in [(10_000, [10_500, 9_500], [10_501, 9_499]), (1000, [1200, 800], [1201, 799])] {
+        assert!(near.iter().all(|now| settled(known, *now, 3)), "{known}");
+        assert!(far.iter().all(|now| !settled(known, *now, 3)), "{known}");
+        assert!(!settled(known, known, 4));
+    }
     // Of another facet every letter counts, and where nothing was reviewed there is nothing to be close to.
     assert_eq!(Facet::Ipc.settle(text(1001, 3), Some(&text(1000, 3))), text(1001, 3));
     assert_eq!(Facet::Cost.settle(text(1001, 3), None), text(1001, 3));

@@ -504,24 +504,32 @@ crate::protocol! {
         stack: u64,
         /// What [`sigreturn`] gives back.
         mask: Signals,
-    } returns { frame: u64 } fails [
+    } suspends { frame: u64 } fails [
         /// There is no such process, or no such signal.
         EINVAL,
         /// The process is in a primitive: answer or cancel it first.
         EBUSY,
         /// Handler or stack are no memory of the process.
         EFAULT,
+        /// VM has no memory for it.
+        ENOMEM,
+        /// VM could not read what belongs there.
+        EIO,
     ] from PM;
 
     /// Puts back what [`sigsend`] saved. It ends the primitive that the process is in, so there is
     /// nothing to answer. (MINIX `SYS_SIGRETURN`.)
-    68 sigreturn { process: Endpoint, frame: u64 } returns { mask: Signals } fails [
+    68 sigreturn { process: Endpoint, frame: u64 } suspends { mask: Signals } fails [
         /// There is no such process, or what is there is no frame.
         EINVAL,
         /// The process is in a kernel call that waits, or faulted: let it go on, or end, first.
         EBUSY,
         /// The frame, or the instruction that it leads to, is no memory of the process.
         EFAULT,
+        /// VM has no memory for it.
+        ENOMEM,
+        /// VM could not read what belongs there.
+        EIO,
     ] from PM;
 
     /// Frees the slot of a process that the caller manages, and all that the kernel holds for it.
@@ -586,21 +594,29 @@ crate::protocol! {
     ] from PM;
 
     /// Writes vector and x87 registers of a process into its memory. (MINIX `SYS_GETMCONTEXT`.)
-    74 get_machine_context { process: Endpoint, address: u64 } returns {} fails [
+    74 get_machine_context { process: Endpoint, address: u64 } suspends {} fails [
         /// There is no such process.
         EINVAL,
         /// The address is no memory of the process.
         EFAULT,
+        /// VM has no memory for it.
+        ENOMEM,
+        /// VM could not read what belongs there.
+        EIO,
     ] from PM;
 
     /// Reads vector and x87 registers of a process from its memory. (MINIX `SYS_SETMCONTEXT`.)
-    75 set_machine_context { process: Endpoint, address: u64 } returns {} fails [
+    75 set_machine_context { process: Endpoint, address: u64 } suspends {} fails [
         /// There is no such process, or the processor has no such state.
         EINVAL,
         /// The address is no memory of the process.
         EFAULT,
         /// The process is in a primitive, which uses these registers.
         EBUSY,
+        /// VM has no memory for it.
+        ENOMEM,
+        /// VM could not read what belongs there.
+        EIO,
     ] from PM;
 
     /// Lets a process go on whose page fault is resolved. (MINIX `SYS_VMCTL`, `VMCTL_CLEAR_PAGEFAULT`.)
@@ -631,19 +647,27 @@ crate::protocol! {
     ] from PM;
 
     /// Reads a word of a process's memory. (MINIX `SYS_TRACE`, `T_GETDATA`.)
-    80 trace_read { process: Endpoint, address: u64 } returns { value: u64 } fails [
+    80 trace_read { process: Endpoint, address: u64 } suspends { value: u64 } fails [
         /// There is no such process.
         EINVAL,
         /// The address is no memory of the process.
         EFAULT,
+        /// VM has no memory for it.
+        ENOMEM,
+        /// VM could not read what belongs there.
+        EIO,
     ] from PM;
 
-    /// Writes a word of a process's memory that it could write itself. (MINIX `SYS_TRACE`, `T_SETDATA`.)
-    81 trace_write { process: Endpoint, address: u64, value: u64 } returns {} fails [
+    /// Writes a word of a process's memory that it could write itself, or that VM makes so. (MINIX `SYS_TRACE`, `T_SETDATA`.)
+    81 trace_write { process: Endpoint, address: u64, value: u64 } suspends {} fails [
         /// There is no such process.
         EINVAL,
         /// The address is no memory of the process, or read-only.
         EFAULT,
+        /// VM has no memory for it.
+        ENOMEM,
+        /// VM could not read what belongs there.
+        EIO,
     ] from PM;
 
     /// Reads a register of a process. (MINIX `SYS_TRACE`, `T_GETUSER`.)

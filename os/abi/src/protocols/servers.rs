@@ -43,6 +43,8 @@ crate::protocol! {
         ticks: u32,
         /// Times that it came to wait.
         waits: u32,
+        /// Times that an interrupt put a more urgent process in its place.
+        preemptions: u32,
         /// Messages that it sent and that were taken.
         messages: u32,
     } suspends {} fails [] from KERNEL;

@@ -112,18 +112,31 @@ macro_rules! carried_out_by {
     )+ )* };
 }
 
+/// The same of calls that reach memory, and wait for VM where they have to.
+macro_rules! can_wait_in {
+    ($($module:ident: $($call:ident)+;)*) => { $( $(
+        fn $call(&mut self, ticket: Ticket<kernel::$call::Request>, request: kernel::$call::Request) -> Option<Answer> {
+            answer(ticket, $module::$call(self, request))
+        }
+    )+ )* };
+}
+
 impl<M: Machine> kernel::Server for Call<'_, M> {
     carried_out_by! {
-        signals: kill getksig endksig sigsend sigreturn clear;
-        lifecycle: fork exec run_stop run_resume get_machine_context set_machine_context
-            vm_clear_page_fault vm_set_inhibited;
+        signals: kill getksig endksig clear;
+        lifecycle: fork exec run_stop run_resume vm_clear_page_fault vm_set_inhibited;
         privileges: privilege_allow privilege_disallow privilege_set_system privilege_set_user privilege_add_io
             privilege_add_memory privilege_add_irq privilege_query_memory privilege_update privilege_yield
             privilege_clear_ipc_refs privilege_add_target privilege_remove_target state_clear_ipc_refs update;
         devices: irq_disable irq_detach devio_batch;
         information: get_machine get_parameters get_load get_randomness get_irq_hook get_privileges log_stack log_read
             log_watch set_virtual_timer;
-        trace: trace_stop trace_resume trace_read trace_write trace_read_register trace_write_register;
+        trace: trace_stop trace_resume trace_read_register trace_write_register;
+    }
+    can_wait_in! {
+        signals: sigsend sigreturn;
+        lifecycle: get_machine_context set_machine_context;
+        trace: trace_read trace_write;
     }
 
     fn whoami(&mut self, _: Endpoint, _: kernel::whoami::Request) -> Result<kernel::whoami::Reply, Errno> {

@@ -254,18 +254,5 @@ pub(crate) fn read_user<M: Machine>(
     machine.read(Place::Process { space, range }, into).map_err(|_| Errno::EFAULT)
 }
 
-/// Writes a process's memory where the process itself could; what lies before a page where it
-/// can't may have been written.
-pub(crate) fn write_user<M: Machine>(
-    machine: &mut M,
-    process: &Process<M>,
-    address: u64,
-    from: &[u8],
-) -> Result<(), Errno> {
-    let range = UserRange::new(address, from.len() as u64).ok_or(Errno::EFAULT)?;
-    let space = process.memory_space()?;
-    machine.write(from, Place::Process { space, range }).map_err(|_| Errno::EFAULT)
-}
-
 #[cfg(test)]
 pub(crate) mod tests;

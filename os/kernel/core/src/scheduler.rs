@@ -68,6 +68,8 @@ pub struct Usage {
     pub ticks: u32,
     /// Times that it came to wait.
     pub waits: u32,
+    /// Times that an interrupt put a more urgent one in its place.
+    pub preemptions: u32,
     /// Messages that it sent and that were taken.
     pub messages: u32,
 }
@@ -109,6 +111,18 @@ impl<M: Machine> Kernel<M> {
         self.tell_of_log();
     }
 
+    /// An interrupt was dealt with that found a process running: is its turn another's now?
+    pub fn count_preemption(&mut self, running: Slot) {
+        let Some(first) = self.ready.first() else { return };
+        let most_urgent = self.processes.process(first).priority;
+        if let Some(process) = self.processes.get_mut(running)
+            && process.is_ready()
+            && most_urgent < process.priority
+        {
+            process.usage.preemptions = process.usage.preemptions.saturating_add(1);
+        }
+    }
+
     /// Takes a tick off the quantum of a process.
     fn charge(&mut self, slot: Slot) {
         let process = self.processes.process_mut(slot);
@@ -144,8 +158,9 @@ impl<M: Machine> Kernel<M> {
     /// Stops a process until its scheduler has decided.
     fn ask_for_quantum(&mut self, slot: Slot, scheduler: Slot) {
         let process = self.processes.process(slot);
-        let Usage { ticks, waits, messages } = process.usage;
-        let request = sched::no_quantum::Request { priority: process.priority, ticks, waits, messages };
+        let Usage { ticks, waits, preemptions, messages } = process.usage;
+        let priority = process.priority;
+        let request = sched::no_quantum::Request { priority, ticks, waits, preemptions, messages };
         let message = Message { source: process.endpoint, class: Callers::KERNEL, ..request.to_message(0) };
         let letter = Letter {
             message,
@@ -232,4 +247,33 @@ pub(crate) fn priority(wanted: u8) -> u8 {
     const LOWEST: u8 = 15;
     const _: () = assert!(LOWEST as usize == PRIORITIES - 1);
     wanted.min(LOWEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fake::{Fake, kernel, service};
+    use crate::{Kernel, Next, Slot};
+    use abi::boot;
+    use abi::ipc::Primitive::Receive;
+    use abi::protocols::kernel as calls;
+
+    // row F1
+    #[test]
+    fn an_interrupt_that_wakes_a_more_urgent_process_is_a_preemption() {
+        let mut kernel = kernel(&[boot::Process { priority: 3, ..service(0) }, service(1), service(2)]);
+        let preemptions =
+            |kernel: &Kernel<Fake>, slot| kernel.processes.process(Slot::new(slot)).usage.preemptions;
+        kernel.allow_irq(boot::Irq { slot: 0, line: 4 }).unwrap();
+        let attach = calls::irq_attach::Request { line: 4, bit: 0, reenable: true };
+        assert!(kernel.asks(0, &attach).ends_with("= {}"));
+        assert_eq!(kernel.traps(0, Receive, abi::Endpoint::ANY), None);
+        // It wakes nobody.
+        kernel.interrupt(5);
+        kernel.count_preemption(Slot::new(1));
+        assert_eq!((kernel.next(), preemptions(&kernel, 1)), (Next::Run(Slot::new(1)), 0));
+        kernel.interrupt(4);
+        kernel.count_preemption(Slot::new(1));
+        assert_eq!((kernel.next(), preemptions(&kernel, 1)), (Next::Run(Slot::new(0)), 1));
+        assert_eq!(preemptions(&kernel, 2), 0);
+    }
 }

@@ -29,6 +29,11 @@ impl<M: Machine> Kernel<M> {
         }
         let ids = (self.processes.process(source).privileges, self.processes.process(target).privileges);
         self.inherit(ids.0, ids.1)?;
+        for slot in [source, target] {
+            if self.processes.process(slot).is_in_a_call() {
+                self.end_request(slot, Errno::EFAULT);
+            }
+        }
         if rollback && let Ipc::Sending { .. } = self.processes.process(source).ipc {
             self.cancel(source);
             self.processes.process_mut(source).context.set_result(Errno::EDEADSRCDST.to_status());
@@ -43,22 +48,24 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    /// Tells whether the contents of a slot can move: the process can't run, VM does not work for it,
-    /// it does not wait for what it would become, and nobody is in the middle of a copy of its memory
-    /// or through its grants, which would go on with the other's.
+    /// Tells whether the contents of a slot can move: the process can't run, it does not wait for what it would
+    /// become, and nobody else is in the middle of a copy of its memory or through its grants, which would go on with
+    /// the other's. A kernel call of its own is no obstacle if it never goes on with that: it was ended in the middle
+    /// of it, say.
     fn is_updatable(&self, slot: Slot, other: Slot) -> bool {
         let process = self.processes.process(slot);
-        let stands_still = process.stops.contains(Stops::NO_PRIVILEGES.with(Stops::SIGNAL_PENDING))
-            || matches!(process.ipc, Ipc::Receiving { .. });
+        let is_stopped = process.stops.contains(Stops::NO_PRIVILEGES.with(Stops::SIGNAL_PENDING));
+        let stands_still = is_stopped || matches!(process.ipc, Ipc::Receiving { .. });
         let waits_for_other = match process.ipc {
             Ipc::Idle => false,
             Ipc::Sending { to, .. } => to == other,
             Ipc::Receiving { from, .. } => from == self.processes.process(other).endpoint,
         };
-        let is_in_a_call = process.stops.contains(Stops::PAGE_FAULT) || process.is_in_a_call();
-        let takes_part =
-            || self.processes.iter().any(|(_, process)| process.memory.call.parked.involves(slot));
-        stands_still && !waits_for_other && !is_in_a_call && !takes_part()
+        let has_fault = process.stops.contains(Stops::PAGE_FAULT);
+        let goes_on_with_call = process.is_in_a_call() && !is_stopped;
+        let others = || self.processes.iter().filter(|(one, _)| *one != slot && *one != other);
+        let takes_part = || others().any(|(_, process)| process.memory.call.parked.involves(slot));
+        stands_still && !waits_for_other && !has_fault && !goes_on_with_call && !takes_part()
     }
 
     /// Gives the target what the source may do.

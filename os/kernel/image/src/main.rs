@@ -309,6 +309,9 @@ fn take(tessera: &mut Tessera, running: Option<Slot>, event: Event) {
         // Only a process faults.
         (Event::Spurious, _) | (Event::Fault(_), None) => {}
     }
+    if let Some(slot) = running {
+        tessera.system.kernel.count_preemption(slot);
+    }
 }
 
 /// What the debugger says to what happened.

@@ -64,11 +64,13 @@ pub fn run<S: Service>(start: impl FnOnce(Identity) -> Result<S, Errno>) -> ! {
     loop {
         let (message, status) = match next.take() {
             None => sys::receive(Endpoint::ANY),
-            Some(Answer { to, mut message }) => {
-                sys::reply_receive(to, &mut message).map(|status| (message, status))
-            }
+            Some(Answer { to, mut message }) => match sys::reply_receive(to, &mut message) {
+                // Who asked has lost its leave to talk to us meanwhile, or we ours.
+                Err(Errno::ECALLDENIED) => sys::receive(Endpoint::ANY),
+                status => status.map(|status| (message, status)),
+            },
         }
-        .expect("a service may receive, and answer whoever asked it");
+        .expect("every service may receive");
         match status.primitive() {
             Some(Primitive::Notify) if status.is_from_kernel() => {
                 if let Some(notification) = Notification::of(&message) {
@@ -108,11 +110,11 @@ pub fn identity() -> Result<Identity, Errno> {
     Ok(Identity { endpoint, class, name })
 }
 
-/// Sends an answer to a process that waits for it in `sendrec`, so that sending can't block.
+/// Sends an answer to a process that waits for it in `sendrec`.
 ///
-/// One that has died meanwhile needs no answer.
+/// One that has died meanwhile, or was told to wait no longer, gets none: it never keeps the service waiting.
 pub fn reply(answer: Answer) {
-    let _ = sys::send(answer.to, &answer.message);
+    let _ = sys::send_nb(answer.to, &answer.message);
 }
 
 /// Writes a line to the kernel's log.

@@ -1,8 +1,8 @@
 //! Kernel calls about the life of a process: its birth, what it runs, and whether it runs.
 
-use super::{Call, Context, Kernel, Machine, Slot};
+use super::{Call, Context, Machine, Slot};
 use crate::log;
-use crate::memory;
+use crate::memory::copy::Outcome;
 use crate::process::{Identity, Ipc, Process, Stops};
 use abi::protocols::kernel::{
     exec, fork, get_machine_context, run_resume, run_stop, set_machine_context, vm_clear_page_fault,
@@ -115,27 +115,24 @@ pub(super) fn run_resume<M: Machine>(
 pub(super) fn get_machine_context<M: Machine>(
     call: &mut Call<'_, M>,
     request: get_machine_context::Request,
-) -> Result<get_machine_context::Reply, Errno> {
+) -> Outcome<get_machine_context::Reply> {
     let slot = call.find(request.process)?;
-    let Kernel { machine, processes, .. } = &mut *call.kernel;
-    let process = processes.process(slot);
-    memory::write_user(machine, process, request.address, &process.context.float())?;
+    let float = call.kernel.processes.process(slot).context.float();
+    call.kernel.write_of(call.caller, slot, request.address, &float)?;
     Ok(get_machine_context::Reply {})
 }
 
 pub(super) fn set_machine_context<M: Machine>(
     call: &mut Call<'_, M>,
     request: set_machine_context::Request,
-) -> Result<set_machine_context::Reply, Errno> {
+) -> Outcome<set_machine_context::Reply> {
     let slot = call.find_other(request.process)?;
-    let Kernel { machine, processes, .. } = &mut *call.kernel;
-    let process = processes.process_mut(slot);
-    if !process.is_between_primitives() {
-        return Err(Errno::EBUSY);
+    if !call.kernel.processes.process(slot).is_between_primitives() {
+        return Err(Errno::EBUSY.into());
     }
     let mut float: FloatRegisters = [0; size_of::<FloatRegisters>()];
-    memory::read_user(machine, process, request.address, &mut float)?;
-    process.context.set_float(&float).map_err(|_| Errno::EINVAL)?;
+    call.kernel.read_of(call.caller, slot, request.address, &mut float)?;
+    call.kernel.processes.process_mut(slot).context.set_float(&float).map_err(|_| Errno::EINVAL)?;
     Ok(set_machine_context::Reply {})
 }
 

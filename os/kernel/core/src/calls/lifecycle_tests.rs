@@ -373,8 +373,8 @@ fn a_tracer_sees_words_registers_steps_and_calls() {
     let write = |address| calls::trace_write::Request { process: at(PROGRAM), address, value: 258 };
     assert_eq!(kernel.asks(PM, &write(0x7003)), "kernel.trace_write = {}");
     assert_eq!(kernel.asks(PM, &read(0x7003)), "kernel.trace_read = { value: 258 }");
-    assert_eq!(kernel.asks(PM, &read(0x7ffc)), "kernel.trace_read = EFAULT");
-    assert_eq!(kernel.asks(PM, &write(0x6fff)), "kernel.trace_write = EFAULT");
+    assert_eq!(kernel.asks(PM, &read(u64::MAX - 3)), "kernel.trace_read = EFAULT");
+    assert_eq!(kernel.asks(PM, &write(1 << 47)), "kernel.trace_write = EFAULT");
     let set =
         |register, value| calls::trace_write_register::Request { process: at(PROGRAM), register, value };
     let get = |register| calls::trace_read_register::Request { process: at(PROGRAM), register };
@@ -423,12 +423,12 @@ fn vector_registers_are_read_and_written_whole_or_not_at_all() {
     let get = |address| calls::get_machine_context::Request { process: at(PROGRAM), address };
     assert_eq!(kernel.asks(PM, &set(AT)), "kernel.set_machine_context = {}");
     assert_eq!(context(&kernel, PROGRAM).float.0, [3; 512]);
-    assert_eq!(kernel.asks(PM, &set(AT + 1)), "kernel.set_machine_context = EFAULT");
+    assert_eq!(kernel.asks(PM, &set(1 << 47)), "kernel.set_machine_context = EFAULT");
     kernel.machine.memory.poke(PROGRAM, AT, &[0xff]);
     assert_eq!(kernel.asks(PM, &set(AT)), "kernel.set_machine_context = EINVAL");
     assert_eq!(kernel.asks(PM, &get(AT)), "kernel.get_machine_context = {}");
     assert_eq!(kernel.machine.memory.peek(PROGRAM, AT, 1), [3]);
-    assert_eq!(kernel.asks(PM, &get(AT + 1)), "kernel.get_machine_context = EFAULT");
+    assert_eq!(kernel.asks(PM, &get(1 << 47)), "kernel.get_machine_context = EFAULT");
     assert_eq!(kernel.sends(PROGRAM, SendRec, at(PM), 0), None);
     assert_eq!(kernel.asks(PM, &set(AT)), "kernel.set_machine_context = EBUSY");
 }

@@ -1,7 +1,7 @@
 //! Kernel calls about signals.
 
-use super::{Call, Context, Kernel, Machine};
-use crate::memory;
+use super::{Call, Context, Machine};
+use crate::memory::copy::Outcome;
 use crate::process::Stops;
 use abi::protocols::kernel::{clear, endksig, getksig, kill, sigreturn, sigsend};
 use abi::registers::{FloatRegisters, Register, Registers, frame};
@@ -64,16 +64,15 @@ const RED_ZONE: u64 = 128;
 pub(super) fn sigsend<M: Machine>(
     call: &mut Call<'_, M>,
     request: sigsend::Request,
-) -> Result<sigsend::Reply, Errno> {
+) -> Outcome<sigsend::Reply> {
     let sigsend::Request { process, signal, handler, restorer, stack, mask } = request;
     let slot = call.find_other(process)?;
     if !signal.can_be_sent() {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
-    let Kernel { machine, processes, .. } = &mut *call.kernel;
-    let process = processes.process_mut(slot);
+    let process = call.kernel.processes.process(slot);
     if !process.is_between_primitives() {
-        return Err(Errno::EBUSY);
+        return Err(Errno::EBUSY.into());
     }
     let mut registers = process.context.registers();
     let rsp = registers[Register::Rsp as usize];
@@ -84,9 +83,10 @@ pub(super) fn sigsend<M: Machine>(
     let mut bytes = [0; 8 + frame::SIZE];
     restorer.put(&mut bytes[..8]);
     save(&mut bytes[8..], mask, &registers, &process.context.float());
-    memory::write_user(machine, process, bottom, &bytes)?;
+    call.kernel.write_of(call.caller, slot, bottom, &bytes)?;
 
     // All copies are made: nothing fails from here on but the handler's address, which changes nothing.
+    let process = call.kernel.processes.process_mut(slot);
     registers[Register::Rip as usize] = handler;
     registers[Register::Rsp as usize] = bottom;
     registers[Register::Rdi as usize] = u64::from(signal.number());
@@ -113,22 +113,22 @@ fn save(into: &mut [u8], mask: Signals, registers: &Registers, float: &FloatRegi
 pub(super) fn sigreturn<M: Machine>(
     call: &mut Call<'_, M>,
     request: sigreturn::Request,
-) -> Result<sigreturn::Reply, Errno> {
+) -> Outcome<sigreturn::Reply> {
     let slot = call.find_other(request.process)?;
-    let Kernel { machine, processes, .. } = &mut *call.kernel;
-    let process = processes.process_mut(slot);
+    let process = call.kernel.processes.process(slot);
     if process.is_in_a_call() || process.stops.contains(Stops::PAGE_FAULT) {
-        return Err(Errno::EBUSY);
+        return Err(Errno::EBUSY.into());
     }
     let mut bytes = [0; frame::SIZE];
-    memory::read_user(machine, process, request.frame, &mut bytes)?;
+    call.kernel.read_of(call.caller, slot, request.frame, &mut bytes)?;
     let (mask, registers, float) = load(&bytes).ok_or(Errno::EINVAL)?;
 
+    let process = call.kernel.processes.process_mut(slot);
     let before = process.context.registers();
     process.context.set_registers(&registers).map_err(|_| Errno::EFAULT)?;
     if process.context.set_float(&float).is_err() {
         process.context.set_registers(&before).map_err(|_| Errno::EFAULT)?;
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
     call.kernel.cancel(slot);
     Ok(sigreturn::Reply { mask })

@@ -1,7 +1,7 @@
 //! Kernel calls of a tracer.
 
-use super::{Call, Context, Kernel, Machine};
-use crate::memory;
+use super::{Call, Context, Machine};
+use crate::memory::copy::Outcome;
 use crate::process::Stops;
 use abi::Errno;
 use abi::protocols::kernel::{
@@ -30,23 +30,19 @@ pub(super) fn trace_resume<M: Machine>(
 pub(super) fn trace_read<M: Machine>(
     call: &mut Call<'_, M>,
     request: trace_read::Request,
-) -> Result<trace_read::Reply, Errno> {
+) -> Outcome<trace_read::Reply> {
     let slot = call.find(request.process)?;
-    let Kernel { machine, processes, .. } = &mut *call.kernel;
     let mut word = [0; 8];
-    let process = processes.process(slot);
-    memory::read_user(machine, process, request.address, &mut word)?;
+    call.kernel.read_of(call.caller, slot, request.address, &mut word)?;
     Ok(trace_read::Reply { value: u64::from_le_bytes(word) })
 }
 
 pub(super) fn trace_write<M: Machine>(
     call: &mut Call<'_, M>,
     request: trace_write::Request,
-) -> Result<trace_write::Reply, Errno> {
+) -> Outcome<trace_write::Reply> {
     let slot = call.find(request.process)?;
-    let Kernel { machine, processes, .. } = &mut *call.kernel;
-    let process = processes.process(slot);
-    memory::write_user(machine, process, request.address, &request.value.to_le_bytes())?;
+    call.kernel.write_of(call.caller, slot, request.address, &request.value.to_le_bytes())?;
     Ok(trace_write::Reply {})
 }
 

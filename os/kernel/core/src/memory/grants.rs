@@ -120,7 +120,7 @@ impl<M: Machine> Kernel<M> {
         // Elements that were copied before the call had to wait are not copied again.
         for index in self.progress(caller).element..count {
             let mut bytes = [0; CopyElement::SIZE];
-            self.read_own(caller, address + u64::from(index) * size, &mut bytes)?;
+            self.read_of(caller, caller, address + u64::from(index) * size, &mut bytes)?;
             let element = CopyElement::get(&bytes).ok_or(Errno::EINVAL)?;
             let CopyElement { from, to, grant, reserved, offset, address, len } = element;
             if reserved != 0 {

@@ -160,8 +160,8 @@ impl<M: Machine> Kernel<M> {
         self.end_delay(slot);
     }
 
-    /// Ends a call that waits for VM with an error.
-    fn end_request(&mut self, slot: Slot, error: Errno) {
+    /// Ends a call that waits, for VM or for its turn, with an error.
+    pub(crate) fn end_request(&mut self, slot: Slot, error: Errno) {
         self.leave_queue(slot);
         let process = self.processes.process_mut(slot);
         process.memory.call = OpenCall::default();

@@ -57,7 +57,7 @@ impl<M: Machine> Kernel<M> {
         let mut found = 0;
         'inputs: for index in 0..count {
             let mut bytes = [0; VumapInput::SIZE];
-            self.read_own(caller, input + u64::from(index) * size, &mut bytes)?;
+            self.read_of(caller, caller, input + u64::from(index) * size, &mut bytes)?;
             let VumapInput { start, len } = VumapInput::get(&bytes).ok_or(Errno::EINVAL)?;
             let skipped = if index == 0 { offset } else { 0 };
             let len = len.checked_sub(skipped).filter(|len| *len > 0).ok_or(Errno::EINVAL)?;
@@ -79,7 +79,7 @@ impl<M: Machine> Kernel<M> {
             }
         }
         let size = found as usize * PhysicalPiece::SIZE;
-        self.write_own(caller, &pieces[..size], output)?;
+        self.write_of(caller, caller, output, &pieces[..size])?;
         Ok(kernel::vumap::Reply { count: found })
     }
 
@@ -128,37 +128,25 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Reads a part of a call's vector.
-    pub(crate) fn read_own(&mut self, caller: Slot, address: u64, into: &mut [u8]) -> Outcome {
+    /// Reads memory of a process for a call that waits for VM where it has to.
+    pub(crate) fn read_of(&mut self, caller: Slot, target: Slot, address: u64, into: &mut [u8]) -> Outcome {
         let len = into.len() as u64;
-        let span = Span { party: Party::Process(caller), start: address };
+        let span = Span { party: Party::Process(target), start: address };
         let Self { machine, processes, .. } = self;
         machine.read(span.place(processes, 0, len)?, into).or_else(|fault| {
-            let need = Need {
-                target: caller,
-                start: fault.address,
-                len: len - fault.done,
-                side: Side::Source,
-                others: [None; 2],
-            };
-            self.miss(caller, Misses::Ask, need)
+            let (start, len, side) = (fault.address, len - fault.done, Side::Source);
+            self.miss(caller, Misses::Ask, Need { target, start, len, side, others: [None; 2] })
         })
     }
 
-    /// Writes a call's vector.
-    fn write_own(&mut self, caller: Slot, bytes: &[u8], address: u64) -> Outcome {
+    /// Writes memory of a process for a call that waits for VM where it has to, and then writes all of it again.
+    pub(crate) fn write_of(&mut self, caller: Slot, target: Slot, address: u64, bytes: &[u8]) -> Outcome {
         let len = bytes.len() as u64;
-        let span = Span { party: Party::Process(caller), start: address };
+        let span = Span { party: Party::Process(target), start: address };
         let Self { machine, processes, .. } = self;
         machine.write(bytes, span.place(processes, 0, len)?).or_else(|fault| {
-            let need = Need {
-                target: caller,
-                start: fault.address,
-                len: len - fault.done,
-                side: Side::Target,
-                others: [None; 2],
-            };
-            self.miss(caller, Misses::Ask, need)
+            let (start, len, side) = (fault.address, len - fault.done, Side::Target);
+            self.miss(caller, Misses::Ask, Need { target, start, len, side, others: [None; 2] })
         })
     }
 }

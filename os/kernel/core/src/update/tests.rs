@@ -210,6 +210,39 @@ fn a_long_copy_sees_one_version_only() {
     }
 }
 
+// row F7
+#[test]
+fn a_version_that_was_ended_in_the_middle_of_its_own_call_is_no_obstacle() {
+    let take = |kernel: &mut Kernel<Fake>| kernel.asks(VM, &calls::vm_memory_request_get::Request {});
+    let ready = calls::vm_memory_request_reply::Request {
+        requestor: at(OLD),
+        request: 1,
+        outcome: abi::RequestOutcome::Ready,
+    };
+    // VM has not heard of its call, works on it, or is done with it.
+    for vm_did in 0..3 {
+        let mut kernel = with_memory(2);
+        // It goes on, to copy what isn't there.
+        kernel.cancel(Slot::new(OLD));
+        let page = kernel.machine.memory.pages.remove(&(CLIENT, HERE + PAGE)).unwrap();
+        assert_eq!(ask(&mut kernel, OLD, &copy(CLIENT, OLD, 2 * PAGE)), None);
+        if vm_did > 0 {
+            take(&mut kernel);
+        }
+        if vm_did > 1 {
+            kernel.machine.memory.pages.insert((CLIENT, HERE + PAGE), page);
+            assert_eq!(kernel.asks(VM, &ready), "kernel.vm_memory_request_reply = {}");
+        }
+        assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = EBUSY", "it may go on");
+        kernel.stop(Slot::new(OLD), Stops::SIGNAL_PENDING);
+        assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+        // Its call has ended, and nobody waits for VM any longer.
+        assert_eq!(answer(&kernel, NEW).as_deref(), Some("EFAULT"));
+        assert_eq!(take(&mut kernel), "kernel.vm_memory_request_get = ENOENT");
+        assert_eq!(kernel.asks(VM, &ready), "kernel.vm_memory_request_reply = ESRCH");
+    }
+}
+
 #[test]
 fn a_sender_keeps_its_message_and_a_rollback_takes_it_back() {
     let make = || {

@@ -629,3 +629,64 @@ fn a_vm_that_becomes_another_keeps_the_call_that_waits_for_its_turn() {
     kernel.forget_requests(Slot::new(VM));
     assert!(kernel.processes.process(Slot::new(VM)).memory.call.parked.goes_on());
 }
+
+/// A request of PM's that reaches a page that is missing, and what it is answered with when VM has brought it.
+#[track_caller]
+fn waits_for_a_page<C: abi::Call>(missing: u64, request: &C, expected: &str) -> Kernel<Fake> {
+    let pm = boot::Process { class: Callers::SERVICE.or(Callers::PM), ..service(PM) };
+    let vm = boot::Process { class: Callers::SERVICE.or(Callers::VM), ..service(VM) };
+    let mut kernel = kernel(&[service(0), pm, vm, service(OWNER)]);
+    kernel.stop(Slot::new(OWNER), Stops::SIGNAL_PENDING);
+    // Illegal, out of memory, unreadable, and there.
+    for (outcome, error) in [
+        (RequestOutcome::Illegal, "EFAULT"),
+        (RequestOutcome::OutOfMemory, "ENOMEM"),
+        (RequestOutcome::Unreadable, "EIO"),
+    ] {
+        assert_eq!(ask(&mut kernel, PM, request), None, "{}", C::INFO.name);
+        let (_, number) = asked(&mut kernel, missing);
+        assert_eq!(reply(&mut kernel, at(PM), number, outcome), "{}");
+        assert_eq!(answer(&kernel, PM).as_deref(), Some(error), "{}", C::INFO.name);
+    }
+    assert_eq!(ask(&mut kernel, PM, request), None, "{}", C::INFO.name);
+    let (_, number) = asked(&mut kernel, missing);
+    kernel.machine.memory.map(OWNER, missing & !(PAGE - 1), true);
+    assert_eq!(reply(&mut kernel, at(PM), number, RequestOutcome::Ready), "{}");
+    go_on(&mut kernel);
+    assert_eq!(answer(&kernel, PM).as_deref(), Some(expected), "{}", C::INFO.name);
+    kernel
+}
+
+/// What VM is asked for: whether to be written, and the number of the request.
+#[track_caller]
+fn asked(kernel: &mut Kernel<Fake>, start: u64) -> (bool, u64) {
+    let request = get(kernel);
+    let field = |name: &str| {
+        let (_, rest) = request.split_once(&format!(" {name}: ")).expect(name);
+        rest.split([',', ' ']).next().expect("a value").to_owned()
+    };
+    assert_eq!(field("start"), start.to_string(), "{request}");
+    (field("is_written") == "true", field("request").parse().expect("a number"))
+}
+
+// row A2
+#[test]
+fn signals_contexts_and_tracers_wait_for_pages_too() {
+    let process = at(OWNER);
+    let word = calls::trace_write::Request { process, address: HERE, value: 7 };
+    let kernel = waits_for_a_page(HERE, &word, "{}");
+    assert_eq!(kernel.machine.memory.peek(OWNER, HERE, 8), 7_u64.to_le_bytes());
+    waits_for_a_page(HERE, &calls::trace_read::Request { process, address: HERE }, "{ value: 0 }");
+    waits_for_a_page(HERE, &calls::get_machine_context::Request { process, address: HERE }, "{}");
+    waits_for_a_page(HERE, &calls::set_machine_context::Request { process, address: HERE }, "{}");
+    // A page of zeros is no frame.
+    waits_for_a_page(HERE, &calls::sigreturn::Request { process, frame: HERE }, "EINVAL");
+    let (signal, mask) = (Signal::USR1, Signals::NONE);
+    let stack = HERE + PAGE;
+    let sigsend = calls::sigsend::Request { process, signal, handler: 0x4000, restorer: 0, stack, mask };
+    let frame = (stack - abi::registers::frame::SIZE as u64) & !15;
+    let expected = format!("{{ frame: {frame} }}");
+    let kernel = waits_for_a_page(frame - 8, &sigsend, &expected);
+    let registers = kernel.processes.process(Slot::new(OWNER)).context.general;
+    assert_eq!(registers[abi::registers::Register::Rip as usize], 0x4000);
+}
