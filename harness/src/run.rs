@@ -359,7 +359,7 @@ impl Workshop {
     ) -> Result<Recording> {
         match end {
             // The kernel ends it, so that is a whole run.
-            End::Hang(Hang::Limit) if !judged.is_hang() => {}
+            End::Hang(Hang::Limit) => {}
             End::Hang(_) => bail!("a machine that is stopped from outside leaves no whole record"),
             End::HostTrouble(_) => bail!("there is nothing to record, as the machine isn't what failed"),
             _ if self.line.is_some() => bail!("it ran on another machine than QEMU"),

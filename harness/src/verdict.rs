@@ -40,6 +40,8 @@ pub enum Hang {
     Limit,
     /// The same, and the kernel didn't end it: the kernel is what hangs.
     Kernel,
+    /// It ran for longer than the host lets it, and has no limit of its own.
+    Timeout,
     /// It printed without end.
     EndlessOutput,
 }
@@ -68,6 +70,7 @@ impl End {
             Self::Hang(Hang::Kernel) => {
                 Some("it was busy for longer than it may be, and the kernel didn't end it")
             }
+            Self::Hang(Hang::Timeout) => Some("it ran for longer than the host lets it"),
             Self::Hang(Hang::EndlessOutput) => Some("it printed without end"),
             Self::HostTrouble(text) => Some(text),
             _ => None,
@@ -175,7 +178,7 @@ impl GuestTime {
 
     /// What it means that the host's time was over, when the machine's own clock stood at `own`.
     fn meaning(self, own: Option<Duration>) -> End {
-        let Some(limit) = self.limit else { return End::Hang(Hang::Limit) };
+        let Some(limit) = self.limit else { return End::Hang(Hang::Timeout) };
         match own {
             Some(own) if own.saturating_sub(self.idle) >= limit + Self::MARGIN => End::Hang(Hang::Kernel),
             Some(_) => End::HostTrouble(

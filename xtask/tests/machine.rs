@@ -123,7 +123,7 @@ fn a_machine_that_does_not_end_is_stopped() {
     // Not even one that doesn't listen to requests.
     for script in ["exec sleep 1000\n", "trap '' TERM INT HUP; while :; do sleep 1; done\n"] {
         let record = Fake::new(script).record_for(Duration::from_millis(500));
-        assert_eq!(judge(&record, Some("main")), End::Hang(Hang::Limit), "{script}");
+        assert_eq!(judge(&record, Some("main")), End::Hang(Hang::Timeout), "{script}");
     }
 }
 

@@ -184,7 +184,7 @@ fn what_the_kernel_never_asks_for_is_trouble() {
 #[test]
 fn a_machine_that_was_stopped_hangs_whatever_it_says() {
     let stops = [
-        (What::TimedOut(None), Hang::Limit),
+        (What::TimedOut(None), Hang::Timeout),
         (What::Idle, Hang::IdleForever),
         (What::Flooded, Hang::EndlessOutput),
     ];

@@ -3,8 +3,8 @@
 //! A table lies in its granter's memory, and what it says may be anything. So an entry is copied
 //! once, checked, and never looked at again; and every use of a grant starts from its id.
 
-use super::copy::{Misses, Outcome, Party, Source, Span, Transfer};
-use super::{Place, UserRange};
+use super::copy::{Misses, Outcome, Party, SLICE, Source, Span, Stop, Transfer};
+use super::{Parked, Parties, Place, UserRange};
 use crate::Kernel;
 use crate::machine::Machine;
 use crate::process::Slot;
@@ -117,6 +117,7 @@ impl<M: Machine> Kernel<M> {
         check_count(count)?;
         let size = CopyElement::SIZE as u64;
         UserRange::new(address, u64::from(count) * size).ok_or(Errno::EFAULT)?;
+        let mut moved = 0_u64;
         // Elements that were copied before the call had to wait are not copied again.
         for index in self.progress(caller).element..count {
             let mut bytes = [0; CopyElement::SIZE];
@@ -133,6 +134,13 @@ impl<M: Machine> Kernel<M> {
             };
             self.copy_granted(caller, &Use { granter, grant, offset, len, access }, address)?;
             self.next_element(caller);
+            moved = moved.saturating_add(len);
+            if moved >= SLICE && index + 1 < count {
+                // As in the middle of a long copy. What comes next is checked when it is its turn.
+                let parked = Parked::ForTurn(Parties([None; 3]));
+                self.processes.process_mut(caller).memory.call.parked = parked;
+                return Err(Stop::Waits);
+            }
         }
         Ok(())
     }

@@ -4,8 +4,8 @@
 use super::Use;
 use crate::elf::USER_END;
 use crate::fake::{Fake, at, kernel, service};
-use crate::memory::copy::{Misses, Party};
-use crate::memory::tests::ask;
+use crate::memory::copy::{Misses, Party, SLICE};
+use crate::memory::tests::{answer, ask};
 use crate::process::Stops;
 use crate::{Kernel, Slot};
 use abi::boot;
@@ -309,6 +309,40 @@ fn a_vector_of_copies_stops_at_the_first_that_fails() {
         let call = calls::vsafecopy::Request { address, count };
         assert_eq!(ask(&mut kernel, 0, &call).as_deref(), Some(expected), "{address:#x} {count}");
     }
+}
+
+#[test]
+fn others_have_their_turn_between_long_copies_of_a_vector() {
+    const VECTOR: u64 = MEMORY + 1000;
+    const FAR: u64 = 0x100_0000;
+    let mut kernel = four();
+    for page in 0..SLICE / 4096 {
+        kernel.machine.memory.map(0, FAR + page * 4096, true);
+        kernel.machine.memory.map(1, FAR + page * 4096, true);
+    }
+    put(&mut kernel, 1, 0, &GrantEntry { start: FAR, len: SLICE, ..direct(at(0), READ_WRITE) });
+    let half = CopyElement {
+        from: at(1),
+        to: Endpoint::SELF,
+        grant: id(0, 1),
+        reserved: 0,
+        offset: 0,
+        address: FAR,
+        len: SLICE / 2,
+    };
+    let vector: Vec<u8> = [half; 5].iter().flat_map(bytes).collect();
+    kernel.machine.memory.poke(0, VECTOR, &vector);
+    assert_eq!(ask(&mut kernel, 0, &calls::vsafecopy::Request { address: VECTOR, count: 5 }), None);
+    assert!(kernel.processes.process(Slot::new(0)).is_in_a_call());
+    kernel.go_on(Slot::new(0));
+    assert_eq!(answer(&kernel, 0), None, "there is one left");
+    kernel.go_on(Slot::new(0));
+    assert_eq!(answer(&kernel, 0).as_deref(), Some("{}"));
+    // What fills a slice and has nothing behind it is over.
+    assert_eq!(
+        ask(&mut kernel, 0, &calls::vsafecopy::Request { address: VECTOR, count: 2 }).as_deref(),
+        Some("{}")
+    );
 }
 
 /// Marsaglia's xorshift.
