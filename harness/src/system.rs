@@ -80,6 +80,8 @@ pub struct Service {
     name: Name,
     file: Name,
     slot: u16,
+    /// That of services, and its role.
+    class: Callers,
     share: Share,
     send_to: Vec<u16>,
     ports: Vec<(u16, u16)>,
@@ -122,7 +124,7 @@ pub struct Guest {
     pub heap_bytes: Option<u32>,
 }
 
-/// A server whose part a guest process plays, so that it may make the calls that only that one may.
+/// A server that a service is, or whose part a guest process plays: it may make the calls that only that one may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -174,6 +176,7 @@ impl System {
             .iter()
             .map(|(name, service)| check_service(name, service, &slots))
             .collect::<Result<Vec<Service>, _>>()?;
+        check_roles(&services)?;
         if let Some(cycle) = cycle(&services) {
             return Err(SystemError::Cycle(cycle));
         }
@@ -302,7 +305,7 @@ impl System {
 
 impl Service {
     fn process(&self) -> Process {
-        let rights = Rights { class: Callers::SERVICE, traps: self.traps };
+        let rights = Rights { class: self.class, traps: self.traps };
         let process = self.share.process(self.name, self.file, self.slot, rights);
         Process { grants_magic: self.grants_magic, ..process }
     }
@@ -379,16 +382,18 @@ fn check_service(name: &str, service: &file::Service, slots: &Slots<'_>) -> Resu
     }
     let calls = service.kernel_calls.iter().map(String::as_str);
     let calls: Vec<&str> = BASIC_CALLS.into_iter().chain(calls).collect();
+    let class = service.role.map_or(Callers::SERVICE, |role| Callers::SERVICE.or(role.class()));
     Ok(Service {
         name: check_name(name)?,
         file: check_name(&service.package)?,
         slot: service.slot,
+        class,
         share: Share {
             priority: service.priority,
             quantum_ms: service.quantum_ms,
             stack_bytes: bytes(name, "stack", &service.stack)?,
             heap_bytes: bytes(name, "heap", &service.heap)?,
-            kernel_calls: call_mask(name, &calls, Callers::SERVICE)?,
+            kernel_calls: call_mask(name, &calls, class)?,
         },
         send_to,
         ports: service.ports.iter().map(|range| port_range(name, range)).collect::<Result<_, _>>()?,
@@ -401,6 +406,18 @@ fn check_service(name: &str, service: &file::Service, slots: &Slots<'_>) -> Resu
         )?,
         grants_magic: service.grants_magic,
     })
+}
+
+/// Checks that no role is given twice.
+fn check_roles(services: &[Service]) -> Result<(), SystemError> {
+    let with_role = || services.iter().filter(|service| service.class != Callers::SERVICE);
+    for (index, service) in with_role().enumerate() {
+        if let Some(other) = with_role().take(index).find(|other| other.class == service.class) {
+            let [service, other] = [service, other].map(|service| service.name().to_owned());
+            return Err(SystemError::RoleTaken { service, other });
+        }
+    }
+    Ok(())
 }
 
 /// Who looks after a process: signal manager, backup, scheduler.
@@ -515,7 +532,8 @@ fn call_mask(from: &str, names: &[impl AsRef<str>], caller: Callers) -> Result<u
             return Err(SystemError::UnknownCall { from: from.to_owned(), name: name.to_owned() });
         };
         if !call.from.admits(caller) {
-            return Err(SystemError::CallNotForPrograms { from: from.to_owned(), name: name.to_owned() });
+            let callers = call.from;
+            return Err(SystemError::CallOfOthers { from: from.to_owned(), name: name.to_owned(), callers });
         }
         mask |= call.bit();
     }

@@ -70,12 +70,21 @@ pub enum SystemError {
         /// What it names.
         name: String,
     },
-    /// The kernel refuses this call to programs whatever their mask says.
-    CallNotForPrograms {
+    /// The kernel refuses this call to such a process whatever its mask says.
+    CallOfOthers {
         /// Whose `kernel_calls`.
         from: String,
         /// The call.
         name: String,
+        /// Who may make it.
+        callers: abi::Callers,
+    },
+    /// Two services have one role.
+    RoleTaken {
+        /// The second one.
+        service: String,
+        /// The first one.
+        other: String,
     },
     /// A size is no number of bytes, or more than 32 bits can say.
     BadSize {
@@ -145,8 +154,11 @@ impl fmt::Display for SystemError {
                 "kernel_calls of {from} names {name}, which is none of the calls in \
                  os/abi/src/protocols/kernel_calls.rs"
             ),
-            Self::CallNotForPrograms { from, name } => {
-                write!(f, "kernel_calls of {from} names {name}, which only services may make")
+            Self::CallOfOthers { from, name, callers } => {
+                write!(f, "kernel_calls of {from} names {name}, which only these may make: {callers:?}")
+            }
+            Self::RoleTaken { service, other } => {
+                write!(f, "{service} and {other} have the same role: take it from one of them")
             }
             Self::BadSize { owner, key, text } => {
                 write!(f, "{key} of {owner} is {text:?}: write bytes, as in \"4096\", \"64K\" or \"1M\"")

@@ -30,6 +30,7 @@ pub(super) struct Programs {
 pub(super) struct Service {
     pub(super) package: String,
     pub(super) slot: u16,
+    pub(super) role: Option<super::Role>,
     pub(super) priority: u8,
     pub(super) quantum_ms: u32,
     pub(super) stack: String,

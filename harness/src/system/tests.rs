@@ -269,7 +269,7 @@ fn kernel_calls_must_exist_and_suit_the_caller() {
     assert!(refusal("\"devio_read\"", "\"devio_reed\"").starts_with("kernel_calls of tty names devio_reed"));
     assert_eq!(
         refusal("\"whoami\"", "\"devio_read\""),
-        "kernel_calls of programs names devio_read, which only services may make"
+        "kernel_calls of programs names devio_read, which only these may make: service"
     );
 }
 
@@ -401,4 +401,31 @@ fn services_may_grant_anything_and_each_guest_has_the_heap_it_asks_for() {
     let with_more = Guest { heap_bytes: Some(8 << 20), ..guest("large", Class::Program) };
     let entries = system().entries(&[with_more]).expect("no conflicts");
     assert_eq!(processes(&entries).last().expect("a process").heap_bytes, 8 << 20);
+}
+
+// row A10
+#[test]
+fn a_service_with_a_role_may_make_the_calls_of_that_role() {
+    let with = |role: &str, call: &str| {
+        let changed =
+            text().replacen("kernel_calls = []", &format!("kernel_calls = [\"{call}\"]\n{role}"), 1);
+        System::parse(&changed)
+    };
+    let system = with("role = \"vm\"", "vm_take_frames").expect("it is VM");
+    let ds = system.entries(&[]).expect("a manifest").into_iter().find_map(|entry| match entry {
+        Entry::Process(process) if process.name.as_str() == "ds" => Some(process),
+        _ => None,
+    });
+    assert_eq!(ds.map(|ds| ds.class), Some(Callers::SERVICE.or(Callers::VM)));
+    let refusal = |role, call| with(role, call).expect_err("it must be refused").to_string();
+    assert_eq!(
+        refusal("", "vm_take_frames"),
+        "kernel_calls of ds names vm_take_frames, which only these may make: vm"
+    );
+    assert!(refusal("role = \"pm\"", "vm_take_frames").contains("only these may make: vm"));
+    assert!(refusal("role = \"king\"", "kill").contains("king"));
+    let twice = text().replace("[service.tty]\n", "[service.tty]\nrole = \"rs\"\n");
+    let twice = twice.replace("[service.ds]\n", "[service.ds]\nrole = \"rs\"\n");
+    let twice = System::parse(&twice).expect_err("there is one RS").to_string();
+    assert_eq!(twice, "ds and tty have the same role: take it from one of them");
 }
