@@ -4,10 +4,12 @@
 mod model;
 
 use super::mail::SHARE;
+use super::suits;
 use crate::fake::{Fake, at, kernel, program, service};
 use crate::privilege::Notifier;
 use crate::process::Ipc;
 use crate::{Kernel, Slot};
+use abi::boot::Process;
 use abi::ipc::AsyncFlags;
 use abi::ipc::Primitive::{Notify, Receive, ReplyReceive, Send, SendNb, SendRec};
 use abi::notification::Notification;
@@ -89,6 +91,20 @@ fn a_notification_waits_until_a_sendrec_is_over() {
     assert_eq!(kernel.received(0), (at(1), 2, Some(Send)));
     assert_eq!(kernel.traps(0, Receive, at(1)), Some(Ok(())));
     assert_eq!(kernel.received(0), (at(1), 0, Some(Notify)));
+}
+
+#[test]
+fn a_receive_by_name_is_not_ended_by_who_has_none() {
+    let mut kernel = kernel(&[service(0), Process { traps: u32::MAX, ..program(1) }]);
+    // Programs have one set of privileges, so that a notification does not tell which of them it is from.
+    assert_eq!(kernel.traps(1, Notify, at(0)), Some(Ok(())));
+    assert_eq!(kernel.traps(0, Receive, at(1)), None);
+    assert_eq!(kernel.traps(1, Notify, at(0)), Some(Ok(())));
+    assert_eq!(kernel.returned(0), None);
+    assert_eq!(kernel.sends(1, Send, at(0), 7), Some(Ok(())));
+    assert_eq!(kernel.received(0), (at(1), 7, Some(Send)));
+    assert_eq!(kernel.traps(0, Receive, Endpoint::ANY), Some(Ok(())));
+    assert_eq!(kernel.received(0), (Endpoint::NONE, 0, Some(Notify)));
 }
 
 #[test]
@@ -189,18 +205,21 @@ pub(crate) fn check_invariants(kernel: &Kernel<Fake>) {
                 matches!(ipc, Ipc::Sending { to, .. } if to == slot),
                 "{sender:?} queues at {slot:?} but is {ipc:?}"
             );
-            assert!(
-                !process.would_receive_from(kernel.processes.process(sender).endpoint),
-                "a rendezvous was missed"
-            );
+            let sender = kernel.processes.process(sender);
+            let (class, number) = sender.says();
+            let is_wanted =
+                process.would_receive_from(sender.endpoint) && process.admits(sender.endpoint, class, number);
+            assert!(!is_wanted, "a rendezvous was missed");
         }
         if let Ipc::Receiving { from, in_sendrec } = process.ipc {
             let is_special = from == Endpoint::ANY || Notifier::special(from).is_some();
             assert!(is_special || kernel.processes.find(from).is_some(), "waits for the dead");
             assert!(
-                in_sendrec || from != Endpoint::ANY || process.notifications.first().is_none(),
+                in_sendrec || kernel.pending_notification(slot, from).is_none(),
                 "a notification was missed"
             );
+            let mut letters = process.mailbox.iter(&kernel.mail);
+            assert!(letters.all(|letter| !suits(process, letter, from, in_sendrec)), "a letter was missed");
         }
     }
     let sending = kernel.processes.iter().filter(|(_, process)| matches!(process.ipc, Ipc::Sending { .. }));
@@ -210,12 +229,16 @@ pub(crate) fn check_invariants(kernel: &Kernel<Fake>) {
     assert_no_circle(kernel);
 }
 
-/// No process waits for itself through others; that one may receive from itself is MINIX's rule.
+/// No process waits for itself through others. That one may receive from itself is MINIX's rule; who
+/// receives from one that its own filters hold back has itself to blame.
 fn assert_no_circle(kernel: &Kernel<Fake>) {
     for (start, _) in kernel.processes.iter() {
         let mut at = start;
         for _ in 0..kernel.processes.len() {
-            let Some((next, _)) = kernel.waits_for(at).filter(|(next, _)| *next != at) else { break };
+            let is_open = kernel.processes.process(at).filters.is_empty();
+            let Some((next, _)) = kernel.waits_for(at).filter(|(next, _)| is_open && *next != at) else {
+                break;
+            };
             assert_ne!(next, start, "a circle of waiting processes");
             at = next;
         }
@@ -426,7 +449,7 @@ fn nobody_can_fill_the_share_of_another() {
 #[test]
 fn an_asynchronous_send_is_a_primitive_that_may_be_forbidden() {
     let traps = !abi::ipc::Primitive::SendA.bit();
-    let mut kernel = kernel(&[abi::boot::Process { traps, ..service(0) }, service(1)]);
+    let mut kernel = kernel(&[Process { traps, ..service(0) }, service(1)]);
     for (to, error) in [
         (at(7), Errno::EDEADSRCDST),
         (Endpoint::SYSTEM, Errno::ECALLDENIED),
