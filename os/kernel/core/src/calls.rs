@@ -540,6 +540,8 @@ mod lifecycle_tests;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod rights_tests;
+#[cfg(test)]
 mod roles_tests;
 #[cfg(test)]
 mod tests;

@@ -263,7 +263,10 @@ impl<M: Machine> Kernel<M> {
             let source = self.processes.find(from)?;
             Some(Notifier::Service(self.processes.process(source).privileges))
         })?;
-        (process.notifications.contains(wanted) && is_admitted(&wanted)).then_some(wanted)
+        // One of the programs' is from nobody in particular: the one that is asked for need not have notified.
+        let is_meant =
+            |notifier| process.notifications.contains(notifier) && self.source_of(notifier).0 == from;
+        (is_meant(wanted) && is_admitted(&wanted)).then_some(wanted)
     }
 
     /// The process that has waited longest to send what `receiver` would take.

@@ -432,16 +432,3 @@ fn vector_registers_are_read_and_written_whole_or_not_at_all() {
     assert_eq!(kernel.sends(PROGRAM, SendRec, at(PM), 0), None);
     assert_eq!(kernel.asks(PM, &set(AT)), "kernel.set_machine_context = EBUSY");
 }
-
-#[test]
-fn each_row_of_a_server_is_refused_to_other_services() {
-    let mut kernel = kernel(&[service(0), service(1)]);
-    for call in abi::protocols::kernel::PROTOCOL.calls.iter().filter(|call| call.number & 0xff >= 64) {
-        let message = abi::Message { number: call.number, ..abi::Message::zeroed() };
-        kernel.processes.process_mut(Slot::new(0)).context.message = message;
-        assert_eq!(kernel.traps(0, abi::ipc::Primitive::KernelCall, Endpoint::NONE), Some(Ok(())));
-        let status = context(&kernel, 0).message.status;
-        let is_for_services = call.from.admits(Callers::SERVICE);
-        assert_eq!(status == Errno::EPERM.to_status(), !is_for_services, "{}", call.name);
-    }
-}
