@@ -240,7 +240,10 @@ fn qemu_never_outlives_a_harness_that_is_killed() {
     let directory = tempfile::tempdir().expect("a directory");
     for signal in [Signal::SIGKILL, Signal::SIGINT, Signal::SIGTERM] {
         let pid_file = directory.path().join(format!("{signal:?}"));
-        let mut harness = Command::new(std::env::current_exe().expect("a test is a file"))
+        // A job in the background of a script ignores SIGINT, and so would what it starts.
+        let mut harness = Command::new("env")
+            .arg("--default-signal=INT,TERM")
+            .arg(std::env::current_exe().expect("a test is a file"))
             .args(["--exact", "a_harness_to_be_killed"])
             .env("TESSERA_TEST_PID_FILE", &pid_file)
             .env("TMPDIR", directory.path())
