@@ -20,6 +20,7 @@ pub use style::Style;
 use crate::determinism::Repetition;
 use crate::inspect::PostMortem;
 use crate::observe::Channel;
+use crate::recording::Recording;
 use crate::run::{Outcome, Verdict};
 use crate::snapshot::{Comparison, Facet};
 use crate::suite::News;
@@ -99,7 +100,9 @@ pub fn reason(outcome: &Outcome) -> String {
             Some(details) => format!("{}: {details}", outcome.end),
             None => outcome.end.to_string(),
         };
-        return format!("it must end with \"{}\", but it ended with \"{end}\"", outcome.declared);
+        let when =
+            outcome.strayed.map(|facet| format!("while its {facet} is reported, ")).unwrap_or_default();
+        return format!("{when}it must end with \"{}\", but it ended with \"{end}\"", outcome.declared);
     }
     match &outcome.repetition {
         Repetition::Different(difference) => return difference.to_string(),
@@ -193,8 +196,20 @@ pub fn details(outcome: &Outcome) -> String {
     if outcome.verdict() == Verdict::WrongSnapshot && outcome.line.is_none() {
         line(&mut text, "review: cargo xtask review");
     }
+    record(&mut text, outcome);
     line(&mut text, &format!("repeat: {}", repeat(outcome)));
     text
+}
+
+/// Why there is no record of a test that failed, or in what it is another run than the one that was judged.
+fn record(text: &mut String, outcome: &Outcome) {
+    match outcome.recording().filter(|_| outcome.verdict() != Verdict::Passed) {
+        Some(Err(reason)) => line(text, &format!("no record: {reason}")),
+        Some(Ok(Recording { difference: Some(difference), .. })) => {
+            line(text, &format!("the record is of another run: {difference}"));
+        }
+        Some(Ok(_)) | None => {}
+    }
 }
 
 /// What everybody was doing in a machine that had to be stopped.

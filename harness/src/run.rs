@@ -68,6 +68,8 @@ pub struct Outcome {
     pub comparison: Comparison,
     /// How its facets compare with theirs.
     pub facets: Vec<(Facet, Comparison)>,
+    /// The facet whose run didn't end as declared, if one didn't: then this is the outcome of that run.
+    pub strayed: Option<Facet>,
     /// Complaints, each with where in the source its addresses are.
     pub complaints: Vec<(String, Vec<String>)>,
     /// What everybody was doing when it was stopped, if it was and a dump could be made; else why not.
@@ -99,6 +101,13 @@ pub struct Setup {
     pub programs: Vec<PathBuf>,
     /// The run again, recorded; or why there is none.
     pub recording: Result<Recording, String>,
+}
+
+/// A run, and what it means.
+struct Judged {
+    record: Record,
+    post_mortem: Option<Result<PostMortem, String>>,
+    end: End,
 }
 
 /// What an outcome means.
@@ -248,46 +257,29 @@ impl Workshop {
     pub fn test(&self, scenario: &Scenario, how: How) -> Outcome {
         let started = Instant::now();
         let limits = Limits::of(scenario, how);
-        let run = || {
-            let record = match &self.line {
-                None => self.observe(scenario, scenario.clock, limits, |_| Wish::GoOn),
-                Some(line) => self.observe_over(line, scenario, how),
-            };
-            record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")))
-        };
-        let record = run();
-        let may_differ = scenario.nondeterministic.is_some() && !scenario.is_canary;
-        let repetition = match how.runs {
-            Runs::Twice if !may_differ => repetition(scenario, first_difference(&record, &run())),
-            Runs::Once | Runs::Twice => Repetition::NotTried,
-        };
         let mut symbols = Symbols::new(&self.project, self.images(scenario));
-        let post_mortem = self.examine(&record, &mut symbols);
-        let idle = found(&post_mortem).and_then(|found| found.idle).unwrap_or_default();
-        // On a machine at a line all time is the host's.
-        let limit = limits.busy.filter(|_| self.line.is_none());
-        let end = judge_in_time(&record, scenario.main(), GuestTime { limit, idle });
-        let comparison = match &end {
-            _ if self.line.is_some() && !scenario.ends.allow(&end) => Comparison::NotMade,
-            end if self.line.is_some() => {
-                self.snapshot(scenario, "").compare_without_dump(&render(end, &record, None))
-            }
-            end if !scenario.ends.allow(end) => {
-                // It would only be reviewed by mistake, and so would what an earlier run left. If
-                // that can't be removed, whoever reviews it sees it again.
-                let _ = self.snapshot(scenario, "").discard();
-                Comparison::NotMade
-            }
-            end => self.snapshot(scenario, &scenario.rows.join(", ")).compare(&render(
-                end,
-                &record,
-                found(&post_mortem),
-            )),
-        };
-        let is_as_declared = scenario.ends.allow(&end);
+        let record = self.run(scenario, how, limits);
+        let mut repetition = self.repeat(scenario, how, limits, &record);
+        let mut judged = self.judge(scenario, record, limits, &mut symbols);
+        let comparison = self.compare(scenario, &judged);
+        let mut facets = Vec::new();
+        let mut strayed = None;
         // Over a line they would take minutes, and time would be another one.
-        let facets = scenario.facets.iter().filter(|_| is_as_declared && self.line.is_none());
-        let facets = facets.map(|facet| (*facet, self.compare_facet(scenario, *facet, limits))).collect();
+        let is_compared = scenario.ends.allow(&judged.end) && self.line.is_none();
+        for &facet in scenario.facets.iter().filter(|_| is_compared) {
+            let showing = scenario.showing(facet);
+            let record = self.run(&showing, how, limits);
+            if matches!(repetition, Repetition::NotTried | Repetition::AsDeclared) {
+                repetition = self.repeat(&showing, how, limits, &record);
+            }
+            let again = self.judge(&showing, record, limits, &mut symbols);
+            if !scenario.ends.allow(&again.end) {
+                (judged, strayed) = (again, Some(facet));
+                break;
+            }
+            facets.push((facet, self.compare_facet(scenario, facet, &again.record)));
+        }
+        let Judged { record, post_mortem, end } = judged;
         let mut outcome = Outcome {
             name: scenario.name.clone(),
             declared: scenario.ends,
@@ -297,6 +289,7 @@ impl Workshop {
             record,
             comparison,
             facets,
+            strayed,
             repetition,
             took: started.elapsed(),
             attempt: 1,
@@ -309,6 +302,8 @@ impl Workshop {
             outcome.record.dump = None;
         }
         if outcome.verdict() != Verdict::Passed || how.recorded == Recorded::All {
+            let showing = strayed.map(|facet| scenario.showing(facet));
+            let scenario = showing.as_ref().unwrap_or(scenario);
             // Whatever keeps a machine from being set up is what the record tells already.
             outcome.setup = self.setup(scenario, limits).ok();
             if let Some(setup) = &mut outcome.setup {
@@ -319,26 +314,67 @@ impl Workshop {
         outcome
     }
 
-    /// Runs a scenario once more, for what a facet shows. That has a run of its own, as reporting it takes the machine
-    /// time.
-    fn compare_facet(&self, scenario: &Scenario, facet: Facet, limits: Limits) -> Comparison {
+    /// Runs a scenario. Whatever goes wrong is in the record.
+    fn run(&self, scenario: &Scenario, how: How, limits: Limits) -> Record {
+        let record = match &self.line {
+            None => self.observe(scenario, scenario.clock, limits, |_| Wish::GoOn),
+            Some(line) => self.observe_over(line, scenario, how),
+        };
+        record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")))
+    }
+
+    /// Runs a scenario once more, if it is to be, and compares.
+    fn repeat(&self, scenario: &Scenario, how: How, limits: Limits, record: &Record) -> Repetition {
+        let may_differ = scenario.nondeterministic.is_some() && !scenario.is_canary;
+        match how.runs {
+            Runs::Twice if !may_differ => {
+                repetition(scenario, first_difference(record, &self.run(scenario, how, limits)))
+            }
+            Runs::Once | Runs::Twice => Repetition::NotTried,
+        }
+    }
+
+    fn judge(
+        &self,
+        scenario: &Scenario,
+        record: Record,
+        limits: Limits,
+        symbols: &mut Symbols<'_>,
+    ) -> Judged {
+        let post_mortem = self.examine(&record, symbols);
+        let idle = found(&post_mortem).and_then(|found| found.idle).unwrap_or_default();
+        // On a machine at a line all time is the host's.
+        let limit = limits.busy.filter(|_| self.line.is_none());
+        let end = judge_in_time(&record, scenario.main(), GuestTime { limit, idle });
+        Judged { record, post_mortem, end }
+    }
+
+    /// Compares a run with its snapshot, if it ended as declared.
+    fn compare(&self, scenario: &Scenario, judged: &Judged) -> Comparison {
+        let Judged { record, post_mortem, end } = judged;
+        match (scenario.ends.allow(end), &self.line) {
+            (false, Some(_)) => Comparison::NotMade,
+            (false, None) => {
+                // It would only be reviewed by mistake, and so would what an earlier run left. If
+                // that can't be removed, whoever reviews it sees it again.
+                let _ = self.snapshot(scenario, "").discard();
+                Comparison::NotMade
+            }
+            (true, Some(_)) => self.snapshot(scenario, "").compare_without_dump(&render(end, record, None)),
+            (true, None) => {
+                let text = render(end, record, found(post_mortem));
+                self.snapshot(scenario, &scenario.rows.join(", ")).compare(&text)
+            }
+        }
+    }
+
+    /// Compares what a run showed of a facet. It is a run of its own, as reporting that takes the machine time.
+    fn compare_facet(&self, scenario: &Scenario, facet: Facet, record: &Record) -> Comparison {
         let name = facet.snapshot_name(&scenario.name);
         let description = scenario.rows.join(", ");
         let snapshot = Snapshot { directory: &self.snapshots, name: &name, description: &description };
-        let scenario = scenario.showing(facet);
-        let record = self.observe(&scenario, scenario.clock, limits, |_| Wish::GoOn);
-        let record = record.unwrap_or_else(|error| Record::of_trouble(format!("{error:#}")));
-        let time = GuestTime { limit: limits.busy, idle: Duration::ZERO };
-        let end = judge_in_time(&record, scenario.main(), time);
-        if !scenario.ends.allow(&end) {
-            // As with a test that doesn't end as declared.
-            let _ = snapshot.discard();
-            let details = end.details().map(|details| format!(": {details}")).unwrap_or_default();
-            let parameter = facet.parameter();
-            return Comparison::Different(format!("with {parameter} it ends with \"{end}\"{details}\n"));
-        }
         let reviewed = snapshot.reviewed();
-        let text = facet.settle(facet.render(&record, scenario.main()), reviewed.as_deref());
+        let text = facet.settle(facet.render(record, scenario.main()), reviewed.as_deref());
         match (snapshot.compare(&text), reviewed) {
             (Comparison::Different(difference), Some(reviewed)) => {
                 Comparison::Different(difference + &changes(&reviewed, &text))

@@ -28,6 +28,7 @@ fn report(record: Record) -> String {
         record,
         comparison: Comparison::Same,
         facets: vec![],
+        strayed: None,
         repetition: Repetition::NotTried,
         took: Duration::ZERO,
         attempt: 1,

@@ -19,6 +19,7 @@ fn outcome(name: &str, end: End, comparison: Comparison) -> Outcome {
         record: Record::default(),
         comparison,
         facets: vec![],
+        strayed: None,
         complaints: vec![],
         post_mortem: None,
         repetition: Repetition::NotTried,
@@ -207,6 +208,10 @@ review: cargo xtask review
 repeat: cargo xtask test --exact changed
 ";
     assert_eq!((word(&changed), details(&changed).as_str()), ("SNAPSHOT", expected));
+    let strayed = Outcome { strayed: Some(Facet::Ipc), ..outcome("it", End::KernelPanic, Comparison::Same) };
+    let why = "while its ipc is reported, it must end with \"exit 0\", but it ended with \"kernel panic\"\n";
+    assert_eq!(word(&strayed), "PANIC");
+    assert!(details(&strayed).starts_with(why), "{}", details(&strayed));
     let blessed =
         Outcome { facets: vec![(Facet::Cost, Comparison::Accepted("-1\n+2\n".into()))], ..passed("it") };
     let shown = report(&[blessed]);

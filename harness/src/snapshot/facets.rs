@@ -6,8 +6,8 @@ use crate::observe::Record;
 use crate::scenario::MAIN;
 use abi::notification::Notification;
 use abi::report::{Cost, Delivered, Report};
-use abi::{CallInfo, Endpoint, Message, describe, protocols};
-use std::collections::BTreeMap;
+use abi::{CallInfo, Endpoint, Message, Name, describe, protocols};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 /// A side of a run that a test can ask to be compared, beside its console.
@@ -62,14 +62,18 @@ impl Facet {
 
 /// All messages, a line each; an answer that follows its request is on the line of that.
 fn conversation(record: &Record, main: Option<&str>) -> String {
-    let mut names = Names { by_endpoint: BTreeMap::new(), main };
+    let named = record.reports().filter_map(|report| match report {
+        Report::Named(named) => Some((named.endpoint, named.process)),
+        _ => None,
+    });
+    let mut names = Names { by_endpoint: BTreeMap::new(), all: named.collect(), main };
     let mut lines: Vec<String> = Vec::new();
     // What the last line would be answered with, if by anything.
     let mut asked: Option<Delivered> = None;
     for report in record.reports() {
         match report {
             Report::Named(named) => {
-                names.by_endpoint.insert(named.endpoint, named.process.as_str().to_owned());
+                names.by_endpoint.insert(named.endpoint, named.process);
             }
             Report::Delivered(delivered) => {
                 let message = &delivered.message;
@@ -106,7 +110,10 @@ fn answers(delivered: &Delivered, asked: &Delivered) -> bool {
 
 /// Who is called what.
 struct Names<'a> {
-    by_endpoint: BTreeMap<Endpoint, String>,
+    /// Now.
+    by_endpoint: BTreeMap<Endpoint, Name>,
+    /// At any time of the run.
+    all: BTreeSet<(Endpoint, Name)>,
     /// The main process has the name of its test, which the reader of a snapshot knows.
     main: Option<&'a str>,
 }
@@ -115,9 +122,9 @@ impl Names<'_> {
     /// The name, with the endpoint if another process has or had the same one; what has no name is its endpoint.
     fn show(&self, endpoint: Endpoint) -> String {
         let Some(name) = self.by_endpoint.get(&endpoint) else { return endpoint.to_string() };
-        let shown = if self.main == Some(name) { MAIN } else { name };
-        let is_only = self.by_endpoint.values().filter(|other| *other == name).count() == 1;
-        if is_only { shown.to_owned() } else { format!("{shown}({endpoint})") }
+        let shown = if self.main == Some(name.as_str()) { MAIN } else { name.as_str() };
+        let is_shared = self.all.iter().any(|(other, its)| its == name && *other != endpoint);
+        if is_shared { format!("{shown}({endpoint})") } else { shown.to_owned() }
     }
 
     /// The message as the call it is, with names for the endpoints in it, and without what differs between builds.
@@ -225,10 +232,13 @@ fn instructions(line: &str) -> Option<(u64, (&str, &str))> {
 
 /// How the costs of those in both texts have changed, a line each.
 pub(crate) fn changes(reviewed: &str, text: &str) -> String {
-    let known: BTreeMap<&str, u64> =
-        reviewed.lines().filter_map(instructions).map(|(number, (who, _))| (who, number)).collect();
+    // Several can have one name: they are in the order in which they ended.
+    let mut known: BTreeMap<&str, VecDeque<u64>> = BTreeMap::new();
+    for (number, (who, _)) in reviewed.lines().filter_map(instructions) {
+        known.entry(who).or_default().push_back(number);
+    }
     let lines = text.lines().filter_map(instructions).filter_map(|(now, (who, _))| {
-        let before = *known.get(who)?;
+        let before = known.get_mut(who)?.pop_front()?;
         // For a percentage, all that matters of such a number is there.
         #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit behind the point")]
         let percent = (now as f64 - before as f64) * 100.0 / before.max(1) as f64;

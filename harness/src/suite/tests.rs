@@ -21,6 +21,7 @@ fn outcome(scenario: &Scenario, end: End) -> Outcome {
         record: Record::default(),
         comparison: Comparison::Same,
         facets: vec![],
+        strayed: None,
         complaints: vec![],
         post_mortem: None,
         repetition: Repetition::NotTried,

@@ -66,8 +66,11 @@ main -> ds: vm.page_fault { address: [ADDRESS], access: Write }
 #[test]
 fn who_shares_a_name_is_told_apart() {
     let [one, two] = [1, 2].map(Endpoint::at_boot);
-    let reports = [named(1, "disk"), named(2, "disk"), sent(one, two, Message::zeroed())];
-    assert_eq!(Facet::Ipc.render(&record(reports), None), "disk(1) -> disk(2): unknown call 0x0000, tag 0\n");
+    let sent = sent(one, two, Message::zeroed());
+    let reports = [named(1, "disk"), named(2, "net"), sent, named(2, "disk"), sent];
+    let expected =
+        "disk(1) -> net: unknown call 0x0000, tag 0\ndisk(1) -> disk(2): unknown call 0x0000, tag 0\n";
+    assert_eq!(Facet::Ipc.render(&record(reports), None), expected);
 }
 
 #[test]
@@ -120,4 +123,7 @@ fn what_changed_is_told_in_percent() {
     let before = costs(&record([cost("pm", 1842, 1), cost("ds", 5, 1), cost("gone", 1, 1)]), None);
     let now = costs(&record([cost("pm", 2310, 1), cost("ds", 5, 1), cost("new", 1, 1)]), None);
     assert_eq!(changes(&before, &now), "pm: 1842 -> 2310 instructions (+25.4 %)\n");
+    let [before, now] = [[10, 20], [10, 30]]
+        .map(|[one, two]| costs(&record([cost("crowd", one, 1), cost("crowd", two, 1)]), None));
+    assert_eq!(changes(&before, &now), "crowd: 20 -> 30 instructions (+50.0 %)\n");
 }
