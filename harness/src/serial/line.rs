@@ -21,6 +21,8 @@ const KEPT_NOISE: usize = 4096;
 const SHOWN_NOISE: usize = 200;
 /// A machine that has just been reset is ready so soon, unless its firmware takes longer.
 const GLANCE: Duration = Duration::from_secs(3);
+/// A machine that is ready says so several times meanwhile.
+const SECOND_OPINION: Duration = Duration::from_secs(1);
 /// What to do about a machine that doesn't get ready.
 const READY_HINT: &str = "It must run the kernel with boot=serial on its command line; if it hangs, reset it";
 /// What to do about a port that fails.
@@ -175,12 +177,22 @@ impl Line {
     /// # Errors
     /// If it doesn't get ready, or runs another kernel.
     pub fn ready(&mut self) -> Result<Ready> {
-        let ready = match self.is_ready {
-            Some(ready) => ready,
-            None => self.wait_until_ready()?,
-        };
-        super::check(&ready, self.kernel)?;
-        Ok(ready)
+        let until = Instant::now() + SECOND_OPINION;
+        loop {
+            let ready = match self.is_ready {
+                Some(ready) => ready,
+                None => self.wait_until_ready()?,
+            };
+            match super::check(&ready, self.kernel) {
+                Ok(()) => return Ok(ready),
+                // It may have been printed, or the machine is another one by now.
+                Err(_) if Instant::now() < until => self.is_ready = None,
+                Err(error) => {
+                    self.is_ready = None;
+                    return Err(error);
+                }
+            }
+        }
     }
 
     fn wait_until_ready(&mut self) -> Result<Ready> {

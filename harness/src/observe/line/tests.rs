@@ -47,6 +47,8 @@ enum Then {
     Ignores,
     /// It never took what was sent to it, and asked for more.
     Wants,
+    /// It does so, but first somebody said that it has another kernel.
+    RestartsAfterALie,
 }
 
 /// An image that has room, but in pieces.
@@ -108,19 +110,19 @@ impl Machine {
         self.port.set_timeout(Duration::from_millis(5))?;
         match then {
             Then::HasVanished => {
-                self.port.write_all(&ready())?;
+                self.port.write_all(&ready(KERNEL))?;
                 // So long that it is heard, and given a run.
                 while self.receive()?.is_none() {}
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             Then::Ignores => {
-                self.port.write_all(&ready())?;
+                self.port.write_all(&ready(KERNEL))?;
                 loop {
                     self.receive()?;
                 }
             }
             Then::Wants => {
-                self.port.write_all(&ready())?;
+                self.port.write_all(&ready(KERNEL))?;
                 let want = wire_bytes(serial::WANT, &serial::Want { run: RUN, from: 0, to: 8000 });
                 loop {
                     match self.port.write_all(&want) {
@@ -131,6 +133,7 @@ impl Machine {
                     std::thread::sleep(Duration::from_millis(5));
                 }
             }
+            Then::RestartsAfterALie => self.port.write_all(&ready(KERNEL ^ 1))?,
             Then::Restarts | Then::Stands | Then::Vanishes => {}
         }
         let run = bytes(self.load()?, parts);
@@ -158,11 +161,11 @@ fn wire_bytes<T: Wire>(kind: u8, fields: &T) -> Vec<u8> {
     bytes
 }
 
-fn ready() -> Vec<u8> {
+fn ready(kernel: u32) -> Vec<u8> {
     let ready = serial::Ready {
         version: serial::VERSION,
         fingerprint: FINGERPRINT,
-        kernel: KERNEL,
+        kernel,
         memory: 1 << 26,
         room: 1_000_000,
         run: 0,
@@ -189,7 +192,7 @@ fn bytes(key: u64, parts: Vec<Part>) -> Vec<u8> {
                 record(kind, payload, &mut bytes);
             }
             Part::Lost => record(serial::LOG, b"lost", &mut Vec::new()),
-            Part::Ready => bytes.extend(ready()),
+            Part::Ready => bytes.extend(ready(KERNEL)),
         }
     }
     bytes
@@ -342,6 +345,10 @@ fn a_guest_that_says_that_the_machine_is_ready_ends_nothing() {
 fn a_machine_that_cannot_run_it_is_told_nothing() {
     let (judged, _) = watch(LONG, KERNEL ^ 1, b"image", vec![], Then::Restarts);
     assert!(reason(judged).contains("another kernel"));
+    // What is wrong once is not held against it.
+    let parts = vec![exited(), end(ExitCode::Success)];
+    let (judged, _) = watch(LONG, KERNEL, b"image", parts, Then::RestartsAfterALie);
+    assert_eq!(judged, End::Exited(0));
     let (judged, _) = watch(LONG, KERNEL, &[0; 1001], vec![], Then::Restarts);
     assert!(reason(judged).contains("has 1001 bytes, and the machine has room for 1000"));
 }
