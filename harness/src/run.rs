@@ -358,11 +358,11 @@ impl Workshop {
         limits: Limits,
     ) -> Result<Recording> {
         match end {
+            _ if self.line.is_some() => bail!("it ran on another machine than QEMU"),
             // The kernel ends it, so that is a whole run.
             End::Hang(Hang::Limit) => {}
             End::Hang(_) => bail!("a machine that is stopped from outside leaves no whole record"),
             End::HostTrouble(_) => bail!("there is nothing to record, as the machine isn't what failed"),
-            _ if self.line.is_some() => bail!("it ran on another machine than QEMU"),
             _ if scenario.clock == Timing::RealTime => bail!("time is the host's in this test"),
             _ => {}
         }
