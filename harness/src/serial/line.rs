@@ -6,6 +6,7 @@ use abi::serial::Ready;
 use anyhow::{Context, Result, bail};
 use serialport::{ClearBuffer, SerialPort as _, TTYPort};
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -123,6 +124,18 @@ impl Line {
         let Self { port, host, failure, .. } = self;
         // What isn't taken the machine asks for again.
         host.offer(plan, &mut |bytes| _ = write(port, bytes, failure));
+    }
+
+    /// Asks whether the machine has started anew, if that was said since the run's last record; tells whether it did. Not
+    /// as long as a program may run, see [`Host::ask`]. It doesn't wait for a machine that takes nothing.
+    pub fn ask(&mut self) -> bool {
+        let Self { port, host, .. } = self;
+        let question = RandomState::new().hash_one(0);
+        host.ask(question, &mut |bytes| {
+            // What isn't taken is asked again, and a port that fails does so when it is read.
+            let _ = port.set_timeout(Duration::ZERO).and_then(|()| Ok(port.write(bytes)?));
+            let _ = port.set_timeout(PAUSE);
+        })
     }
 
     /// Gives up the run: what it said that is still in doubt comes next.
