@@ -17,6 +17,8 @@ const LOADING: Duration = Duration::from_secs(60);
 const SLOWEST: u64 = 2000;
 /// When a run's time is over, the kernel says so; a machine that is silent for so long has none that could.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a machine may take to answer whether it has started anew, until it is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// What comes without an end after a run's time is over, comes so long at most.
 const LONGEST_END: Duration = Duration::from_secs(120);
 
@@ -54,6 +56,13 @@ enum Phase {
     Loading,
     /// It runs since then.
     Running(Instant),
+    /// The kernel would have ended it, and no program can answer: it is asked whether it has started anew.
+    Asking {
+        /// It runs since then.
+        since: Instant,
+        /// How long it is asked.
+        until: Instant,
+    },
     /// It has said how the run ended.
     Ended,
 }
@@ -67,6 +76,7 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
         let bytes = u64::from(plan.image.as_ref().map_or(0, Packed::packed));
         let loaded_by = Instant::now() + LOADING.min(line.patience()) + Duration::from_secs(bytes / SLOWEST);
         let run = plan.run;
+        let grace = GRACE.min(line.patience());
         line.offer(plan);
         let mut phase = Phase::Loading;
         let mut heard_at = Instant::now();
@@ -75,9 +85,9 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
             let until = match phase {
                 Phase::Loading => loaded_by,
                 Phase::Running(since) => {
-                    let grace = GRACE.min(line.patience());
                     (heard_at.max(since + limit) + grace).min(since + limit + LONGEST_END)
                 }
+                Phase::Asking { .. } => Instant::now() + ASK_AGAIN,
                 Phase::Ended => heard_at + line.patience(),
             };
             let next = line.next(until);
@@ -88,10 +98,25 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
                     self.see_rest(line);
                     return self.trouble(reason);
                 }
-                Next::Late => return self.late(line, phase, problem),
+                Next::Late => {
+                    let now = Instant::now();
+                    let (since, until) = match phase {
+                        Phase::Running(since) => (since, now.min(since + limit + LONGEST_END) + grace),
+                        Phase::Asking { since, until } => (since, until),
+                        Phase::Loading | Phase::Ended => return self.late(line, phase, problem),
+                    };
+                    if now >= until || !line.ask() {
+                        return self.late(line, phase, problem);
+                    }
+                    phase = Phase::Asking { since, until };
+                    continue;
+                }
             };
             if !matches!(phase, Phase::Ended) {
                 heard_at = Instant::now();
+            }
+            if let (false, Phase::Asking { since, .. }) = (matches!(heard, Heard::Ready(_)), phase) {
+                phase = Phase::Running(since);
             }
             match (heard, phase) {
                 (Heard::Ready(ready), Phase::Loading) if ready.run == run => {
@@ -102,7 +127,7 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
                     }
                 }
                 (Heard::Ready(_), Phase::Loading) => {}
-                (Heard::Ready(_), Phase::Running(_)) => {
+                (Heard::Ready(_), Phase::Running(_) | Phase::Asking { .. }) => {
                     self.tell(What::Reset);
                     return self.finish(Exit::Restarted);
                 }
@@ -185,7 +210,7 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
                 };
                 self.trouble(format!("the machine doesn't come to start the test: {why}"))
             }
-            Phase::Running(_) => self.trouble(
+            Phase::Running(_) | Phase::Asking { .. } => self.trouble(
                 "the test's time is over, but not even the kernel says so: it hangs, or the line is broken. See to \
                  the line, and reset the machine"
                     .into(),

@@ -12,8 +12,6 @@ use wire::{Item, Kind, Reader, Record, Writer};
 pub struct Plan {
     /// The key of its records, never 0.
     pub run: u64,
-    /// Another number that only the host knows, see [`serial::PROBE`].
-    pub probe: u64,
     /// How long it may take, in milliseconds.
     pub limit_ms: u32,
     /// The kernel's parameters.
@@ -58,7 +56,7 @@ impl Packed {
 /// What a machine gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// It waits for a run. During a run: it was reset.
+    /// It waits for a run. During a run: it was reset, and has answered a question that was asked by [`Host::ask`].
     Ready(Ready),
     /// It has started the run.
     Started,
@@ -123,18 +121,28 @@ enum Phase {
 struct Running {
     /// The number of its next record.
     next: u32,
-    /// What a machine says that has started anew, and nobody else.
-    probe: u64,
     /// What came since the machine was said to be ready: it was reset, or that was printed.
     doubtful: Vec<u8>,
+    /// How much of it may come: a machine that was reset says no more before it is asked.
+    doubtful_limit: usize,
+    /// What it was asked since then, see [`serial::PROBE`].
+    questions: Vec<u64>,
 }
 
-/// A machine that was reset says no more than that before it answers.
+/// What firmware and boot loader of a machine may say when it was reset.
 const DOUBTFUL_BYTES: usize = 64 * 1024;
 
 impl Running {
+    fn new(plan: &Plan) -> Self {
+        // A machine that is ready says less than a byte a millisecond.
+        let while_ready = usize::try_from(plan.limit_ms).unwrap_or(usize::MAX);
+        let doubtful_limit = DOUBTFUL_BYTES.saturating_add(while_ready);
+        Self { next: 0, doubtful: Vec::new(), doubtful_limit, questions: Vec::new() }
+    }
+
     /// It still runs, so everything was printed.
     fn trust(&mut self, tell: &mut impl FnMut(Heard)) {
+        self.questions.clear();
         if !self.doubtful.is_empty() {
             tell(Heard::Console(std::mem::take(&mut self.doubtful)));
         }
@@ -144,8 +152,12 @@ impl Running {
         if self.doubtful.is_empty() {
             return tell(Heard::Console(bytes));
         }
+        self.doubt(bytes, tell);
+    }
+
+    fn doubt(&mut self, bytes: Vec<u8>, tell: &mut impl FnMut(Heard)) {
         self.doubtful.extend(bytes);
-        if self.doubtful.len() > DOUBTFUL_BYTES {
+        if self.doubtful.len() > self.doubtful_limit {
             self.trust(tell);
         }
     }
@@ -177,14 +189,26 @@ impl Host {
         }
     }
 
-    /// The run is given up: what may have been printed was.
+    /// Asks whether the machine has started anew, if it was said to be ready since the run's last record; tells whether
+    /// it did ask. Whoever else reads the question could answer it, so it must be asked when no program runs any more: when
+    /// the kernel would have ended the run, and said so. `question` is a number that nobody knows.
+    pub fn ask(&mut self, question: u64, say: &mut impl FnMut(&[u8])) -> bool {
+        match &mut self.answers.phase {
+            Phase::Running(running) if !running.doubtful.is_empty() => running.questions.push(question),
+            _ => return false,
+        }
+        self.answers.put(serial::START, &Start { run: question, ..PROBE }, &[], say);
+        true
+    }
+
+    /// The run is given up: what may have been printed was. A machine that gets ready later is not to be given it.
     pub fn give_up(&mut self, tell: &mut impl FnMut(Heard)) {
         match &mut self.answers.phase {
             Phase::Running(running) => running.trust(tell),
-            // A machine that gets ready later is not to be given it.
-            Phase::Loading(_) | Phase::Going(_) => self.answers.phase = Phase::Idle { is_ready: false },
-            Phase::Idle { .. } | Phase::Ended => {}
+            Phase::Loading(_) | Phase::Going(_) => {}
+            Phase::Idle { .. } | Phase::Ended => return,
         }
+        self.answers.phase = Phase::Idle { is_ready: false };
     }
 
     /// Nothing came for a while: what may be the start of a record is none.
@@ -217,8 +241,8 @@ impl Answers {
     }
 
     fn see_of_run(&mut self, record: Record<'_>, tell: &mut impl FnMut(Heard)) {
-        if let Phase::Going(Plan { probe, .. }) = self.phase {
-            self.phase = Phase::Running(Running { next: 0, probe, doubtful: Vec::new() });
+        if let Phase::Going(plan) = &self.phase {
+            self.phase = Phase::Running(Running::new(plan));
             tell(Heard::Started);
         }
         // Before it was told to, no machine starts; and behind the end there is nothing.
@@ -271,12 +295,8 @@ impl Answers {
         let Phase::Running(running) = &mut self.phase else { return };
         let ready = if record.kind == Kind(serial::READY) { Ready::get(record.payload) } else { None };
         match ready {
-            Some(ready) if ready.run == running.probe => self.ready(ready, say, tell),
-            Some(_) => {
-                running.doubtful.extend(bytes_of(record));
-                let run = running.probe;
-                self.put(serial::START, &Start { run, ..PROBE }, &[], say);
-            }
+            Some(ready) if running.questions.contains(&ready.run) => self.ready(ready, say, tell),
+            Some(_) => running.doubt(bytes_of(record), tell),
             None => running.see_bytes(bytes_of(record), tell),
         }
     }

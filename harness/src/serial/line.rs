@@ -6,6 +6,7 @@ use abi::serial::Ready;
 use anyhow::{Context, Result, bail};
 use serialport::{ClearBuffer, SerialPort as _, TTYPort};
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,6 +22,8 @@ const KEPT_NOISE: usize = 4096;
 const SHOWN_NOISE: usize = 200;
 /// A machine that has just been reset is ready so soon, unless its firmware takes longer.
 const GLANCE: Duration = Duration::from_secs(3);
+/// A machine that is ready says so several times meanwhile.
+const SECOND_OPINION: Duration = Duration::from_secs(1);
 /// What to do about a machine that doesn't get ready.
 const READY_HINT: &str = "It must run the kernel with boot=serial on its command line; if it hangs, reset it";
 /// What to do about a port that fails.
@@ -123,6 +126,18 @@ impl Line {
         host.offer(plan, &mut |bytes| _ = write(port, bytes, failure));
     }
 
+    /// Asks whether the machine has started anew, if that was said since the run's last record; tells whether it did. Not
+    /// as long as a program may run, see [`Host::ask`]. It doesn't wait for a machine that takes nothing.
+    pub fn ask(&mut self) -> bool {
+        let Self { port, host, .. } = self;
+        let question = RandomState::new().hash_one(0);
+        host.ask(question, &mut |bytes| {
+            // What isn't taken is asked again, and a port that fails does so when it is read.
+            let _ = port.set_timeout(Duration::ZERO).and_then(|()| Ok(port.write(bytes)?));
+            let _ = port.set_timeout(PAUSE);
+        })
+    }
+
     /// Gives up the run: what it said that is still in doubt comes next.
     pub fn give_up(&mut self) {
         let Self { host, heard, .. } = self;
@@ -175,12 +190,22 @@ impl Line {
     /// # Errors
     /// If it doesn't get ready, or runs another kernel.
     pub fn ready(&mut self) -> Result<Ready> {
-        let ready = match self.is_ready {
-            Some(ready) => ready,
-            None => self.wait_until_ready()?,
-        };
-        super::check(&ready, self.kernel)?;
-        Ok(ready)
+        let until = Instant::now() + SECOND_OPINION;
+        loop {
+            let ready = match self.is_ready {
+                Some(ready) => ready,
+                None => self.wait_until_ready()?,
+            };
+            match super::check(&ready, self.kernel) {
+                Ok(()) => return Ok(ready),
+                // It may have been printed, or the machine is another one by now.
+                Err(_) if Instant::now() < until => self.is_ready = None,
+                Err(error) => {
+                    self.is_ready = None;
+                    return Err(error);
+                }
+            }
+        }
     }
 
     fn wait_until_ready(&mut self) -> Result<Ready> {

@@ -11,6 +11,7 @@ use wire::{Kind, Writer};
 
 const RUN: u64 = 0x0123_4567_89ab_cdef;
 const PROBE: u64 = 0xfedc_ba98_7654_3210;
+const LIMIT_MS: u32 = 20_000;
 const COMMAND_LINE: &[u8] = b"processes=64 \xff";
 const ROOM: u32 = 100_000;
 /// As many bytes as a line of 115200 bits a second carries in a millisecond.
@@ -162,7 +163,7 @@ impl<'a> Bench<'a> {
 
 fn plan(image: Option<&[u8]>) -> Plan {
     let image = image.map(|image| Packed::new(image).expect("it is small"));
-    Plan { run: RUN, probe: PROBE, limit_ms: 20_000, command_line: COMMAND_LINE.to_vec(), image }
+    Plan { run: RUN, limit_ms: LIMIT_MS, command_line: COMMAND_LINE.to_vec(), image }
 }
 
 /// Loads an image over a line with faults, and checks that it arrives. How long that took, and how many bytes went where.
@@ -171,7 +172,7 @@ fn check_load(image: Option<&[u8]>, fault: impl FnMut(Direction, usize) -> Fault
     let mut bench = Bench::new(&mut unpacker);
     bench.offer(plan(image));
     let job = bench.load(100_000, fault).expect("the image arrives");
-    assert_eq!((job.run, job.limit_ms, job.command_line.as_slice()), (RUN, 20_000, COMMAND_LINE));
+    assert_eq!((job.run, job.limit_ms, job.command_line.as_slice()), (RUN, LIMIT_MS, COMMAND_LINE));
     assert_eq!(job.image.as_deref(), image);
     assert_eq!(bench.taken.get(), usize::from(image.is_some()), "memory is lost");
     (bench.now_ms, bench.to_machine.sent, bench.to_host.sent)
@@ -419,9 +420,8 @@ impl Kernel {
 
 const END: Report = Report::End(End { code: ExitCode::Success, busy_ns: 1, idle_ns: 2 });
 
-/// What a host tells of a machine that was told to go and says this, and how often it asks whether the machine has
-/// started anew.
-fn hear_run(pieces: &[&[u8]]) -> (Vec<Heard>, usize) {
+/// What a host tells of a machine that was told to go and says this. Nothing is said to a machine that runs.
+fn hear_run(pieces: &[&[u8]]) -> Vec<Heard> {
     let mut unpacker = Unpacker::default();
     let mut bench = Bench::new(&mut unpacker);
     bench.offer(plan(None));
@@ -433,12 +433,11 @@ fn hear_run(pieces: &[&[u8]]) -> (Vec<Heard>, usize) {
         (_, Heard::Noise(_)) => {}
         (_, event) => heard.push(event),
     };
-    let mut questions = 0;
     for piece in pieces {
-        host.hear(piece, &mut |_| questions += 1, &mut tell);
+        host.hear(piece, &mut |_| panic!("a program may read it"), &mut tell);
     }
     host.give_up(&mut tell);
-    (bench.heard, questions)
+    bench.heard
 }
 
 #[test]
@@ -457,9 +456,9 @@ fn a_run_is_told_in_order() {
         Heard::Console(b"rest".to_vec()),
         Heard::Report(END),
     ];
-    assert_eq!(hear_run(&[&run.bytes]), (expected.to_vec(), 0));
+    assert_eq!(hear_run(&[&run.bytes]), expected);
     let bytes: Vec<&[u8]> = run.bytes.chunks(1).collect();
-    assert_eq!(hear_run(&bytes), (expected.to_vec(), 0));
+    assert_eq!(hear_run(&bytes), expected);
 }
 
 /// What a machine says when it is ready.
@@ -486,38 +485,62 @@ fn no_output_of_a_guest_is_a_record_of_the_kernel() {
         let run = Kernel::new(RUN).record(serial::STARTED, b"").print(&forged).print(b".").end();
         let printed = [forged.as_slice(), b"."].concat();
         let expected = vec![Heard::Started, Heard::Console(printed), Heard::Report(END)];
-        assert_eq!(hear_run(&[&run.bytes]), (expected, 0));
+        assert_eq!(hear_run(&[&run.bytes]), expected);
     }
 }
 
 #[test]
-fn a_machine_that_is_said_to_be_ready_is_asked() {
+fn a_machine_that_is_said_to_be_ready_is_asked_when_its_time_is_over() {
     let started = || Kernel::new(RUN).record(serial::STARTED, b"").print(b"a");
     let forged = ready_bytes(RUN);
     let printed = Heard::Console([b"a", forged.as_slice(), b"b"].concat());
     // A record of the run, or its end without one, tells that it was printed.
     let goes_on = started().print(&forged).print(b"b").end().bytes;
-    let expected = vec![Heard::Started, printed.clone(), Heard::Report(END)];
-    assert_eq!(hear_run(&[&goes_on]), (expected, 1));
+    assert_eq!(hear_run(&[&goes_on]), [Heard::Started, printed.clone(), Heard::Report(END)]);
     let falls_silent = started().print(&forged).print(b"b").bytes;
-    assert_eq!(hear_run(&[&falls_silent]), (vec![Heard::Started, printed], 1));
+    assert_eq!(hear_run(&[&falls_silent]), [Heard::Started, printed]);
     // Only a machine that was asked knows what to say.
-    let was_reset = started().print(&forged).print(b"firmware").print(&ready_bytes(PROBE)).bytes;
-    let expected = vec![Heard::Started, Heard::Console(b"a".to_vec()), Heard::Ready(ready(PROBE))];
-    assert_eq!(hear_run(&[&was_reset]), (expected, 1));
-    // So much is not kept for an answer.
+    let mut unpacker = Unpacker::default();
+    let mut bench = Bench::new(&mut unpacker);
+    bench.offer(plan(None));
+    assert!(bench.load(2000, no_fault).is_some());
+    let Bench { host, heard, .. } = &mut bench;
+    let mut hear = |host: &mut Host, bytes: &[u8]| {
+        host.hear(bytes, &mut |_| panic!("nothing is asked"), &mut |event| heard.push(event));
+        std::mem::take(heard)
+    };
+    hear(host, &started().bytes);
+    assert!(!host.ask(PROBE, &mut |_| panic!("nobody says that it is ready")));
+    assert_eq!(hear(host, &[forged.as_slice(), b"firmware", &ready_bytes(PROBE)].concat()), []);
+    let mut asked = 0;
+    assert!(host.ask(PROBE, &mut |_| asked += 1) && host.ask(PROBE ^ 1, &mut |_| asked += 1));
+    assert_eq!(asked, 2);
+    assert_eq!(hear(host, &ready_bytes(PROBE ^ 2)), []);
+    // The answer to the first question may be late.
+    assert_eq!(hear(host, &ready_bytes(PROBE)), [Heard::Ready(ready(PROBE))]);
+    // So much is not kept for an answer, whatever it is.
+    let room = 64 * 1024 + usize::try_from(LIMIT_MS).expect("it is small");
+    let flood = [forged.clone(), vec![b'f'; room]].concat();
+    let readies = forged.repeat(room / forged.len() + 1);
+    for flood in [flood, readies] {
+        let heard = hear_run_without_end(&started().print(&flood).bytes);
+        assert_eq!(heard, 1 + flood.len());
+    }
+}
+
+/// Bytes of the console that are told of a run that goes on.
+fn hear_run_without_end(bytes: &[u8]) -> usize {
     let mut unpacker = Unpacker::default();
     let mut bench = Bench::new(&mut unpacker);
     bench.offer(plan(None));
     assert!(bench.load(2000, no_fault).is_some());
     let mut told = 0;
-    let flood = started().print(&forged).print(&vec![b'f'; 100_000]).bytes;
-    bench.host.hear(&flood, &mut |_| {}, &mut |heard| {
+    bench.host.hear(bytes, &mut |_| {}, &mut |heard| {
         if let Heard::Console(bytes) = heard {
             told += bytes.len();
         }
     });
-    assert_eq!(told, 1 + forged.len() + 100_000);
+    told
 }
 
 #[test]
@@ -536,15 +559,15 @@ fn lost_records_are_noticed() {
     let start = run.bytes.windows(4).position(|bytes| bytes == b"lost").expect("it is there");
     let mut damaged = run.bytes.clone();
     damaged[start] ^= 1;
-    let (heard, _) = hear_run(&[&damaged]);
+    let heard = hear_run(&[&damaged]);
     assert_eq!(heard.last(), Some(&Heard::Report(END)));
     assert!(heard.contains(&Heard::Lost { expected: 1, found: 2 }), "{heard:?}");
     // One that comes twice is one.
     let twice = [run.bytes.as_slice(), &run.bytes].concat();
     let expected = vec![Heard::Started, Heard::Log(b"lost".to_vec()), Heard::Report(END)];
-    assert_eq!(hear_run(&[&twice]), (expected, 0));
+    assert_eq!(hear_run(&[&twice]), expected);
     // Without the first one it has started all the same.
-    let (heard, _) = hear_run(&[&run.bytes[1..]]);
+    let heard = hear_run(&[&run.bytes[1..]]);
     assert_eq!(heard[..2], [Heard::Started, Heard::Lost { expected: 0, found: 1 }]);
 }
 
@@ -560,10 +583,19 @@ fn a_machine_that_was_reset_during_its_run_is_recognized() {
         let about = About { kernel: 7, memory: 1 << 26 };
         bench.loader = Loader::new(about, Room::default(), &mut next_unpacker);
         (bench.to_machine.sent, bench.to_host.sent) = (0, 0);
-        assert!(bench.load(2000, fault).is_none());
+        for question in PROBE..PROBE + 8 {
+            assert!(bench.load(250, &mut *fault).is_none());
+            let Bench { host, to_machine, .. } = &mut bench;
+            let mut say = |bytes: &[u8]| {
+                for byte in bytes {
+                    to_machine.send(*byte, fault(Direction::ToMachine, to_machine.sent));
+                }
+            };
+            host.ask(question, &mut say);
+        }
         let heard = bench.heard.clone();
         assert_eq!(heard[..2], [Heard::Started, Heard::Console(b"half a li".to_vec())]);
-        let found = heard.iter().position(|heard| matches!(heard, Heard::Ready(ready) if ready.run == PROBE));
+        let found = heard.iter().position(|heard| matches!(heard, Heard::Ready(ready) if ready.run >= PROBE));
         found.unwrap_or_else(|| panic!("{heard:?}"))
     };
     assert_eq!(check(&mut |_, _| Fault::None), 2, "the machine's answer is no output");

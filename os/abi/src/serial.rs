@@ -21,9 +21,9 @@
 //! Until the run has started the key of all records is 0. The run's key is the host's choice for this run, so that
 //! nothing that runs on the machine can make a record that looks like the kernel's.
 //!
-//! But whatever runs there can print a [`Ready`]. A host that hears one during a run asks whether it is true: by a
-//! [`Start`] of the version [`PROBE`] with a run that was never told. A machine that has started anew refuses it, and says
-//! of which run it speaks.
+//! But whatever runs there can print a [`Ready`], and read what the host says. A host that hears one during a run asks
+//! whether it is true, but only when the kernel would have ended the run: by a [`Start`] of the version [`PROBE`] with a
+//! run that was never told. A machine that has started anew refuses it, and says of which run it speaks.
 
 use crate::Wire;
 

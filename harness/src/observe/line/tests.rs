@@ -13,13 +13,15 @@ use serialport::{SerialPort as _, TTYPort};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use wire::{Kind, Writer};
+use wire::{Item, Kind, Reader, Writer};
 
 /// The kernel that machine and harness have.
 const KERNEL: u32 = 7;
 const RUN: u64 = 5;
 /// For what comes for sure, however busy the host is.
 const LONG: Duration = Duration::from_secs(60);
+/// For what comes for sure, but only when all of this is over.
+const LONG_ENOUGH: Duration = Duration::from_secs(5);
 /// For what never comes.
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -32,6 +34,8 @@ enum Part {
     Lost,
     /// What the machine itself says when it is ready, but printed.
     Ready,
+    /// It does that for so long, reads what comes, and gives each question the answer of a machine that was reset.
+    Answers(Duration),
 }
 
 /// What becomes of the machine after that.
@@ -47,6 +51,8 @@ enum Then {
     Ignores,
     /// It never took what was sent to it, and asked for more.
     Wants,
+    /// It does so, but first somebody said that it has another kernel.
+    RestartsAfterALie,
 }
 
 /// An image that has room, but in pieces.
@@ -104,23 +110,70 @@ impl Machine {
         }
     }
 
+    fn run(&mut self, key: u64, parts: Vec<Part>) -> std::io::Result<()> {
+        let mut writer = Writer::new(key);
+        let mut bytes = Vec::new();
+        let mut record = |kind, payload: &[u8], to: &mut Vec<u8>| {
+            writer.record(Kind(kind), payload, &mut |byte| to.push(byte)).expect("it fits");
+        };
+        record(serial::STARTED, b"", &mut bytes);
+        for part in parts {
+            match part {
+                Part::Print(text) => bytes.extend(text),
+                Part::Log(text) => record(serial::LOG, text, &mut bytes),
+                Part::Report(report) => {
+                    let mut payload = [0; Report::PAYLOAD_LIMIT];
+                    let (kind, payload) = report.put(&mut payload);
+                    record(kind, payload, &mut bytes);
+                }
+                Part::Lost => record(serial::LOG, b"lost", &mut Vec::new()),
+                Part::Ready => bytes.extend(ready(KERNEL, 0)),
+                Part::Answers(time) => {
+                    self.port.write_all(&std::mem::take(&mut bytes))?;
+                    self.answer(time)?;
+                }
+            }
+        }
+        self.port.write_all(&bytes)
+    }
+
+    /// What a program does that wants to look like a machine that was reset.
+    fn answer(&mut self, time: Duration) -> std::io::Result<()> {
+        let end = Instant::now() + time;
+        let mut reader = Reader::new(0);
+        while Instant::now() < end {
+            self.port.write_all(&ready(KERNEL, 0))?;
+            let Some(byte) = self.receive()? else { continue };
+            let mut answers = Vec::new();
+            reader.push(&[byte], &mut |item| {
+                if let Item::Record(record) = item
+                    && let Some((start, _)) = serial::split::<serial::Start>(record.payload)
+                {
+                    answers.extend(ready(KERNEL, start.run));
+                }
+            });
+            self.port.write_all(&answers)?;
+        }
+        Ok(())
+    }
+
     fn serve(mut self, parts: Vec<Part>, then: Then) -> std::io::Result<()> {
         self.port.set_timeout(Duration::from_millis(5))?;
         match then {
             Then::HasVanished => {
-                self.port.write_all(&ready())?;
+                self.port.write_all(&ready(KERNEL, 0))?;
                 // So long that it is heard, and given a run.
                 while self.receive()?.is_none() {}
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             Then::Ignores => {
-                self.port.write_all(&ready())?;
+                self.port.write_all(&ready(KERNEL, 0))?;
                 loop {
                     self.receive()?;
                 }
             }
             Then::Wants => {
-                self.port.write_all(&ready())?;
+                self.port.write_all(&ready(KERNEL, 0))?;
                 let want = wire_bytes(serial::WANT, &serial::Want { run: RUN, from: 0, to: 8000 });
                 loop {
                     match self.port.write_all(&want) {
@@ -131,10 +184,11 @@ impl Machine {
                     std::thread::sleep(Duration::from_millis(5));
                 }
             }
+            Then::RestartsAfterALie => self.port.write_all(&ready(KERNEL ^ 1, 0))?,
             Then::Restarts | Then::Stands | Then::Vanishes => {}
         }
-        let run = bytes(self.load()?, parts);
-        self.port.write_all(&run)?;
+        let key = self.load()?;
+        self.run(key, parts)?;
         match then {
             Then::Stands => loop {
                 self.receive()?;
@@ -158,41 +212,17 @@ fn wire_bytes<T: Wire>(kind: u8, fields: &T) -> Vec<u8> {
     bytes
 }
 
-fn ready() -> Vec<u8> {
+fn ready(kernel: u32, run: u64) -> Vec<u8> {
     let ready = serial::Ready {
         version: serial::VERSION,
         fingerprint: FINGERPRINT,
-        kernel: KERNEL,
+        kernel,
         memory: 1 << 26,
         room: 1_000_000,
-        run: 0,
+        run,
         problem: serial::Problem::None,
     };
     wire_bytes(serial::READY, &ready)
-}
-
-/// A run as it comes over the line.
-fn bytes(key: u64, parts: Vec<Part>) -> Vec<u8> {
-    let mut writer = Writer::new(key);
-    let mut bytes = Vec::new();
-    let mut record = |kind, payload: &[u8], to: &mut Vec<u8>| {
-        writer.record(Kind(kind), payload, &mut |byte| to.push(byte)).expect("it fits");
-    };
-    record(serial::STARTED, b"", &mut bytes);
-    for part in parts {
-        match part {
-            Part::Print(text) => bytes.extend(text),
-            Part::Log(text) => record(serial::LOG, text, &mut bytes),
-            Part::Report(report) => {
-                let mut payload = [0; Report::PAYLOAD_LIMIT];
-                let (kind, payload) = report.put(&mut payload);
-                record(kind, payload, &mut bytes);
-            }
-            Part::Lost => record(serial::LOG, b"lost", &mut Vec::new()),
-            Part::Ready => bytes.extend(ready()),
-        }
-    }
-    bytes
 }
 
 fn exited() -> Part {
@@ -214,7 +244,7 @@ fn watch(patience: Duration, kernel: u32, image: &[u8], parts: Vec<Part>, then: 
     let machine = Machine { port, started: Instant::now(), kernel };
     let thread = std::thread::spawn(move || machine.serve(parts, then));
     let image = Some(Packed::new(image).expect("it is small"));
-    let plan = Plan { run: RUN, probe: 6, limit_ms: 100, command_line: vec![], image };
+    let plan = Plan { run: RUN, limit_ms: 100, command_line: vec![], image };
     let record = watch_line(&mut line, plan, |_| Wish::GoOn);
     drop(line);
     thread.join().expect("the machine doesn't panic").expect_err("it ends with its line");
@@ -258,7 +288,7 @@ fn an_end_needs_the_records_and_a_machine_that_comes_back() {
     assert_eq!(shown, expected);
     let (judged, _) = watch(SHORT, KERNEL, b"image", with_end(), Then::Stands);
     assert!(reason(judged).contains("doesn't start anew"));
-    let (judged, _) = watch(LONG, KERNEL, b"image", good(), Then::Restarts);
+    let (judged, _) = watch(LONG_ENOUGH, KERNEL, b"image", good(), Then::Restarts);
     assert_eq!(judged, End::TripleFault);
 }
 
@@ -292,7 +322,7 @@ fn a_lost_record_is_trouble_and_never_a_triple_fault() {
     let endings =
         [vec![Part::Lost, exited(), end(ExitCode::Success)], vec![Part::Lost, Part::Log(b"I kernel: up\n")]];
     for ending in endings {
-        let (judged, _) = watch(LONG, KERNEL, b"image", ending, Then::Restarts);
+        let (judged, _) = watch(LONG_ENOUGH, KERNEL, b"image", ending, Then::Restarts);
         let reason = reason(judged);
         assert!(reason.contains("record 2 where record 1 is due: take a shorter cable"), "{reason}");
     }
@@ -339,9 +369,31 @@ fn a_guest_that_says_that_the_machine_is_ready_ends_nothing() {
 }
 
 #[test]
+fn a_guest_that_reads_and_answers_what_comes_ends_nothing() {
+    // It does so for longer than it may take, as the kernel may be late.
+    let parts =
+        vec![Part::Answers(Duration::from_millis(600)), Part::Report(Report::Overran), end(ExitCode::Limit)];
+    let (judged, record) = watch(LONG, KERNEL, b"image", parts, Then::Restarts);
+    assert_eq!(judged, End::Hang(Hang::Limit), "{record:?}");
+    // A kernel that hangs has started nothing anew, whatever was printed before.
+    let parts = vec![Part::Answers(Duration::from_millis(60))];
+    let (judged, _) = watch(SHORT, KERNEL, b"image", parts, Then::Stands);
+    assert!(reason(judged).contains("not even the kernel says so"));
+    // However often that is printed, a hang is one.
+    let last = [Part::Report(Report::Overran), end(ExitCode::Limit)];
+    let flood = (0..4000).map(|_| Part::Ready).chain(last).collect();
+    let (judged, _) = watch(LONG, KERNEL, b"image", flood, Then::Restarts);
+    assert_eq!(judged, End::Hang(Hang::EndlessOutput));
+}
+
+#[test]
 fn a_machine_that_cannot_run_it_is_told_nothing() {
     let (judged, _) = watch(LONG, KERNEL ^ 1, b"image", vec![], Then::Restarts);
     assert!(reason(judged).contains("another kernel"));
+    // What is wrong once is not held against it.
+    let parts = vec![exited(), end(ExitCode::Success)];
+    let (judged, _) = watch(LONG, KERNEL, b"image", parts, Then::RestartsAfterALie);
+    assert_eq!(judged, End::Exited(0));
     let (judged, _) = watch(LONG, KERNEL, &[0; 1001], vec![], Then::Restarts);
     assert!(reason(judged).contains("has 1001 bytes, and the machine has room for 1000"));
 }
