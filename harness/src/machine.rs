@@ -333,7 +333,7 @@ impl Machine {
                 Ok(status) if status["running"] == Value::Bool(false) => return Ok(true),
                 Ok(_) if Instant::now() > until => {
                     bail!(
-                        "it takes too long to come to instruction {instruction}: give it more by `--timeout`, or an earlier end by `--at`"
+                        "it takes too long to come to instruction {instruction}: give it more by `--timeout`"
                     )
                 }
                 Ok(_) => std::thread::sleep(Duration::from_micros(200)),
