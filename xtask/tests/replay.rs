@@ -358,4 +358,7 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
         assert!(!is_good || reason.starts_with("nobody"), "{arguments:?}: {text}");
         assert!(started.elapsed() < LIMIT, "{arguments:?} took {:?}", started.elapsed());
     }
+    let output = Command::new(launcher()).args(["replay", "no_such_test"]).output().expect("xtask runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("`cargo xtask test --record --exact no_such_test` makes one"), "{text}");
 }
