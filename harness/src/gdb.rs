@@ -95,7 +95,9 @@ impl Debugger<'_> {
         limit: Option<Duration>,
         mut meanwhile: impl FnMut(),
     ) -> Result<Exit> {
-        let mut gdb = Owned::start(&mut self.command(), Group::Ours)?;
+        // Another group than the one in front couldn't read from the terminal.
+        let group = if terminal.is_there() { Group::Ours } else { Group::Own };
+        let mut gdb = Owned::start(&mut self.command(), group)?;
         let end = limit.map(|limit| Instant::now() + limit);
         loop {
             if let Some(exit) = gdb.exit()? {

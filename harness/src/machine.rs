@@ -332,7 +332,9 @@ impl Machine {
             match self.command("query-status", &json!({})) {
                 Ok(status) if status["running"] == Value::Bool(false) => return Ok(true),
                 Ok(_) if Instant::now() > until => {
-                    bail!("it takes too long to come to instruction {instruction}")
+                    bail!(
+                        "it takes too long to come to instruction {instruction}: give it more by `--timeout`"
+                    )
                 }
                 Ok(_) => std::thread::sleep(Duration::from_micros(200)),
                 Err(error) => running = Err(error),

@@ -91,7 +91,11 @@ pub fn shape(bundle: &Path) -> Result<Shape> {
     let path = bundle.join(MACHINE);
     let text = std::fs::read(&path).with_context(|| match why_missing(bundle) {
         Some(reason) => format!("the run wasn't recorded: {reason}"),
-        None => format!("there is no record of the run in {}", bundle.display()),
+        None => format!(
+            "there is no record of the run in {}: `cargo xtask test --record --exact {}` makes one",
+            bundle.display(),
+            bundle.file_name().unwrap_or_default().display()
+        ),
     })?;
     let shape =
         serde_json::from_slice(&text).with_context(|| format!("failed to understand {}", path.display()))?;

@@ -89,7 +89,10 @@ impl Travel<'_> {
 
     fn left(&self) -> Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
-        ensure!(!left.is_zero(), "it took too long");
+        ensure!(
+            !left.is_zero(),
+            "it took too long: give it more by `--timeout`, or an earlier end by `--at`"
+        );
         Ok(left)
     }
 }
@@ -155,16 +158,15 @@ pub fn why(
             return found.tell(travel, debugger, symbols, &asked, question.name);
         }
     }
-    let nobody = match question.process {
-        Some(name) if asked.root.is_none() && asked.address < KERNEL => {
-            format!("nobody who is called {name}")
-        }
-        _ => "nobody".into(),
-    };
-    Ok(format!(
-        "{}\n{nobody} wrote it in the {point} instructions before: it has been so from the start\n",
-        asked.shown
-    ))
+    // Without an owner, what the kernel and others wrote there isn't known.
+    ensure!(
+        asked.is_known || question.at.is_some(),
+        "the page at {:#x} was no longer mapped when {} ended: give --at",
+        asked.address,
+        question.process.unwrap_or("its process")
+    );
+    let so = if asked.is_known { ": it has been so from the start" } else { "" };
+    Ok(format!("{}\nnobody wrote it in the {point} instructions before{so}\n", asked.shown))
 }
 
 /// What is asked for, and before how many instructions: at the end; or at that of the process that is meant, if it has
@@ -185,7 +187,17 @@ fn asked(
         let people = population(&Dump::open(machine.dump()?.path())?, kernel);
         match question.process {
             Some(name) if people.people.iter().any(|person| person.is_called(name)) => None,
-            Some(name) => people.gone.into_iter().rfind(|gone| gone.name == name),
+            Some(name) => {
+                let gone: Vec<&str> = people.gone.iter().map(|gone| gone.name.as_str()).collect();
+                let Some(found) = people.gone.iter().rfind(|gone| gone.name == name) else {
+                    bail!(
+                        "no process is called {name}: there are {}; and there were {}",
+                        list(&people.people),
+                        escape(gone.join(", ").as_bytes())
+                    );
+                };
+                Some(found.clone())
+            }
             None if question.at.is_some() || people.culprit.is_some() => None,
             // The test's own process comes last.
             None => people.gone.iter().find(|gone| gone.is_culprit).or(people.gone.last()).cloned(),
@@ -230,8 +242,11 @@ impl Found {
         let is_there = machine.run_to(instruction, travel.until)?;
         let new = if is_there { asked.value(&Dump::open(machine.dump()?.path())?) } else { None };
         let mut text = format!("{}\ninstruction {instruction} wrote it last: {who}\n", asked.shown);
-        if let (Some(old), Some(new)) = (old, new) {
+        if let (Some(old), Some(new)) = (old, &new) {
             writeln!(text, "before: {old}\nafter:  {new}")?;
+        }
+        if let Some((then, new)) = asked.then.as_ref().zip(new).filter(|(then, new)| *then != new) {
+            writeln!(text, "then:   {then}: it changed again after {new}, by something that isn't seen")?;
         }
         text.push_str(&stack);
         if let Some(person) = current.filter(|_| !is_user) {
@@ -251,6 +266,10 @@ struct Asked {
     root: Option<u64>,
     places: Vec<Place>,
     shown: String,
+    /// Whose it is is known, if it is a process's.
+    is_known: bool,
+    /// What is there when it is asked for, if its owner is known.
+    then: Option<String>,
 }
 
 impl Asked {
@@ -290,7 +309,7 @@ impl Asked {
         );
         let mut shown = format!("{}: {bytes} bytes at {address:#x}", question.expression);
         let mut places = vec![Place { address, bytes, root: None }];
-        let mut root = None;
+        let (mut root, mut is_known) = (None, true);
         if address < KERNEL && !people.people.is_empty() {
             if let Some(owner) = owner(&people, &dump, guessed, question.process, address)? {
                 write!(shown, " of {}", owner.shown)?;
@@ -299,10 +318,17 @@ impl Asked {
                 // What the kernel writes to a process it writes where it has all of memory.
                 places.extend(aliases(&people, &dump, owner, address, bytes));
             } else {
+                if let Some(person) = guessed.filter(|_| question.process.is_some()) {
+                    bail!("{} has no memory at {address:#x}", person.shown);
+                }
+                is_known = false;
                 shown.push_str(" of a process that is gone, where what the kernel writes isn't seen");
             }
         }
-        Ok(Self { address, bytes: usize::try_from(bytes)?, root, places, shown })
+        let mut asked =
+            Self { address, bytes: usize::try_from(bytes)?, root, places, shown, is_known, then: None };
+        asked.then = asked.value(&dump).filter(|_| is_known);
+        Ok(asked)
     }
 
     /// What is there.

@@ -312,7 +312,7 @@ fn who_wrote_a_value_last_is_told_with_the_stack() {
 fn who_wrote_to_a_process_that_has_ended_is_told_as_well() {
     let Some(guest) = Guest::recorded("a_fault_ends_only_its_process") else { return };
     let heap = "a_fault_ends_only_its_process::HEAP";
-    // The test's own process; another one with the same program; one that never was.
+    // The test's own process; another one with the same program.
     let (own, other) = (guest.why(heap, &[]), guest.why(heap, &["--process", "overflows"]));
     assert!(own.contains(" of a_fault_ends_only_its_process(18)\ninstruction "), "{own}");
     assert!(own.contains(" wrote it last: a_fault_ends_only_its_process(18)\n"), "{own}");
@@ -322,8 +322,13 @@ fn who_wrote_to_a_process_that_has_ended_is_told_as_well() {
         "{own}{other}"
     );
     let address = "*(long *)0x60008480";
-    let nobody = guest.why(address, &["--process", "nobody"]);
-    assert!(nobody.contains("nobody who is called nobody wrote it in the "), "{nobody}");
+    for (arguments, reason) in [
+        (&["--why", address, "--process", "nobody"][..], "no process is called nobody: there are tty(5), "),
+        (&["--why", "*(long *)0x123450"], "the page at 0x123450 was no longer mapped when its process ended"),
+    ] {
+        let (is_good, text) = guest.replay(arguments);
+        assert!(!is_good && text.contains(reason), "{arguments:?}: {text}");
+    }
     // Nothing was there yet.
     let early = guest.why(address, &["--at", "100000"]);
     assert!(early.contains("nobody wrote it in the 100000 instructions before"), "{early}");
@@ -341,7 +346,9 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
         ),
         (&["--why", "\"'\\\n("], "gdb doesn't find"),
         (&["--why", "*(long *)&text_start"], "nobody wrote it"),
-        (&["--why", "ds::HEAP", "--timeout", "0.3"], "error: "),
+        (&["--why", "ds::HEAP", "--timeout", "0.3"], "--timeout"),
+        (&["--why", "ds::HEAP", "--process", "pear"], "no process is called pear: there are tty(5), ds(6)"),
+        (&["--why", "*(long *)0x123450", "--process", "tty"], "tty(5) has no memory at 0x123450"),
         (&["--why", "ds::HEAP", "--at", "1000000000"], "the record has no instruction 1000000000"),
         (&["--why", "ds::HEAP", "--events"], "cannot be used with"),
     ] {
@@ -351,4 +358,7 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
         assert!(!is_good || reason.starts_with("nobody"), "{arguments:?}: {text}");
         assert!(started.elapsed() < LIMIT, "{arguments:?} took {:?}", started.elapsed());
     }
+    let output = Command::new(launcher()).args(["replay", "no_such_test"]).output().expect("xtask runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("`cargo xtask test --record --exact no_such_test` makes one"), "{text}");
 }

@@ -134,6 +134,26 @@ fn a_breakpoint_in_shared_code_is_for_one_process_if_asked() {
 }
 
 // row I2
+#[test]
+fn a_watchpoint_is_for_the_process_in_which_it_was_set_last() {
+    let Some(mut debugged) = Debugged::start(SHARING) else { return };
+    debugged.ask_all(&["break ds::main", "continue", "delete"]);
+    // Both have it there, and write to it when they start.
+    let watch = format!("watch -l *((&{SHARING}::HEAP as usize + 16) as *mut u64)");
+    let [main, peer] = [SHARING, "peer"].map(|name| format!("thread {}", debugged.thread(name)));
+    debugged.ask_all(&[&main, &watch, "stepi"]);
+    for (thread, name) in [(peer, "peer"), (main, SHARING)] {
+        debugged.ask_all(&["delete", &thread]);
+        debugged.says(&watch, "Hardware watchpoint");
+        debugged.says("continue", "Old value = 0\n");
+        let who = debugged.current();
+        assert!(who.contains(&format!("({name}, endpoint")), "{who}\n{}", debugged.gdb.transcript());
+    }
+    debugged.ask("delete");
+    debugged.ends_well();
+}
+
+// row I2
 // row F5
 #[test]
 fn signals_of_processes_stop_the_system_if_asked() {

@@ -12,7 +12,7 @@ use debugged::{Debugged, PROGRAM, exit};
 use harness::build;
 use harness::tools::{GDB, QEMU};
 use host::{launcher, programs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 // row I2
 #[test]
@@ -207,6 +207,11 @@ fn the_command_starts_a_machine_and_ends_it_with_gdb() {
         command(&[PROGRAM, "--timeout", "2", "--", "-batch", "-ex", "python import time; time.sleep(1000)"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("gdb didn't end in 2 s and was killed"), "{text}");
+    // What gdb has started ends with it, and leaves what it wrote to.
+    let started = Instant::now();
+    let (code, text) = command(&[PROGRAM, "--timeout", "2", "--", "-batch", "-ex", "shell sleep 1000"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(started.elapsed() < Duration::from_secs(500), "{text}");
     let mask = "python import signal; print('blocked:', signal.pthread_sigmask(signal.SIG_BLOCK, []))";
     let (code, text) = command(&[PROGRAM, "--", "-batch", "-ex", mask]);
     assert_eq!(code, Some(0), "{text}");

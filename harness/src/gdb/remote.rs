@@ -97,7 +97,10 @@ impl Remote {
             }
             ensure!(self.read.len() <= MOST_BYTES, "QEMU's stub talks without end");
             let left = self.until.saturating_duration_since(Instant::now());
-            ensure!(!left.is_zero(), "QEMU's stub didn't answer in time");
+            ensure!(
+                !left.is_zero(),
+                "QEMU's stub didn't answer in time: give it more by `--timeout`, or an earlier end by `--at`"
+            );
             self.stream
                 .set_read_timeout(Some(left.max(Duration::from_millis(1))))
                 .context("failed to set a timeout")?;

@@ -11,7 +11,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Prepares for handing the terminal over. From here on Ctrl-C is gdb's: this thread, and those
+    /// Prepares for handing the terminal over, if there is one. From here on Ctrl-C is gdb's: this thread, and those
     /// that it starts later, don't take it. The processes that it starts do.
     ///
     /// Call it before the machine is started, and at the end of what the process does: the
@@ -20,9 +20,18 @@ impl Terminal {
     /// # Errors
     /// If signals can't be blocked.
     pub fn prepare() -> Result<Self> {
-        let signals: SigSet = [Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
-        signals.thread_block().context("failed to leave Ctrl-C to gdb")?;
-        Ok(Self { settings: tcgetattr(std::io::stdin()).ok() })
+        let settings = tcgetattr(std::io::stdin()).ok();
+        // Without a terminal gdb isn't in our group, which gets Ctrl-C.
+        if settings.is_some() {
+            let signals: SigSet = [Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
+            signals.thread_block().context("failed to leave Ctrl-C to gdb")?;
+        }
+        Ok(Self { settings })
+    }
+
+    /// Tells whether there is one.
+    pub(super) const fn is_there(&self) -> bool {
+        self.settings.is_some()
     }
 
     /// Puts the terminal back into the state that it had. One that is killed leaves it as it is.

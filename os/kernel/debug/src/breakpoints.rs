@@ -63,21 +63,15 @@ pub(crate) struct Asked {
 pub(crate) struct Breakpoints {
     code: Vec<Breakpoint>,
     points: [Option<Point>; HARDWARE],
-    /// Whose memory was meant by what gdb asked for last: it takes all back at each stop, and asks again.
-    owners: [Option<(Asked, Option<Slot>)>; 16],
-    next_owner: usize,
+    /// Whose memory was meant by what gdb took back since the system stopped: it takes all back at each stop, and asks
+    /// again before the system goes on.
+    owners: [Option<(Asked, Slot)>; HARDWARE],
     is_armed: bool,
 }
 
 impl Breakpoints {
     pub(crate) fn new() -> Self {
-        Self {
-            code: Vec::new(),
-            points: [None; HARDWARE],
-            owners: [None; 16],
-            next_owner: 0,
-            is_armed: false,
-        }
+        Self { code: Vec::new(), points: [None; HARDWARE], owners: [None; HARDWARE], is_armed: false }
     }
 
     /// Takes the memory that it may need: nothing can be allocated while the kernel stands anywhere.
@@ -126,7 +120,8 @@ impl Breakpoints {
 
     /// Gives debug registers to a request; `false` if there are too few, or it can't be watched.
     pub(crate) fn add_point(&mut self, asked: Asked, owner: Option<Slot>) -> bool {
-        let owner = self.owner(asked, owner.filter(|_| is_user(asked.address)));
+        let known = self.owners.iter().flatten().find(|(known, _)| *known == asked);
+        let owner = known.map_or(owner, |(_, owner)| Some(*owner)).filter(|_| is_user(asked.address));
         let free = self.points.iter().filter(|point| point.is_none()).count();
         let mut parts = [None; HARDWARE];
         let Some(count) = split(asked, &mut parts).filter(|count| *count <= free) else { return false };
@@ -137,26 +132,39 @@ impl Breakpoints {
         true
     }
 
-    fn owner(&mut self, asked: Asked, owner: Option<Slot>) -> Option<Slot> {
-        let known = self.owners.iter().flatten().find(|(known, _)| *known == asked);
-        if let Some((_, owner)) = known {
-            return *owner;
-        }
-        self.owners[self.next_owner] = Some((asked, owner));
-        self.next_owner = (self.next_owner + 1) % self.owners.len();
-        owner
-    }
-
     /// Takes a request back; `false` if it isn't there.
     pub(crate) fn remove_point(&mut self, asked: Asked) -> bool {
-        let mut was_there = false;
+        let mut removed = None;
         for point in &mut self.points {
-            if point.is_some_and(|point| point.asked == asked) {
-                *point = None;
-                was_there = true;
+            removed = point.take_if(|point| point.asked == asked).or(removed);
+        }
+        if let Some(owner) = removed.and_then(|point| point.owner) {
+            self.remember(asked, owner);
+        }
+        removed.is_some()
+    }
+
+    fn remember(&mut self, asked: Asked, owner: Slot) {
+        let is_same = |known: &Option<(Asked, Slot)>| known.is_some_and(|(known, _)| known == asked);
+        let same = self.owners.iter().position(is_same);
+        // What is not known already becomes the newest, instead of the oldest.
+        self.owners[same.unwrap_or(0)] = Some((asked, owner));
+        self.owners[same.unwrap_or(0)..].rotate_left(1);
+    }
+
+    /// gdb reads a process's memory. What it is to watch it reads as a whole before: it doesn't tell of a watchpoint
+    /// that is deleted while the system stands, only of the next one by the same address.
+    pub(crate) fn is_read(&mut self, slot: Slot, address: u64, len: u64) {
+        for (asked, owner) in self.owners.iter_mut().flatten() {
+            if (asked.address, asked.len) == (address, len) {
+                *owner = slot;
             }
         }
-        was_there
+    }
+
+    /// Forgets whose memory was meant by what gdb didn't ask for again.
+    pub(crate) fn forget_owners(&mut self) {
+        self.owners = [None; HARDWARE];
     }
 
     /// The request that a debug exception is about, as `dr6` tells.
@@ -169,7 +177,7 @@ impl Breakpoints {
     pub(crate) fn clear(&mut self) {
         self.code.clear();
         self.points = [None; HARDWARE];
-        self.owners = [None; 16];
+        self.forget_owners();
     }
 
     /// Puts all in place; again, for processes that have got memory since.

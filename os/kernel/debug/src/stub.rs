@@ -361,6 +361,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         }
         kernel.watch_spaces(state.breakpoints.are_in_processes());
         kernel.catch_signals(state.catches.signals);
+        state.breakpoints.forget_owners();
         state.breakpoints.arm(kernel);
     }
 

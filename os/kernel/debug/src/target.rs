@@ -206,6 +206,9 @@ impl<M: Debuggable> MultiThreadBase for System<M> {
     fn read_addrs(&mut self, address: u64, data: &mut [u8], tid: Tid) -> TargetResult<usize, Self> {
         let thread = self.checked(tid, |thread| thread)?;
         self.state.looked_at = Some(thread);
+        if let Some(slot) = self.looked_at() {
+            self.state.breakpoints.is_read(slot, address, data.len() as u64);
+        }
         match self.access(thread, address, |machine, space| machine.peek(space, address, data)) {
             0 if !data.is_empty() => Err(TargetError::Errno(BAD_ADDRESS)),
             len => Ok(len),

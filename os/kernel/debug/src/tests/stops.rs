@@ -94,6 +94,37 @@ fn steps_that_nobody_debugged_are_no_news_to_the_next_debugger() {
     assert_eq!(look(&mut debugged, other), Reaction::Done);
 }
 
+/// The watchpoint of the first debug register is hit by a process.
+fn is_hit(debugged: &mut Debugged, slot: u16) -> bool {
+    debugged.system.kernel.machine.debug_status |= 1;
+    debugged.stub.look(&mut debugged.system, Some(Slot::new(slot)), Happened::Fault(DEBUG)) == Reaction::Stop
+}
+
+#[test]
+fn a_watchpoint_is_for_the_process_in_which_it_was_set_last() {
+    // row I2
+    const SET: &str = "Hgp1.2 m10001000,8 Z2,10001000,8 vCont;c";
+    const AGAIN: &str = "z2,10001000,8 Hgp1.3 m10000000,1 Z2,10001000,8 vCont;c";
+    const IN_OTHER: &str = "z2,10001000,8 Hgp1.3 m10001000,8 Z2,10001000,8 vCont;c";
+    const DELETED: &str = "z2,10001000,8 vCont;c";
+    const UNREAD: &str = "Hgp1.3 m10001000,1 Z2,10001000,8 vCont;c";
+    for (stops, owner, what) in [
+        (&[SET, AGAIN, AGAIN][..], 0, "gdb asks again, and looks at another thread"),
+        (&[SET, AGAIN, IN_OTHER], 1, "it was deleted and set in another process at one stop"),
+        (&[SET, DELETED, UNREAD], 1, "it was deleted before"),
+    ] {
+        let mut debugged = Debugged::new();
+        for (index, stop) in stops.iter().enumerate() {
+            let first = if index == 0 { packet(HELLO) } else { b"\x03".to_vec() };
+            let packets: Vec<u8> = stop.split(' ').flat_map(|body| packet(body.as_bytes())).collect();
+            debugged.hears(&[first, packets].concat());
+        }
+        for slot in 0..2 {
+            assert_eq!(is_hit(&mut debugged, slot), slot == owner, "{what}");
+        }
+    }
+}
+
 #[test]
 fn who_ends_in_its_step_is_not_who_stops() {
     // row I2
