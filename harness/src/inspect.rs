@@ -159,6 +159,11 @@ pub struct Gone {
     pub endpoint: u64,
 }
 
+/// Tells whether two values of `cr3` are of the same page tables, whatever flags they have.
+pub(crate) const fn is_same_root(one: u64, other: u64) -> bool {
+    (one ^ other) >> 12 == 0
+}
+
 /// A process and its memory.
 #[derive(Clone, Debug)]
 pub struct Person {
@@ -176,8 +181,7 @@ impl Person {
     /// Tells whether these are its page tables.
     #[must_use]
     pub const fn has_root(&self, cr3: u64) -> bool {
-        const FRAME: u64 = !0xfff;
-        self.root & FRAME == cr3 & FRAME
+        is_same_root(self.root, cr3)
     }
 
     /// Tells whether this is its name, or its name and its endpoint.
@@ -231,8 +235,7 @@ struct Found {
 
 impl Found {
     fn has_root(&self, cr3: u64) -> bool {
-        const FRAME: u64 = !0xfff;
-        self.root & FRAME == cr3 & FRAME
+        is_same_root(self.root, cr3)
     }
 
     fn can_run(&self) -> bool {

@@ -372,7 +372,7 @@ impl Workshop {
     fn compare_facet(&self, scenario: &Scenario, facet: Facet, record: &Record) -> Comparison {
         let name = facet.snapshot_name(&scenario.name);
         let description = scenario.rows.join(", ");
-        let snapshot = Snapshot { directory: &self.snapshots, name: &name, description: &description };
+        let snapshot = Snapshot { name: &name, ..self.snapshot(scenario, &description) };
         let reviewed = snapshot.reviewed();
         let text = facet.settle(facet.render(record, scenario.main()), reviewed.as_deref());
         match (snapshot.compare(&text), reviewed) {

@@ -8,13 +8,9 @@ mod tests;
 use abi::protocols::FINGERPRINT;
 use abi::serial::{COMMAND_LINE_BYTES, Ready, VERSION};
 use anyhow::{Context as _, Result, bail};
-use crc::{CRC_32_ISCSI, Crc};
 use host::Plan;
 use object::{Object as _, ObjectSection as _};
 use std::path::Path;
-
-/// What images and the kernel's code are told apart by.
-pub(crate) const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// What a kernel says of its code, see [`Ready::kernel`].
 ///
@@ -25,7 +21,7 @@ pub fn kernel_checksum(kernel: &Path) -> Result<u32> {
         let bytes = std::fs::read(kernel)?;
         let file = object::File::parse(bytes.as_slice())?;
         let code = file.section_by_name(".text").context("it has no code")?;
-        Ok(CRC.checksum(code.data()?))
+        Ok(wire::CRC.checksum(code.data()?))
     };
     read().with_context(|| format!("failed to read {}", kernel.display()))
 }

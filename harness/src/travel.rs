@@ -6,7 +6,7 @@
 
 use crate::dump::Dump;
 use crate::gdb::{CR3, Debugger, Driven, Remote, Stop};
-use crate::inspect::{Person, Population, population};
+use crate::inspect::{Person, Population, is_same_root, population};
 use crate::machine::{Config, Machine};
 use crate::observe::escape;
 use crate::symbols::Symbols;
@@ -76,7 +76,7 @@ impl Travel<'_> {
         while let Stop::Written(address) = remote.go_on()? {
             let root = remote.root()?;
             let is_meant = |place: &Place| {
-                place.contains(address) && place.root.is_none_or(|wanted| (wanted ^ root) >> 12 == 0)
+                place.contains(address) && place.root.is_none_or(|wanted| is_same_root(wanted, root))
             };
             if places.iter().any(is_meant) {
                 last.insert(root, machine.instruction()?);

@@ -37,7 +37,7 @@ impl Packed {
         let bytes = miniz_oxide::deflate::compress_to_vec(image, LEVEL);
         u32::try_from(bytes.len()).ok()?;
         let unpacked = u32::try_from(image.len()).ok()?;
-        Some(Self { bytes, unpacked, checksum: crate::serial::CRC.checksum(image) })
+        Some(Self { bytes, unpacked, checksum: wire::CRC.checksum(image) })
     }
 
     /// Bytes that go over the line.

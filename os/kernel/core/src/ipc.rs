@@ -331,9 +331,9 @@ impl<M: Machine> Kernel<M> {
         let message = Notification { uptime_ns, pending }.to_message(source);
         let message = Message { class, ..message };
         *receiver.context.message_mut() = message;
-        self.recorder.record(source, receiver.endpoint, &message);
         receiver.context.set_status(Status::from_kernel(Primitive::Notify));
-        self.tell_if_asked();
+        let endpoint = receiver.endpoint;
+        self.record(source, endpoint, &message);
     }
 
     /// Who a notification is from, and what that is.
@@ -417,8 +417,8 @@ impl<M: Machine> Kernel<M> {
         let receiver = self.processes.process_mut(to);
         *receiver.context.message_mut() = letter.message;
         receiver.context.set_status(letter.status);
-        self.recorder.record(letter.message.source, receiver.endpoint, &letter.message);
-        self.tell_if_asked();
+        let endpoint = receiver.endpoint;
+        self.record(letter.message.source, endpoint, &letter.message);
     }
 
     /// A letter has left its queue.

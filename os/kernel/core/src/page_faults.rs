@@ -81,9 +81,9 @@ impl<M: Machine> Kernel<M> {
         let message = vm::page_fault::Request { address, access }.to_message(0);
         let message = Message { source: from.endpoint, class: Callers::KERNEL, ..message };
         *to.context.message_mut() = message;
-        self.recorder.record(from.endpoint, to.endpoint, &message);
         to.context.set_status(Status::from_kernel(Primitive::Send));
-        self.tell_if_asked();
+        let endpoint = to.endpoint;
+        self.record(message.source, endpoint, &message);
     }
 
     /// Tells VM of all page faults once more.

@@ -57,17 +57,6 @@ impl Account {
 /// Whose cost that of no process is.
 const KERNEL: Name = Name::new("kernel").expect("it is a name");
 
-impl Reporting {
-    /// Adds what has passed since then to the account of whose turn it is.
-    fn charge(&mut self, now_ns: u64) {
-        if let What::Costs { accounts, own, turn, since_ns } = &mut self.what {
-            let account = turn.and_then(|slot| accounts.get_mut(slot.index())).unwrap_or(own);
-            account.busy_ns += now_ns.saturating_sub(*since_ns);
-            *since_ns = now_ns;
-        }
-    }
-}
-
 impl<M: Machine> Kernel<M> {
     /// Reports that from now on, beside the result.
     pub fn report_also(&mut self, reports: Reports) {
@@ -88,13 +77,11 @@ impl<M: Machine> Kernel<M> {
 
     /// Reports what happened in the last turn.
     pub(crate) fn end_turn(&mut self) {
-        if self.reporting.is_none() {
-            return;
-        }
-        self.charge_turn();
-        self.tell_deliveries();
-        if self.ended.is_some() {
-            self.report_costs();
+        if self.reporting.is_some() {
+            self.catch_up();
+            if self.ended.is_some() {
+                self.report_costs();
+            }
         }
     }
 
@@ -109,15 +96,24 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn charge_turn(&mut self) {
-        if let Some(reporting) = &mut self.reporting {
-            reporting.charge(self.machine.busy_and_idle_ns().0);
+    /// Adds the time that has passed to the account of whose turn it is, and the messages to those of their senders.
+    fn catch_up(&mut self) {
+        if let Some(Reporting { what: What::Costs { accounts, own, turn, since_ns }, .. }) =
+            &mut self.reporting
+        {
+            let now_ns = self.machine.busy_and_idle_ns().0;
+            let account = turn.and_then(|slot| accounts.get_mut(slot.index())).unwrap_or(own);
+            account.busy_ns += now_ns.saturating_sub(*since_ns);
+            *since_ns = now_ns;
         }
+        self.tell_deliveries();
     }
 
-    /// For whatever can deliver many messages in one turn, behind each: the recorder must not run over.
+    /// Takes down that a message of `source` is with its receiver, in whose registers it stands. For whatever can deliver
+    /// many in one turn: the recorder must not run over.
     #[inline]
-    pub(crate) fn tell_if_asked(&mut self) {
+    pub(crate) fn record(&mut self, source: Endpoint, to: Endpoint, message: &Message) {
+        self.recorder.record(source, to, message);
         if self.reporting.is_some() {
             self.tell_deliveries();
         }
@@ -183,8 +179,7 @@ impl<M: Machine> Kernel<M> {
         if self.reporting.is_none() {
             return;
         }
-        self.charge_turn();
-        self.tell_deliveries();
+        self.catch_up();
         if let Some(Reporting { what: What::Costs { accounts, turn, .. }, .. }) = &mut self.reporting {
             let account = core::mem::take(&mut accounts[slot.index()]);
             self.machine.report(&account.report(self.processes.process(slot).name));

@@ -1,7 +1,6 @@
 //! A boot image that comes in parts, packed.
 
 use abi::serial::Start;
-use crc::{CRC_32_ISCSI, Crc};
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::{
     TINFL_FLAG_HAS_MORE_INPUT, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF,
@@ -9,8 +8,6 @@ use miniz_oxide::inflate::core::inflate_flags::{
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 use crate::WINDOW_BYTES;
-
-const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// What unpacks images, one after the other. It is a third of the kernel's stack, so it stays in one place.
 pub struct Unpacker(DecompressorOxide);
@@ -110,7 +107,7 @@ impl<B: AsMut<[u8]>> Incoming<B> {
         self.unpacked += written;
         match (status, is_last) {
             (TINFLStatus::Done, true) if used == bytes.len() && self.unpacked == out.len() => {
-                if CRC.checksum(out) == self.checksum { Taken::All } else { Taken::Bad }
+                if wire::CRC.checksum(out) == self.checksum { Taken::All } else { Taken::Bad }
             }
             (TINFLStatus::NeedsMoreInput, false) => Taken::Part,
             // So it is called when there is no room for more, although nothing more may come but the end.

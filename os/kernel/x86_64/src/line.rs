@@ -10,7 +10,6 @@ use crate::timer::{self, Frequencies};
 use crate::{PhysicalMemory, layout, trap};
 use abi::serial;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use crc::{CRC_32_ISCSI, Crc};
 use kernel_core::command_line::Timer;
 use kernel_loader::{About, Job, Loader, Unpacker};
 use wire::{Kind, Writer};
@@ -85,7 +84,7 @@ const PAUSES_A_SECOND: u64 = 100;
 
 /// CRC-32C of the kernel's code as it was linked.
 fn code_checksum() -> u32 {
-    Crc::<u32>::new(&CRC_32_ISCSI).checksum(layout::code())
+    wire::CRC.checksum(layout::code())
 }
 
 /// Logs a byte, if there is a run.

@@ -35,7 +35,8 @@ const CHECKSUM: usize = 4;
 /// Bytes that a record has at most.
 const RECORD_LIMIT: usize = HEADER + PAYLOAD_LIMIT + CHECKSUM;
 
-const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+/// The sum by which records, and what they carry in pieces, are known to be whole: CRC-32C.
+pub static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// What a record is. What its number means is a matter of those who use the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

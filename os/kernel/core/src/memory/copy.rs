@@ -241,6 +241,27 @@ impl<M: Machine> Kernel<M> {
         Err(Errno::EFAULT.into())
     }
 
+    /// Reads memory of a process for a call that waits for VM where it has to.
+    pub(crate) fn read_of(&mut self, caller: Slot, target: Slot, address: u64, into: &mut [u8]) -> Outcome {
+        let (span, len) = (Span { party: Party::Process(target), start: address }, into.len() as u64);
+        let Self { machine, processes, .. } = self;
+        let read = machine.read(span.place(processes, 0, len)?, into);
+        read.or_else(|fault| self.miss_of(caller, target, len, fault))
+    }
+
+    /// Writes memory of a process for a call that waits for VM where it has to, and then writes all of it again.
+    pub(crate) fn write_of(&mut self, caller: Slot, target: Slot, address: u64, bytes: &[u8]) -> Outcome {
+        let (span, len) = (Span { party: Party::Process(target), start: address }, bytes.len() as u64);
+        let Self { machine, processes, .. } = self;
+        let written = machine.write(bytes, span.place(processes, 0, len)?);
+        written.or_else(|fault| self.miss_of(caller, target, len, fault))
+    }
+
+    fn miss_of(&mut self, caller: Slot, target: Slot, len: u64, fault: CopyFault) -> Outcome {
+        let CopyFault { side, address: start, done } = fault;
+        self.miss(caller, Misses::Ask, Need { target, start, len: len - done, side, others: [None; 2] })
+    }
+
     /// How far a call came before it had to wait.
     pub(crate) fn progress(&self, caller: Slot) -> Progress {
         self.processes.process(caller).memory.call.progress

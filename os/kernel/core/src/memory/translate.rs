@@ -127,28 +127,6 @@ impl<M: Machine> Kernel<M> {
             }
         }
     }
-
-    /// Reads memory of a process for a call that waits for VM where it has to.
-    pub(crate) fn read_of(&mut self, caller: Slot, target: Slot, address: u64, into: &mut [u8]) -> Outcome {
-        let len = into.len() as u64;
-        let span = Span { party: Party::Process(target), start: address };
-        let Self { machine, processes, .. } = self;
-        machine.read(span.place(processes, 0, len)?, into).or_else(|fault| {
-            let (start, len, side) = (fault.address, len - fault.done, Side::Source);
-            self.miss(caller, Misses::Ask, Need { target, start, len, side, others: [None; 2] })
-        })
-    }
-
-    /// Writes memory of a process for a call that waits for VM where it has to, and then writes all of it again.
-    pub(crate) fn write_of(&mut self, caller: Slot, target: Slot, address: u64, bytes: &[u8]) -> Outcome {
-        let len = bytes.len() as u64;
-        let span = Span { party: Party::Process(target), start: address };
-        let Self { machine, processes, .. } = self;
-        machine.write(bytes, span.place(processes, 0, len)?).or_else(|fault| {
-            let (start, len, side) = (fault.address, len - fault.done, Side::Target);
-            self.miss(caller, Misses::Ask, Need { target, start, len, side, others: [None; 2] })
-        })
-    }
 }
 
 /// Memory that a device wants to use.
