@@ -602,11 +602,15 @@ fn found(post_mortem: &Option<Result<PostMortem, String>>) -> Option<&PostMortem
     post_mortem.as_ref()?.as_ref().ok()
 }
 
+/// The kernel's parameter that has it use the watchdog that QEMU's machines have, which finds it when it loops with
+/// interrupts off.
+const WATCHED: &str = "watchdog=ib700";
+
 /// A kernel's command line: what its scenario says, which has the last word, and for how long it may be busy.
 fn parameters(scenario: &Scenario, limit: Option<Duration>) -> String {
     let limit = limit.filter(|_| scenario.bare.is_none());
     // The kernel's unit; a limit below it is none that a machine could keep.
-    let limit = limit.map(|limit| format!("limit={}", limit.as_millis().clamp(1, u32::MAX.into())));
+    let limit = limit.map(|limit| format!("limit={} {WATCHED}", limit.as_millis().clamp(1, u32::MAX.into())));
     let words: Vec<&str> = limit
         .as_deref()
         .into_iter()

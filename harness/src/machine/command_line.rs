@@ -244,6 +244,8 @@ impl Arguments {
         arguments.pair("-device", &[format!("isa-debug-exit,iobase={EXIT_PORT:#x},iosize=4").as_ref()]);
         arguments.pair("-device", &[format!("isa-debugcon,iobase={LOG_PORT:#x},chardev=log").as_ref()]);
         arguments.pair("-device", &[format!("pvpanic,ioport={PANIC_PORT:#x}").as_ref()]);
+        // It strikes only if the kernel sets it going.
+        arguments.plain(&["-device", "ib700", "-action", "watchdog=inject-nmi"]);
         arguments
     }
 

@@ -260,9 +260,20 @@ pub const EXIT_PORT: u16 = 0xf4;
 pub const PANIC_PORT: u16 = 0x505;
 /// The event at [`PANIC_PORT`] of a system that panicked.
 pub const PANICKED: u8 = 1;
+/// The port that starts the watchdog anew (QEMU's `ib700`): what is written is the time, see [`WATCHDOG_2_S`].
+pub const WATCHDOG_PORT: u16 = 0x443;
+/// Two seconds, the shortest time that the watchdog knows: they are counted down from 30 in steps of two.
+pub const WATCHDOG_2_S: u8 = 14;
+/// The port that stops the watchdog, whatever is written.
+pub const WATCHDOG_STOP_PORT: u16 = 0x441;
 /// The ports that are the kernel's alone, whatever a process may use: what they say decides how a run is judged.
-pub const KERNEL_PORTS: [core::ops::RangeInclusive<u16>; 4] =
-    [LOG_PORT..=LOG_PORT, RESULTS_PORT..=RESULTS_PORT, EXIT_PORT..=EXIT_PORT + 3, PANIC_PORT..=PANIC_PORT];
+pub const KERNEL_PORTS: [core::ops::RangeInclusive<u16>; 5] = [
+    LOG_PORT..=LOG_PORT,
+    RESULTS_PORT..=RESULTS_PORT,
+    EXIT_PORT..=EXIT_PORT + 3,
+    PANIC_PORT..=PANIC_PORT,
+    WATCHDOG_STOP_PORT..=WATCHDOG_PORT,
+];
 
 #[doc(hidden)]
 pub const PROGRAM_TRAPS: u32 = crate::ipc::Primitive::SendRec.bit() | crate::ipc::Primitive::KernelCall.bit();

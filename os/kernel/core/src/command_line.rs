@@ -11,13 +11,15 @@ pub struct Parameters {
     pub timer: Timer,
     /// `limit=MS`: for how many milliseconds the machine may be busy.
     pub limit_ms: Option<u32>,
+    /// `watchdog=ib700`: whether a device strikes when the kernel takes no clock tick for too long.
+    pub watchdog: Watchdog,
     /// `gdb=com2` or `gdb=wait`: whether a debugger can attach.
     pub debugger: Debugger,
     /// `report=ipc` or `report=cost`: what is reported beside the result, see [`abi::report`].
     pub reports: Reports,
     /// `boot=serial`: the boot image comes over the first serial port.
     pub boot: Boot,
-    /// `panic=start`, `panic=exception` or `panic=reset`: whether the kernel fails as soon as it can, to show what that looks like.
+    /// `panic=start`, `panic=exception`, `panic=reset` or `panic=loop`: whether the kernel fails as soon as it can, to show what that looks like.
     pub panic: Panic,
 }
 
@@ -45,6 +47,18 @@ pub enum Panic {
     Exception,
     /// The processor gives up.
     TripleFault,
+    /// It does the same for ever, and takes no interrupt.
+    Loop,
+}
+
+/// The device that strikes, by a non-maskable interrupt, when the kernel takes no clock tick for too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Watchdog {
+    /// There is none.
+    #[default]
+    None,
+    /// An iBASE 700, as QEMU has one.
+    Ib700,
 }
 
 /// How the kernel learns the frequency of its timers.
@@ -84,6 +98,7 @@ impl Default for Parameters {
             processes: 256,
             timer: Timer::Auto,
             limit_ms: None,
+            watchdog: Watchdog::None,
             debugger: Debugger::None,
             reports: Reports::None,
             boot: Boot::Image,
@@ -100,7 +115,7 @@ impl fmt::Display for BadWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, limit=MS, gdb=com2|wait, report=ipc|cost, boot=serial and panic=start|exception|reset",
+            "\"{}\" is no parameter; there are processes=1..32512, timer=auto|measured, limit=MS, watchdog=ib700, gdb=com2|wait, report=ipc|cost, boot=serial and panic=start|exception|reset|loop",
             self.0.escape_ascii()
         )
     }
@@ -148,6 +163,7 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
             let limit_ms = value.parse().ok().filter(|limit_ms| *limit_ms > 0)?;
             Some(Parameters { limit_ms: Some(limit_ms), ..parameters })
         }
+        "watchdog" => (value == "ib700").then_some(Parameters { watchdog: Watchdog::Ib700, ..parameters }),
         "gdb" => {
             let debugger = match value {
                 "com2" => Debugger::Com2,
@@ -170,6 +186,7 @@ fn apply(parameters: Parameters, word: &str) -> Option<Parameters> {
                 "start" => Panic::Start,
                 "exception" => Panic::Exception,
                 "reset" => Panic::TripleFault,
+                "loop" => Panic::Loop,
                 _ => return None,
             };
             Some(Parameters { panic, ..parameters })
@@ -186,7 +203,7 @@ mod tests {
     fn words_are_parameters_or_refused() {
         let default = Parameters::default();
         let processes = |processes| Ok(Parameters { processes, ..default });
-        let cases: [(&[u8], _); 29] = [
+        let cases: [(&[u8], _); 32] = [
             (b"", Ok(default)),
             (b"  \t\n ", Ok(default)),
             (b"processes=8", processes(8)),
@@ -199,6 +216,8 @@ mod tests {
             (b"limit=5000", Ok(Parameters { limit_ms: Some(5000), ..default })),
             (b"limit=0", Err(BadWord(b"limit=0"))),
             (b"limit=4294967296", Err(BadWord(b"limit=4294967296"))),
+            (b"watchdog=ib700", Ok(Parameters { watchdog: Watchdog::Ib700, ..default })),
+            (b"watchdog=", Err(BadWord(b"watchdog="))),
             (b"gdb=com2", Ok(Parameters { debugger: Debugger::Com2, ..default })),
             (b"gdb=wait", Ok(Parameters { debugger: Debugger::Wait, ..default })),
             (b"gdb=", Err(BadWord(b"gdb="))),
@@ -210,6 +229,7 @@ mod tests {
             (b"panic=start", Ok(Parameters { panic: Panic::Start, ..default })),
             (b"panic=exception", Ok(Parameters { panic: Panic::Exception, ..default })),
             (b"panic=reset", Ok(Parameters { panic: Panic::TripleFault, ..default })),
+            (b"panic=loop", Ok(Parameters { panic: Panic::Loop, ..default })),
             (b"panic=", Err(BadWord(b"panic="))),
             (b"processes=0", Err(BadWord(b"processes=0"))),
             (b"processes=32513", Err(BadWord(b"processes=32513"))),

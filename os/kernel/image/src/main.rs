@@ -14,7 +14,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use heap::Heap;
-use kernel_core::command_line::{Boot, Debugger, Panic, Parameters};
+use kernel_core::command_line::{Boot, Debugger, Panic, Parameters, Watchdog};
 use kernel_core::image::{BootImage, ImageError};
 use kernel_core::machine::Machine as _;
 use kernel_core::{Kernel, Next, OutOfTurn, Slot, command_line, load};
@@ -24,8 +24,8 @@ use kernel_loader::CommandLine;
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
     Block, BootInfo, Com2, Console, Context, Event, Exit, Hardware, PhysicalMemory, StartInfo, Struck,
-    exception_address, idle_addresses, let_inspect, protections, provoke_exception, provoke_triple_fault,
-    report, stop,
+    exception_address, idle_addresses, let_inspect, protections, provoke_exception, provoke_loop,
+    provoke_triple_fault, report, stop, watchdog,
 };
 use memory_functions as _;
 
@@ -60,6 +60,9 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     let mut tessera = Tessera { system: System::new(kernel), stub: None, limit_ns };
     publish(&tessera.system.kernel);
     announce(&mut tessera.system.kernel);
+    if parameters.watchdog == Watchdog::Ib700 {
+        watchdog::start();
+    }
     if let Some(limit_ms) = parameters.limit_ms {
         tessera.system.kernel.set_limit_ms(limit_ms);
     }
@@ -69,6 +72,7 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
         Panic::Start => panic!("the command line asks for a panic"),
         Panic::Exception => provoke_exception(),
         Panic::TripleFault => provoke_triple_fault(),
+        Panic::Loop => provoke_loop(),
     }
     attach_debugger(&mut tessera, parameters.debugger);
     main(&mut tessera, image)

@@ -10,7 +10,7 @@ use crate::descriptors;
 use crate::layout;
 use crate::machine::Hardware;
 use crate::paging::{AddressSpace, Page, Permissions, kernel_walk, to_usize};
-use crate::{timer, trap};
+use crate::{timer, trap, watchdog};
 use abi::registers::{FloatRegisters, Register as Name};
 use core::arch::asm;
 use core::cell::Cell;
@@ -150,6 +150,7 @@ pub(crate) fn handle(frame: &mut KernelFrame, float: &mut FloatRegisters) -> boo
     let started_at = timer::time_stamp();
     let ticks = [Register::Timer, Register::TimerInitial].map(apic::read);
     apic::stop_timer();
+    let watched = watchdog::rest();
     let pause = (&raw const kernel_pause).addr() as u64;
     let trap = match frame.vector {
         BREAKPOINT if frame.rip == pause + 1 => Trap::Pause,
@@ -166,6 +167,9 @@ pub(crate) fn handle(frame: &mut KernelFrame, float: &mut FloatRegisters) -> boo
     apic::write(Register::Timer, ticks[0]);
     apic::write(Register::TimerInitial, ticks[1]);
     timer::skip(timer::time_stamp() - started_at);
+    if watched {
+        watchdog::set_back();
+    }
     descriptors::exchange_stacks();
     DOOR.is_open.set(false);
     goes_on

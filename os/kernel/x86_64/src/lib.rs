@@ -22,6 +22,7 @@ mod report;
 mod serial;
 mod timer;
 mod trap;
+pub mod watchdog;
 
 pub use boot::{BootInfo, StartInfo};
 pub use context::Context;
@@ -33,4 +34,4 @@ pub use port::{Console, let_inspect};
 pub use report::{report, stop};
 pub use serial::Com2;
 pub use timer::idle_addresses;
-pub use trap::{exception_address, provoke_exception, provoke_triple_fault, stack_trace};
+pub use trap::{exception_address, provoke_exception, provoke_loop, provoke_triple_fault, stack_trace};

@@ -11,6 +11,7 @@ use crate::port;
 use crate::report;
 use crate::timer::{self, Frequencies};
 use crate::trap::{self, SYSTEM_CALL};
+use crate::watchdog;
 use abi::protocols::Width;
 use abi::report::Report;
 use abi::{Endpoint, Errno, PageAccess};
@@ -102,6 +103,7 @@ impl Hardware {
     #[inline(never)]
     fn start_ticking(&mut self) {
         self.is_ticking = true;
+        watchdog::set_back();
         let count = self.frequencies.apic_timer_hz / u64::from(Self::TICK_HZ);
         apic::start_timer(Repeat::Forever, u32::try_from(count).unwrap_or(u32::MAX).max(1));
     }
@@ -110,11 +112,14 @@ impl Hardware {
     /// doesn't tick meanwhile: nobody is there whose quantum could run out.
     pub fn wait(&mut self, until_ns: Option<u64>) -> Event {
         self.is_ticking = false;
+        watchdog::rest();
         match until_ns {
             None => apic::stop_timer(),
             Some(until_ns) => apic::start_timer(Repeat::Once, self.counts_until(until_ns)),
         }
-        interrupt(timer::idle(trap::wait_for_interrupt))
+        let vector = timer::idle(trap::wait_for_interrupt);
+        watchdog::set_back();
+        interrupt(vector)
     }
 
     /// How far the timer has to count to reach a time, or as far as it can.
@@ -140,7 +145,7 @@ const fn access_of(access: PageAccess) -> Access {
 }
 
 /// Vectors that say nothing about the process that ran.
-const NMI: u64 = 2;
+const NMI: u64 = trap::NMI as u64;
 const DOUBLE_FAULT: u64 = 8;
 const MACHINE_CHECK: u64 = 18;
 
@@ -156,7 +161,8 @@ impl Struck {
     pub fn event(self) -> Event {
         let Self(trap::Exit { vector, code }) = self;
         match vector {
-            NMI | DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
+            NMI => panic!("{}", trap::STUCK),
+            DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
             0..32 => {
                 debug::watch_again();
                 Event::Fault(fault(vector, code))
@@ -186,7 +192,10 @@ fn interrupt(vector: u64) -> Event {
     let Ok(vector) = u8::try_from(vector) else { return Event::Spurious };
     let lines = apic::FIRST_LINE..apic::FIRST_LINE + apic::LINES;
     let event = match vector {
-        apic::TIMER => Event::Tick,
+        apic::TIMER => {
+            watchdog::set_back();
+            Event::Tick
+        }
         apic::DEBUGGER => Event::Debugger,
         vector if lines.contains(&vector) => Event::Interrupt(vector - apic::FIRST_LINE),
         _ => return Event::Spurious,

@@ -55,7 +55,7 @@ const VECTOR_STACKS: usize = 7;
 /// Pairs of stacks: what vectors have, and what they have while the debugger works.
 pub(crate) const EXCHANGED_STACKS: [[usize; 2]; 2] = [[0, 5], [1, 6]];
 const DEBUG: u8 = 1;
-const NMI: u8 = 2;
+pub(crate) const NMI: u8 = 2;
 const BREAKPOINT: u8 = 3;
 const DOUBLE_FAULT: u8 = 8;
 const MACHINE_CHECK: u8 = 18;
@@ -556,6 +556,10 @@ pub(crate) fn is_way_to_debugger(address: u64) -> bool {
     (start..end).contains(&address)
 }
 
+/// What a non-maskable interrupt means: the watchdog gives one, and a machine that is broken.
+pub(crate) const STUCK: &str =
+    "non-maskable interrupt: no clock tick was taken for 2 s, or the machine is broken";
+
 /// An exception in the kernel: the debugger's business, or a defect.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_exception(frame: &mut KernelFrame, float: &mut FloatRegisters) {
@@ -565,6 +569,9 @@ extern "C" fn kernel_exception(frame: &mut KernelFrame, float: &mut FloatRegiste
     }
     let KernelFrame { vector, code, rip, rsp, .. } = *frame;
     FAULTED_AT.iter().zip([rip, frame.rbp()]).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
+    if vector == u64::from(NMI) {
+        panic!("{STUCK}");
+    }
     panic!("exception {vector} (code {code:#x}) at {rip:#x}, stack {rsp:#x}, address {address:#x}");
 }
 
@@ -581,6 +588,15 @@ pub fn exception_address() -> u64 {
 pub fn provoke_exception() {
     // SAFETY: an undefined instruction has no effect but the exception.
     unsafe { asm!("ud2", options(nomem, nostack)) };
+}
+
+/// Does the same for ever, and takes no interrupt.
+pub fn provoke_loop() -> ! {
+    loop {
+        // In long stretches, for which QEMU is fast.
+        // SAFETY: these instructions have no effect.
+        unsafe { asm!(".rept 250", "nop", ".endr", options(nomem, nostack, preserves_flags)) };
+    }
 }
 
 /// Takes the processor's table of handlers away and needs one.
