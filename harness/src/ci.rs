@@ -84,7 +84,9 @@ fn steps(project: &Project, xtask: &Path) -> Result<Vec<Step>> {
     let lint = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
     let mut doc = step("documentation", &["doc", "--workspace", "--no-deps"]);
     doc.command.env("RUSTDOCFLAGS", "-D warnings");
-    let mut host_tests = step(HOST_TESTS, &["test", "--no-fail-fast"]);
+    // With the profile of `cargo xtask` itself, so that both are built from the same libraries: a fresh machine would
+    // build all of them once more.
+    let mut host_tests = step(HOST_TESTS, &["test", "--profile", "xtask", "--no-fail-fast"]);
     // They have a step of their own, which runs each twice.
     host_tests.command.env("TESSERA_GUEST_TESTS", "skip");
     let mut guests = Command::new(xtask);
@@ -116,6 +118,7 @@ mod tests {
         let steps = steps(&project, Path::new("/somewhere/xtask")).expect("a target directory");
         let lines: Vec<String> = steps.iter().map(|step| line(&step.command)).collect();
         assert_eq!(lines[0], "cargo fmt --all --check");
+        assert_eq!(lines[2], "cargo test --profile xtask --no-fail-fast");
         assert!(
             lines[4].starts_with("xtask test --check-determinism --unreferenced reject --junit"),
             "{}",

@@ -439,18 +439,6 @@ impl Machine {
         Ok(Some((file, bytes, cut)))
     }
 
-    /// The most memory that QEMU has had at once, in bytes: its resident set (proc(5), `VmHWM`).
-    ///
-    /// # Errors
-    /// If the host doesn't tell, for example because QEMU has ended.
-    pub fn peak_memory(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        let kib: u64 = kib.with_context(|| format!("{path} has no VmHWM"))?.parse()?;
-        Ok(kib * 1024)
-    }
-
     /// QEMU is ending: waits for it, and reads what it left in the channels.
     fn finish(&mut self) {
         self.exit = Some(self.wait());

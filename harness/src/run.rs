@@ -538,6 +538,11 @@ impl Workshop {
         Ok(Setup { command, kernel, image, programs, recording })
     }
 
+    /// The same, as a test that nobody gave other limits has it.
+    pub(crate) fn plain_setup(&self, scenario: &Scenario) -> Result<Setup> {
+        self.setup(scenario, Limits::of(scenario, How::default()))
+    }
+
     fn config<'a>(
         &'a self,
         scenario: &'a Scenario,

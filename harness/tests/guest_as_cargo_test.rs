@@ -21,13 +21,30 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the project's root")
 }
 
+/// The profile that this test was built with: cargo calls the directory so, but for the one of `cargo test` itself.
+fn profile() -> String {
+    let this = std::env::current_exe().expect("a path");
+    let directory = this.ancestors().nth(2).and_then(Path::file_name).expect("target/PROFILE/deps/TEST");
+    let name = directory.to_str().expect("text");
+    if name == "debug" { "test".into() } else { name.into() }
+}
+
 /// The program that cargo makes of `snapshots/guest.rs`.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         // Not for one package: the others decide of the features of what it is built from.
         let mut command = cargo();
-        command.args(["test", "--test", "guest", "--no-run", "--message-format", "json"]);
+        command.args([
+            "test",
+            "--test",
+            "guest",
+            "--no-run",
+            "--message-format",
+            "json",
+            "--profile",
+            &profile(),
+        ]);
         let output = command.current_dir(root()).stderr(Stdio::inherit()).output().expect("cargo runs");
         assert!(output.status.success());
         let messages = String::from_utf8(output.stdout).expect("text");

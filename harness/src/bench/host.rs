@@ -3,15 +3,17 @@
 use super::{Figure, Time};
 use crate::build::{MONITOR, cargo};
 use crate::image::Spoil;
-use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, Machine, Next, Output, Timing};
-use crate::observe::{Channel, What};
+use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, IMAGE, KERNEL, Machine, Next, Output, Timing};
+use crate::observe::What;
 use crate::run::{How, TIMEOUT, Verdict, Workshop};
 use crate::scenario::{Kind, Program, Scenario};
 use crate::verdict::Ends;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
-use std::process::Stdio;
+use std::ffi::OsString;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// From QEMU's start to the first line that a service logs.
 pub const FIRST_LINE: &str = "boot.first_line";
@@ -19,14 +21,14 @@ pub const FIRST_LINE: &str = "boot.first_line";
 pub const BARE: &str = "boot.bare";
 /// `cargo xtask test` of ten tests, with nothing to rebuild.
 pub const WARM: &str = "test.warm";
-/// What a test takes beside QEMU's start and the guest's own run: until its machine is started, and
-/// from the guest's last line to the verdict.
+/// What a test takes more than QEMU alone, started with the same machine and image: the fastest of several starts, from
+/// QEMU's start to its end, so the guest's own run is in it.
 pub const PER_TEST: &str = "harness.per_test";
 /// From QEMU's word that the processor waits for nothing to the report on what everybody was doing.
 const HANG_TO_REPORT: &str = "harness.hang_to_report";
 /// `cargo xtask test` of all tests, with nothing to rebuild.
 pub const SUITE: &str = "harness.suite";
-/// The most memory that QEMU has had when a service logs its first line.
+/// The most memory that QEMU has at once in any test.
 pub const PEAK_MEMORY: &str = "harness.peak_memory";
 
 type Measure = fn(&Workshop, &[Scenario]) -> Result<Figure>;
@@ -45,6 +47,8 @@ pub(super) const FIGURES: &[(&str, Measure)] = &[
 const BOOTS: usize = 11;
 /// More than any machine logs before what is waited for.
 const LOG_LIMIT: usize = 64 * 1024;
+/// How often QEMU is started alone.
+const ALONE_STARTS: usize = 3;
 const HANGS: usize = 5;
 const WARM_RUNS: usize = 5;
 const WARM_TESTS: usize = 10;
@@ -124,9 +128,27 @@ fn boot(
     }
 }
 
-fn peak_memory(workshop: &Workshop, _: &[Scenario]) -> Result<Figure> {
-    let (_, machine) = boot(workshop, &machine(), has_line_of_service)?;
-    Ok(Figure { bytes: Some(machine.peak_memory()?), ..Figure::default() })
+/// Looked at every millisecond: of what is gone by then, only its last moment can be missed.
+fn peak_memory(workshop: &Workshop, tests: &[Scenario]) -> Result<Figure> {
+    const GLANCE: Duration = Duration::from_millis(1);
+    let mut most = 0;
+    for test in tests.iter().filter(|test| ends_itself(test)) {
+        let alone = Alone::new(workshop, test)?;
+        let mut qemu = alone.start()?;
+        while qemu.try_wait().context("failed to wait for QEMU")?.is_none() {
+            // It may have ended meanwhile.
+            most = most.max(peak_resident_bytes(qemu.id()).unwrap_or(0));
+            std::thread::sleep(GLANCE);
+        }
+    }
+    Ok(Figure { bytes: Some(most), ..Figure::default() })
+}
+
+/// The most memory that a process has had at once (proc(5), `VmHWM`).
+fn peak_resident_bytes(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"))?;
+    Some(kib.parse::<u64>().ok()? * 1024)
 }
 
 fn warm(workshop: &Workshop, tests: &[Scenario]) -> Result<Figure> {
@@ -149,20 +171,58 @@ fn time_tests(workshop: &Workshop, arguments: &[&str]) -> Result<f64> {
     Ok(nanoseconds(started.elapsed()))
 }
 
-/// Only of tests that end by themselves and print something: to find that a machine hangs is no
-/// overhead, and the last line is what tells when the guest was done.
 fn per_test(workshop: &Workshop, tests: &[Scenario]) -> Result<Figure> {
-    let ends_itself = |test: &&Scenario| test.program.is_some() && test.ends == Ends::default();
-    let times = tests.iter().filter(ends_itself).filter_map(|test| {
-        let outcome = workshop.test(test, How::default());
-        if outcome.verdict() != Verdict::Passed {
-            return Some(Err(anyhow!("{} must pass to be measured", test.name)));
+    let times = tests.iter().filter(|test| ends_itself(test)).map(|test| {
+        let alone = Alone::new(workshop, test)?;
+        let mut fastest = Duration::MAX;
+        for _ in 0..ALONE_STARTS {
+            let started = Instant::now();
+            alone.start()?.wait().context("failed to wait for QEMU")?;
+            fastest = fastest.min(started.elapsed());
         }
-        let lines = outcome.record.channel(Channel::Console);
-        let own_run = lines.map(|event| event.at).max()?;
-        Some(Ok(nanoseconds(outcome.took.saturating_sub(own_run))))
+        // A facet takes a run of its own, and those are not this one's overhead.
+        let outcome = workshop.test(&Scenario { facets: BTreeSet::new(), ..test.clone() }, How::default());
+        ensure!(outcome.verdict() == Verdict::Passed, "{} must pass to be measured", test.name);
+        Ok(nanoseconds(outcome.took.saturating_sub(fastest)))
     });
     summed_up(times)
+}
+
+/// Only of tests that end by themselves and as programs do: to find that a machine hangs, or to look into what is left of
+/// one, is no overhead.
+fn ends_itself(test: &Scenario) -> bool {
+    test.program.is_some() && test.ends == Ends::default()
+}
+
+/// QEMU with the machine of a test, started by nobody but its command line.
+struct Alone {
+    directory: TempDir,
+    command: Vec<OsString>,
+}
+
+impl Alone {
+    fn new(workshop: &Workshop, test: &Scenario) -> Result<Self> {
+        let setup = workshop.plain_setup(test)?;
+        let directory =
+            tempfile::tempdir_in(workshop.project.artefacts()?).context("failed to create a directory")?;
+        let write = |name: &str, bytes: &[u8]| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, bytes).with_context(|| format!("failed to write {}", path.display()))
+        };
+        write(KERNEL, &setup.kernel)?;
+        if let Some(image) = &setup.image {
+            write(IMAGE, image)?;
+        }
+        Ok(Self { directory, command: setup.command })
+    }
+
+    fn start(&self) -> Result<Child> {
+        let (qemu, arguments) = self.command.split_first().context("there is no command")?;
+        let mut command = Command::new(qemu);
+        command.args(arguments).current_dir(self.directory.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().context("failed to start QEMU")
+    }
 }
 
 fn hang_to_report(workshop: &Workshop, tests: &[Scenario]) -> Result<Figure> {

@@ -4,7 +4,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `report.txt` | what the terminal shows |
-//! | `bundle.json` | verdict, hashes of kernel and image (XXH64, as `xxh64sum` prints them), the line that repeats the test |
+//! | `bundle.json` | verdict, hashes of kernel and image (XXH64, as `xxh64sum` prints them), the line that repeats the test; `seed` is null, as nothing random goes into a machine |
 //! | `console.txt`, `log.txt`, `results.txt` | the channels, line by line |
 //! | `events.jsonl` | all events of the run, as `cargo xtask test --format json` has them |
 //! | `kernel`, `boot.img` | what the machine was started with |
@@ -174,6 +174,7 @@ fn summary(outcome: &Outcome) -> serde_json::Value {
         "repeat": repeat(outcome),
         "kernel": setup.map(|setup| hash(&setup.kernel)),
         "image": setup.and_then(|setup| setup.image.as_deref()).map(hash),
+        "seed": null,
         "command": setup.map(command),
         "record": setup.map(|setup| record(&setup.recording)),
     })

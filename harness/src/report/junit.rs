@@ -6,75 +6,116 @@ use crate::snapshot::render;
 use crate::suite::{News, Skipped};
 use crate::verdict::End;
 use anyhow::{Context, Result};
-use junit_report::{Duration, ReportBuilder, TestCase, TestCaseBuilder, TestSuiteBuilder};
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Writes the report to a file when the run has ended, and creates the file's directory.
 pub struct File {
-    /// The file.
-    pub path: PathBuf,
+    path: PathBuf,
+    tried: Tried,
+}
+
+/// The attempts at a test that failed and were followed by another.
+type Tried = HashMap<String, Vec<TestRerun>>;
+
+impl File {
+    /// A report that goes to the file `path`.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, tried: Tried::new() }
+    }
 }
 
 impl Reader for File {
     fn read(&mut self, news: &News<'_>) -> Result<()> {
-        let News::Ended { outcomes, skipped, .. } = news else { return Ok(()) };
+        let (outcomes, skipped, took) = match *news {
+            News::TestRetried(outcome) => {
+                self.tried.entry(outcome.name.clone()).or_default().push(attempt(outcome));
+                return Ok(());
+            }
+            News::Ended { outcomes, skipped, took, .. } => (outcomes, skipped, took),
+            _ => return Ok(()),
+        };
         if let Some(directory) = self.path.parent() {
             std::fs::create_dir_all(directory)
                 .with_context(|| format!("failed to create {}", directory.display()))?;
         }
-        std::fs::write(&self.path, report(outcomes, skipped)?)
-            .with_context(|| format!("failed to write {}", self.path.display()))
+        let text = report(outcomes, skipped, &self.tried, took)?;
+        std::fs::write(&self.path, text).with_context(|| format!("failed to write {}", self.path.display()))
     }
 }
 
 /// The report itself. What XML can't hold is left out of texts.
-///
-/// # Errors
-/// If the XML can't be made, which is a defect.
-pub fn report(outcomes: &[Outcome], skipped: &[Skipped]) -> Result<Vec<u8>> {
-    let suite = TestSuiteBuilder::new("guest")
-        .add_testcases(outcomes.iter().map(case))
-        .add_testcases(skipped.iter().map(skipped_case))
-        .build();
-    let mut text = Vec::new();
-    ReportBuilder::new()
-        .add_testsuite(suite)
-        .build()
-        .write_xml(&mut text)
-        .context("failed to make the JUnit report")?;
-    Ok(text)
+fn report(outcomes: &[Outcome], skipped: &[Skipped], tried: &Tried, took: Duration) -> Result<String> {
+    let tried = |outcome: &Outcome| tried.get(&outcome.name).cloned().unwrap_or_default();
+    let mut suite = TestSuite::new("guest");
+    suite.set_time(took);
+    suite.add_test_cases(outcomes.iter().map(|outcome| case(outcome, tried(outcome))));
+    suite.add_test_cases(skipped.iter().map(skipped_case));
+    let mut report = Report::new("tessera");
+    report.set_time(took).add_test_suite(suite);
+    report.to_string().context("failed to make the JUnit report")
 }
 
 fn skipped_case(skipped: &Skipped) -> TestCase {
-    let reason = xml_text(&skipped.reason);
-    TestCaseBuilder::skipped_with_cause(&skipped.name, "SKIP", &reason).set_classname("guest").build()
+    let mut status = TestCaseStatus::skipped();
+    status.set_type("SKIP").set_message(skipped.reason.as_str());
+    let mut case = TestCase::new(skipped.name.as_str(), status);
+    case.set_classname("guest");
+    case
 }
 
-fn case(outcome: &Outcome) -> TestCase {
-    let took = Duration::try_from(outcome.took).unwrap_or(Duration::MAX);
-    let name = outcome.name.as_str();
-    let mut case = if outcome.verdict() == Verdict::Passed {
-        TestCaseBuilder::success(name, took)
+/// A test, with the attempts before its last one. Of one that failed each time the first is the failure, and the
+/// others are its repetitions (Maven Surefire, "Rerun failing tests").
+fn case(outcome: &Outcome, mut attempts: Vec<TestRerun>) -> TestCase {
+    let (status, took) = if outcome.verdict() == Verdict::Passed {
+        let mut status = TestCaseStatus::success();
+        status.add_reruns(attempts);
+        (status, outcome.took)
     } else {
-        // JUnit tells what the test found from what kept it from finding anything.
-        let make = match outcome.end {
-            End::HostTrouble(_) => TestCaseBuilder::error,
-            _ => TestCaseBuilder::failure,
-        };
-        let mut case = make(name, took, word(outcome), &xml_text(&reason(outcome)));
-        case.set_trace(&xml_text(&details(outcome)));
-        case
+        attempts.push(attempt(outcome));
+        let mut attempts = attempts.into_iter();
+        let first = attempts.next().unwrap_or_else(|| attempt(outcome));
+        let took = first.time.unwrap_or(outcome.took);
+        let mut status = failure(first);
+        status.add_reruns(attempts);
+        (status, took)
     };
-    case.set_classname("guest").set_system_out(&xml_text(&render(
-        &outcome.end,
-        &outcome.record,
-        outcome.examined(),
-    )));
-    case.build()
+    let mut case = TestCase::new(outcome.name.as_str(), status);
+    case.set_classname("guest").set_time(took).set_system_out(output(outcome));
+    case
 }
 
-/// Leaves out the characters that XML 1.0 has no way to write (section 2.2).
-fn xml_text(text: &str) -> String {
-    let is_allowed = |c: &char| matches!(c, '\t' | '\n' | ' '..) && !matches!(c, '\u{fffe}' | '\u{ffff}');
-    text.chars().filter(is_allowed).collect()
+/// An attempt that failed.
+fn attempt(outcome: &Outcome) -> TestRerun {
+    // JUnit tells what the test found from what kept it from finding anything.
+    let kind = match outcome.end {
+        End::HostTrouble(_) => NonSuccessKind::Error,
+        _ => NonSuccessKind::Failure,
+    };
+    let mut attempt = TestRerun::new(kind);
+    attempt.set_type(word(outcome)).set_message(reason(outcome)).set_stack_trace(details(outcome));
+    attempt.set_time(outcome.took).set_system_out(output(outcome));
+    attempt
+}
+
+/// The same, of a test that wasn't tried before.
+fn failure(attempt: TestRerun) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(attempt.kind);
+    if let Some(word) = attempt.ty {
+        status.set_type(word);
+    }
+    if let Some(reason) = attempt.message {
+        status.set_message(reason);
+    }
+    if let Some(details) = attempt.stack_trace {
+        status.set_description(details);
+    }
+    status
+}
+
+fn output(outcome: &Outcome) -> String {
+    render(&outcome.end, &outcome.record, outcome.examined())
 }

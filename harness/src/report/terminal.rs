@@ -15,6 +15,7 @@ pub struct Terminal<W> {
     lines: Shown,
     bundles: Option<String>,
     records: Option<String>,
+    line: Option<String>,
 }
 
 /// The tests that have a line of their own.
@@ -47,7 +48,7 @@ impl<W: Write> Reader for Terminal<W> {
 impl<W: Write> Terminal<W> {
     /// A report that goes to `out`.
     pub fn new(out: W, style: Style, lines: Shown) -> Self {
-        Self { out, style, lines, bundles: None, records: None }
+        Self { out, style, lines, bundles: None, records: None, line: None }
     }
 
     /// Also tells in which directory the [`bundles`](super::bundles) of failed tests are.
@@ -62,7 +63,18 @@ impl<W: Write> Terminal<W> {
         Self { records: Some(directory.display().to_string()), ..self }
     }
 
+    /// Also tells that the tests run on the machine at the other end of this line.
+    #[must_use]
+    pub fn over(self, line: &Path) -> Self {
+        Self { line: Some(line.display().to_string()), ..self }
+    }
+
     fn start(&mut self, tests: usize, jobs: usize) -> Result<()> {
+        if let Some(line) = &self.line {
+            let word = self.style.bold(&format!("{:>12}", "Running"));
+            let tests = count(tests, 0);
+            return writeln!(self.out, "{word} {tests} on the machine at {line}");
+        }
         let word = self.style.bold(&format!("{:>12}", "Booting"));
         let machines = if tests == 1 { "machine" } else { "machines" };
         writeln!(self.out, "{word} {tests} {machines}, {jobs} at a time")

@@ -276,22 +276,58 @@ fn long_output_is_shown_from_its_end() {
     assert!(!details.contains("line 799\n"));
 }
 
+/// The report of a run, as JUnit's readers see it.
+fn junit(news: &[News<'_>]) -> (String, quick_junit::TestSuite) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("new/junit.xml");
+    let mut file = junit::File::new(path.clone());
+    news.iter().try_for_each(|news| file.read(news)).expect("a file");
+    let xml = std::fs::read_to_string(path).expect("the file");
+    let mut report = quick_junit::Report::deserialize_from_str(&xml).expect("JUnit");
+    (xml, report.test_suites.remove(0))
+}
+
 #[test]
 fn junit_tells_failures_from_trouble() {
     let trouble = outcome("trouble", End::HostTrouble("no disk \u{1b}[1m".into()), Comparison::NotMade);
-    let xml = junit::report(&[passed("a"), panicked(), trouble], &[skipped()]).expect("XML");
-    let xml = String::from_utf8(xml).expect("UTF-8");
-    assert!(
-        xml.contains(r#"tests="4""#) && xml.contains(r#"failures="1""#) && xml.contains(r#"errors="1""#),
-        "{xml}"
-    );
-    assert!(xml.contains(r#"<testcase name="a" time="0.093" classname="guest""#), "{xml}");
+    let outcomes = [passed("a"), panicked(), trouble];
+    let skipped = [skipped()];
+    let took = Duration::from_millis(1500);
+    let (xml, suite) = junit(&[News::Ended { outcomes: &outcomes, not_run: &[], skipped: &skipped, took }]);
+    assert_eq!((suite.tests, suite.failures, suite.errors, suite.skipped), (4, 1, 1, 1), "{xml}");
+    assert!(xml.contains(r#"<testcase name="a" classname="guest" time="0.093""#), "{xml}");
     assert!(
         xml.contains(r#"type="FAULT""#) && xml.contains("ds::set at os/servers/ds/src/lib.rs:7"),
         "{xml}"
     );
     assert!(xml.contains("it is about QEMU"), "{xml}");
     assert!(!xml.contains('\u{1b}'), "{xml}");
+}
+
+#[test]
+fn junit_tells_of_each_attempt() {
+    use quick_junit::TestCaseStatus::{NonSuccess, Success};
+    let failed = |name: &str, attempt| Outcome {
+        attempt,
+        ..outcome(name, End::Exited(attempt as i32), Comparison::NotMade)
+    };
+    let (flaky, hopeless) = (failed("flaky", 1), failed("hopeless", 1));
+    let outcomes = [Outcome { attempt: 2, ..passed("flaky") }, failed("hopeless", 2)];
+    let (xml, suite) = junit(&[News::TestRetried(&flaky), News::TestRetried(&hopeless), ended(&outcomes)]);
+    assert_eq!((suite.tests, suite.failures), (2, 1), "{xml}");
+    let messages = |runs: &[quick_junit::TestRerun]| {
+        runs.iter().map(|run| run.message.as_ref().expect("a reason").as_str().to_owned()).collect::<Vec<_>>()
+    };
+    let reason = |status| format!(r#"it must end with "exit 0", but it ended with "exit {status}""#);
+    match (&suite.test_cases[0].status, &suite.test_cases[1].status) {
+        (Success { flaky_runs }, NonSuccess { message, reruns, .. }) => {
+            assert_eq!(messages(flaky_runs), [reason(1)]);
+            assert_eq!(message.as_ref().map(|message| message.as_str()), Some(reason(1).as_str()));
+            assert_eq!(messages(&reruns.runs), [reason(2)]);
+        }
+        others => panic!("{others:?}"),
+    }
+    assert!(xml.contains("<flakyFailure") && xml.contains("<rerunFailure"), "{xml}");
 }
 
 #[test]
@@ -379,8 +415,8 @@ fn a_reader_that_fails_keeps_nobody_from_reading() {
     let path = directory.path().join("new/junit.xml");
     let mut readers = Readers::default();
     // A directory can't be written as a file.
-    readers.add(junit::File { path: directory.path().into() });
-    readers.add(junit::File { path: path.clone() });
+    readers.add(junit::File::new(directory.path().into()));
+    readers.add(junit::File::new(path.clone()));
     readers.tell(&ended(&[passed("a")]));
     let error = readers.end().expect_err("the first can't write");
     assert!(error.to_string().contains("failed to write"), "{error}");
@@ -416,6 +452,15 @@ fn a_terse_report_has_lines_for_failures_only() {
      Summary [  1.500s] 2 tests run: 2 passed, 0 failed
 ";
     assert_eq!(text, expected);
+}
+
+#[test]
+fn a_report_names_the_line_that_tests_run_over() {
+    let mut out = Vec::new();
+    let terminal = Terminal::new(&mut out, Style::Plain, Shown::All);
+    tell(terminal.over("/dev/ttyS0".as_ref()), &[passed("a")]).expect("a vector");
+    let text = String::from_utf8(out).expect("text");
+    assert_eq!(text.lines().next(), Some("     Running 1 test on the machine at /dev/ttyS0"));
 }
 
 fn json(outcomes: &[Outcome]) -> Vec<serde_json::Value> {

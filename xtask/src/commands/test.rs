@@ -18,6 +18,7 @@ use harness::snapshot::{self, unreferenced};
 use harness::suite::{self, AtFailure};
 use harness::system::System;
 use harness::tools;
+use harness::turn::{Others, Turn, WAITS};
 use std::time::Duration;
 
 pub(crate) fn test(arguments: &Test) -> Result<Exit> {
@@ -38,6 +39,10 @@ pub(crate) fn bless(arguments: &Test) -> Result<Exit> {
 /// Runs tests. `update` is what insta does with snapshots that differ, if not what the user says.
 fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
     let project = project()?;
+    // A list takes nothing from anybody.
+    let is_run = !arguments.list;
+    let turn = is_run.then(|| Turn::take(&project, Others::None, || eprintln!("{WAITS}")));
+    let _turn = turn.transpose()?;
     snapshot::start_over(project.root(), update)?;
     let latest = latest(&project, arguments)?;
     if latest == Latest::NoRun {
@@ -138,7 +143,11 @@ fn readers(project: &Project, arguments: &Test, selection: &Selection) -> Result
     let terminal = |lines| {
         let terminal = Terminal::new(stdout(), Style::of_stdout(), lines);
         let terminal = terminal.with_bundles(project.shorten(&bundles));
-        terminal.with_records(project.shorten(&records))
+        let terminal = terminal.with_records(project.shorten(&records));
+        match &arguments.serial {
+            Some(line) => terminal.over(line),
+            None => terminal,
+        }
     };
     match arguments.format {
         Format::Human => readers.add(terminal(Shown::All)),
@@ -157,7 +166,7 @@ fn readers(project: &Project, arguments: &Test, selection: &Selection) -> Result
         readers.add(json::file(path)?);
     }
     if let Some(path) = &arguments.junit {
-        readers.add(junit::File { path: path.clone() });
+        readers.add(junit::File::new(path.clone()));
     }
     Ok(readers)
 }
