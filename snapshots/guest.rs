@@ -15,7 +15,6 @@ use harness::run::{How, Match, Tools, Verdict, Workshop, scenarios, select};
 use harness::scenario::{Kind, Scenario};
 use harness::snapshot;
 use harness::tools::{self, QEMU};
-use harness::turn::{Others, Turn, WAITS};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,7 +48,6 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("failed to find the project's root")?;
     let project = Project::at(root)?;
-    let _turn = Turn::take(&project, Others::Sharing, || eprintln!("{WAITS}"))?;
     snapshot::start_over(project.root(), snapshot::update_in_tests())?;
     let qemu = tools::find(QEMU);
     if qemu.is_none() {

@@ -14,7 +14,6 @@
 //! * [`run`], [`suite`], [`report`], [`mod@bench`]: one scenario; many, in parallel; and their reports.
 //! * [`recording`], [`travel`]: a run that was recorded; going to an instruction of it, and who wrote something.
 //! * [`gdb`]: the debugger as a process of ours: its symbols, its commands, its end.
-//! * [`turn`]: one run of tests at a time in a tree.
 //! * [`shell`], [`tools`], [`doctor`], [`ci`]: commands as one would type them, what the host must
 //!   have, and all checks in a row.
 //!
@@ -48,5 +47,4 @@ pub mod symbols;
 pub mod system;
 pub mod tools;
 pub mod travel;
-pub mod turn;
 pub mod verdict;

@@ -26,12 +26,6 @@ impl Project {
         Ok(Self { root, target })
     }
 
-    /// The project with these directories, whatever the environment says.
-    #[cfg(test)]
-    pub(crate) fn with_target(root: &Path, target: &Path) -> Self {
-        Self { root: root.to_owned(), target: target.to_owned() }
-    }
-
     /// The top directory.
     #[must_use]
     pub fn root(&self) -> &Path {

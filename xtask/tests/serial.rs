@@ -88,36 +88,23 @@ fn text<'a>(line: &'a Value, key: &str) -> &'a str {
 #[test]
 fn a_machine_at_a_serial_line_runs_the_same_tests() {
     let Some(machine) = stand_in(&[]) else { return };
-    let ran = test(
-        machine.port(),
-        &[
-            "a_failing_program_fails_the_machine",
-            "a_fault_ends_only_its_process",
-            "a_panic_shows_where",
-            "a_program_publishes_and_retrieves",
-            "command_line_has_an_unknown_word",
-            "image_is_cut_in_a_program",
-            "image_is_empty",
-            "image_is_missing",
-            "output_that_is_no_text_is_shown_as_bytes",
-            "processor_gives_up",
-            "the_kernel_panics",
-        ],
-    );
+    // The limit ends what is meant to hang, and a triple fault is believed only some time after it.
+    let ran = test(machine.port(), &["--timeout", "8"]);
+    let outcomes = ran.outcomes();
+    // What it came to is in the snapshots; what is left out is told with its reason.
+    let is_fine = |outcome: &String| [": PASS: ", ": skipped: "].iter().any(|word| outcome.contains(word));
+    let wrong: Vec<&String> = outcomes.iter().filter(|outcome| !is_fine(outcome)).collect();
+    assert!(wrong.is_empty(), "{wrong:?}\n{}", ran.explain());
     let expected = [
         "processor_gives_up: skipped: it runs machine code in place of the kernel",
         "a_failing_program_fails_the_machine: PASS: exit 3",
         "a_fault_ends_only_its_process: PASS: exit 0",
         "a_panic_shows_where: PASS: service fault",
-        "a_program_publishes_and_retrieves: PASS: exit 0",
-        "command_line_has_an_unknown_word: PASS: bad image",
-        "image_is_cut_in_a_program: PASS: bad image",
-        "image_is_empty: PASS: bad image",
         "image_is_missing: PASS: bad image",
-        "output_that_is_no_text_is_shown_as_bytes: PASS: exit 0",
         "the_kernel_panics: PASS: kernel panic",
     ];
-    assert_eq!(ran.outcomes(), expected, "{}", ran.explain());
+    let missing = expected.map(str::to_owned).into_iter().filter(|outcome| !outcomes.contains(outcome));
+    assert_eq!(missing.collect::<Vec<_>>(), [""; 0], "{}", ran.explain());
     assert_eq!(ran.code, Some(0));
     // Another run finds the machine as it was left, and what is wrong is found there, too: what takes too long is
     // ended by the kernel, and the machine goes on with the next. A triple fault is believed only when that is late.

@@ -34,8 +34,9 @@ pub const SUMMARY: &str = "bundle.json";
 /// The programs that it ran beside the kernel, with their debug information.
 pub const IMAGES: &str = "images";
 
-/// Writes `DIRECTORY/NAME/` for each test that failed, as soon as it has, and removes what earlier
-/// runs left there. Without failures there is no directory.
+/// Writes `DIRECTORY/NAME/` for each test that failed, as soon as it has, and removes what earlier runs left of a test
+/// when it is run again: another run in the same tree, of other tests, keeps what it has found. Without failures there
+/// is no directory.
 pub struct Bundles {
     /// The directory.
     pub path: PathBuf,
@@ -44,8 +45,12 @@ pub struct Bundles {
 impl Reader for Bundles {
     fn read(&mut self, news: &News<'_>) -> Result<()> {
         match news {
-            News::Started { .. } => empty(&self.path),
+            News::TestStarted(scenario) => self.remove(&scenario.name),
             News::TestEnded(outcome) if outcome.verdict() != Verdict::Passed => self.write(outcome),
+            News::Ended { .. } => {
+                tidy_up(&self.path);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -75,7 +80,8 @@ impl Bundles {
     }
 }
 
-/// Writes the same as [`Bundles`] for each test that passed and was recorded, and removes earlier records.
+/// Writes the same as [`Bundles`] for each test that passed and was recorded, and removes earlier records of the tests
+/// that are run.
 pub struct Records {
     /// The directory.
     pub path: PathBuf,
@@ -84,11 +90,15 @@ pub struct Records {
 impl Reader for Records {
     fn read(&mut self, news: &News<'_>) -> Result<()> {
         match news {
-            News::Started { .. } => empty(&self.path),
+            News::TestStarted(scenario) => empty(&self.path.join(&scenario.name)),
             News::TestEnded(outcome)
                 if outcome.verdict() == Verdict::Passed && outcome.recording().is_some_and(Result::is_ok) =>
             {
                 write(&self.path.join(&outcome.name), outcome)
+            }
+            News::Ended { .. } => {
+                tidy_up(&self.path);
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -102,6 +112,11 @@ fn empty(directory: &Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Removes a directory that has nothing in it. One that isn't there, or has something, stays as it is.
+fn tidy_up(directory: &Path) {
+    let _ = std::fs::remove_dir(directory);
 }
 
 fn write(directory: &Path, outcome: &Outcome) -> Result<()> {

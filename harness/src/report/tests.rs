@@ -88,7 +88,11 @@ fn what_is_skipped_is_told_with_its_reason() {
 /// Tells a reader of a whole run.
 fn tell(mut reader: impl Reader, outcomes: &[Outcome]) -> anyhow::Result<()> {
     reader.read(&News::Started { tests: outcomes.len(), jobs: 2 })?;
-    outcomes.iter().try_for_each(|outcome| reader.read(&News::TestEnded(outcome)))?;
+    for outcome in outcomes {
+        let scenario = Scenario::of_machine(&outcome.name, "", &[]).expect("a machine");
+        reader.read(&News::TestStarted(&scenario))?;
+        reader.read(&News::TestEnded(outcome))?;
+    }
     reader.read(&ended(outcomes))
 }
 
@@ -373,8 +377,10 @@ fn failed_tests_leave_a_bundle_each() {
     // A published value of the hash.
     assert_eq!(bundle["image"], serde_json::json!({ "xxh64": "44bc2cf5ad770999", "bytes": 3 }));
     assert_eq!(bundle["repeat"], "cargo xtask test --exact panics");
-    write(&[passed("a")]).expect("nothing to write");
-    assert!(!path.exists(), "a later run without failures leaves nothing");
+    write(&[passed("a"), passed("panics")]).expect("nothing to write");
+    assert_eq!(files(&path), ["trouble"], "a test that is run again has only its last bundle");
+    write(&[passed("trouble")]).expect("nothing to write");
+    assert!(!path.exists(), "where nothing has failed there is nothing");
 }
 
 #[test]

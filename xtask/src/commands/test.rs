@@ -18,7 +18,6 @@ use harness::snapshot::{self, unreferenced};
 use harness::suite::{self, AtFailure};
 use harness::system::System;
 use harness::tools;
-use harness::turn::{Others, Turn, WAITS};
 use std::time::Duration;
 
 pub(crate) fn test(arguments: &Test) -> Result<Exit> {
@@ -39,10 +38,6 @@ pub(crate) fn bless(arguments: &Test) -> Result<Exit> {
 /// Runs tests. `update` is what insta does with snapshots that differ, if not what the user says.
 fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
     let project = project()?;
-    // A list takes nothing from anybody.
-    let is_run = !arguments.list;
-    let turn = is_run.then(|| Turn::take(&project, Others::None, || eprintln!("{WAITS}")));
-    let _turn = turn.transpose()?;
     snapshot::start_over(project.root(), update)?;
     let latest = latest(&project, arguments)?;
     if latest == Latest::NoRun {
