@@ -452,6 +452,7 @@ impl Workshop {
         };
         let plan = Plan {
             run: RandomState::new().hash_one(0).max(1),
+            key: RandomState::new().hash_one(0).max(1),
             limit_ms: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
             command_line: scenario.command_line.clone().into_bytes(),
             image,

@@ -487,7 +487,9 @@ fn json_lines_are_libtests_with_the_machines_events_between_them() {
         .collect();
     let expected = [
         "suite started",
+        "test started",
         "test ok",
+        "test started",
         "machine console",
         "machine console_rest",
         "machine qemu",
@@ -501,12 +503,12 @@ fn json_lines_are_libtests_with_the_machines_events_between_them() {
     let console = serde_json::json!({
         "type": "machine", "name": "panics", "at": 0.0, "event": "console", "value": "hello",
     });
-    assert_eq!(lines[2], console);
+    assert_eq!(lines[4], console);
     let log = serde_json::json!({ "level": "error", "process": "ds", "text": "panic: stacktrace: 0x400123" });
-    assert_eq!(lines[6]["value"], log);
-    assert_eq!((&lines[7]["verdict"], &lines[7]["end"]), (&"FAULT".into(), &"service fault".into()));
-    assert_eq!(lines[7]["repeat"], "cargo xtask test --exact panics");
-    assert_eq!((&lines[8]["passed"], &lines[8]["failed"]), (&1.into(), &1.into()));
+    assert_eq!(lines[8]["value"], log);
+    assert_eq!((&lines[9]["verdict"], &lines[9]["end"]), (&"FAULT".into(), &"service fault".into()));
+    assert_eq!(lines[9]["repeat"], "cargo xtask test --exact panics");
+    assert_eq!((&lines[10]["passed"], &lines[10]["failed"]), (&1.into(), &1.into()));
 }
 
 #[test]

@@ -10,8 +10,10 @@ use wire::{Item, Kind, Reader, Record, Writer};
 /// A run to be made.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The key of its records, never 0.
+    /// Its number, never 0.
     pub run: u64,
+    /// The key of its records, never 0.
+    pub key: u64,
     /// How long it may take, in milliseconds.
     pub limit_ms: u32,
     /// The kernel's parameters.
@@ -173,7 +175,7 @@ impl Default for Host {
 impl Host {
     /// Gives the machine something to run, now or as soon as it is ready.
     pub fn offer(&mut self, plan: Plan, say: &mut impl FnMut(&[u8])) {
-        self.keyed = Some(Reader::new(plan.run));
+        self.keyed = Some(Reader::new(plan.key));
         if let Phase::Idle { is_ready: true } = self.answers.phase {
             self.answers.start(&plan, say);
         }
@@ -321,6 +323,7 @@ impl Answers {
         let start = Start {
             version: serial::VERSION,
             run: plan.run,
+            key: plan.key,
             limit_ms: plan.limit_ms,
             has_image: image.is_some(),
             packed: image.map_or(0, Packed::packed),
@@ -378,6 +381,7 @@ fn bytes_of(record: Record<'_>) -> Vec<u8> {
 const PROBE: Start = Start {
     version: serial::PROBE,
     run: 0,
+    key: 0,
     limit_ms: 0,
     has_image: false,
     packed: 0,

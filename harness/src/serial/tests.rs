@@ -10,6 +10,7 @@ use std::rc::Rc;
 use wire::{Kind, Writer};
 
 const RUN: u64 = 0x0123_4567_89ab_cdef;
+const KEY: u64 = 0xfedc_ba98_7654_3210;
 const PROBE: u64 = 0xfedc_ba98_7654_3210;
 const LIMIT_MS: u32 = 20_000;
 const COMMAND_LINE: &[u8] = b"processes=64 \xff";
@@ -163,7 +164,7 @@ impl<'a> Bench<'a> {
 
 fn plan(image: Option<&[u8]>) -> Plan {
     let image = image.map(|image| Packed::new(image).expect("it is small"));
-    Plan { run: RUN, limit_ms: LIMIT_MS, command_line: COMMAND_LINE.to_vec(), image }
+    Plan { run: RUN, key: KEY, limit_ms: LIMIT_MS, command_line: COMMAND_LINE.to_vec(), image }
 }
 
 /// Loads an image over a line with faults, and checks that it arrives. How long that took, and how many bytes went where.
@@ -172,7 +173,7 @@ fn check_load(image: Option<&[u8]>, fault: impl FnMut(Direction, usize) -> Fault
     let mut bench = Bench::new(&mut unpacker);
     bench.offer(plan(image));
     let job = bench.load(100_000, fault).expect("the image arrives");
-    assert_eq!((job.run, job.limit_ms, job.command_line.as_slice()), (RUN, LIMIT_MS, COMMAND_LINE));
+    assert_eq!((job.key, job.limit_ms, job.command_line.as_slice()), (KEY, LIMIT_MS, COMMAND_LINE));
     assert_eq!(job.image.as_deref(), image);
     assert_eq!(bench.taken.get(), usize::from(image.is_some()), "memory is lost");
     (bench.now_ms, bench.to_machine.sent, bench.to_host.sent)
@@ -260,7 +261,8 @@ fn a_break_of_any_length_is_healed() {
 fn a_machine_whose_host_has_gone_is_ready_for_the_next_one() {
     let image = noise(&mut Rng::with_seed(5), 4000);
     let (_, sent, _) = check_load(Some(&image), no_fault);
-    for last in (60..sent - 1).step_by(61) {
+    // Behind the start, without which it has heard of no run.
+    for last in (70..sent - 1).step_by(61) {
         let mut unpacker = Unpacker::default();
         let mut bench = Bench::new(&mut unpacker);
         bench.offer(plan(Some(&image)));
@@ -312,6 +314,7 @@ fn a_machine_refuses_what_it_cannot_take() {
         let mut start = serial::Start {
             version: serial::VERSION,
             run: RUN,
+            key: KEY,
             limit_ms: 1,
             has_image: true,
             packed: 100,
@@ -325,8 +328,9 @@ fn a_machine_refuses_what_it_cannot_take() {
     };
     let with_long_line = [start(|_| {}), vec![b' '; serial::COMMAND_LINE_BYTES + 1]].concat();
     let cases = [
-        (start(|start| start.version = 2), Problem::Unknown),
+        (start(|start| start.version = serial::VERSION + 1), Problem::Unknown),
         (start(|start| start.run = 0), Problem::Unknown),
+        (start(|start| start.key = 0), Problem::Unknown),
         (start(|start| start.packed = 0), Problem::Unknown),
         (start(|start| start.unpacked = ROOM + 1), Problem::TooLarge),
         (start(|start| start.unpacked = u32::MAX), Problem::TooLarge),
@@ -389,6 +393,29 @@ fn noise_starts_nothing_and_fills_nothing() {
     }
 }
 
+/// A program that has started may read what the host says late.
+#[test]
+fn the_key_goes_over_the_line_in_the_start_only() {
+    let has_key = |said: &[u8]| said.windows(8).any(|bytes| bytes == KEY.to_le_bytes());
+    let mut host = Host::default();
+    host.offer(plan(Some(&[1; 3000])), &mut |_| panic!("the machine has not said that it is ready"));
+    let mut answer = |bytes: &[u8]| {
+        let mut said = vec![];
+        host.hear(bytes, &mut |bytes| said.extend_from_slice(bytes), &mut |_| {});
+        assert!(!said.is_empty());
+        said
+    };
+    assert!(has_key(&answer(&ready_bytes(0))));
+    let mut want = [0; <serial::Want as abi::Wire>::SIZE];
+    abi::Wire::put(&serial::Want { run: RUN, from: 0, to: 1 }, &mut want);
+    for asked in [record(serial::WANT, &want), record(serial::LOADED, &RUN.to_le_bytes())] {
+        // However often it asks.
+        for _ in 0..2 {
+            assert!(!has_key(&answer(&asked)));
+        }
+    }
+}
+
 /// A run as the kernel gives it: `parts` are records with a kind, or bytes.
 struct Kernel {
     writer: Writer,
@@ -442,7 +469,7 @@ fn hear_run(pieces: &[&[u8]]) -> Vec<Heard> {
 
 #[test]
 fn a_run_is_told_in_order() {
-    let run = Kernel::new(RUN)
+    let run = Kernel::new(KEY)
         .print(b"before")
         .record(serial::STARTED, b"")
         .record(serial::LOG, b"I kernel: hello\n");
@@ -476,13 +503,14 @@ fn ready_bytes(run: u64) -> Vec<u8> {
 #[test]
 fn no_output_of_a_guest_is_a_record_of_the_kernel() {
     let forged = [
-        Kernel::new(RUN ^ 1).end().bytes,
+        Kernel::new(RUN).end().bytes,
+        Kernel::new(KEY ^ 1).end().bytes,
         Kernel::new(0).end().bytes,
         record(serial::READY, b"it is too short"),
         record(serial::LOADED, &RUN.to_le_bytes()),
     ];
     for forged in forged {
-        let run = Kernel::new(RUN).record(serial::STARTED, b"").print(&forged).print(b".").end();
+        let run = Kernel::new(KEY).record(serial::STARTED, b"").print(&forged).print(b".").end();
         let printed = [forged.as_slice(), b"."].concat();
         let expected = vec![Heard::Started, Heard::Console(printed), Heard::Report(END)];
         assert_eq!(hear_run(&[&run.bytes]), expected);
@@ -491,7 +519,7 @@ fn no_output_of_a_guest_is_a_record_of_the_kernel() {
 
 #[test]
 fn a_machine_that_is_said_to_be_ready_is_asked_when_its_time_is_over() {
-    let started = || Kernel::new(RUN).record(serial::STARTED, b"").print(b"a");
+    let started = || Kernel::new(KEY).record(serial::STARTED, b"").print(b"a");
     let forged = ready_bytes(RUN);
     let printed = Heard::Console([b"a", forged.as_slice(), b"b"].concat());
     // A record of the run, or its end without one, tells that it was printed.
@@ -555,7 +583,7 @@ fn a_run_that_is_given_up_is_not_given_to_a_machine_that_gets_ready_later() {
 
 #[test]
 fn lost_records_are_noticed() {
-    let run = Kernel::new(RUN).record(serial::STARTED, b"").record(serial::LOG, b"lost").end();
+    let run = Kernel::new(KEY).record(serial::STARTED, b"").record(serial::LOG, b"lost").end();
     let start = run.bytes.windows(4).position(|bytes| bytes == b"lost").expect("it is there");
     let mut damaged = run.bytes.clone();
     damaged[start] ^= 1;
@@ -579,7 +607,7 @@ fn a_machine_that_was_reset_during_its_run_is_recognized() {
         bench.offer(plan(None));
         assert!(bench.load(2000, no_fault).is_some());
         bench.heard.clear();
-        bench.to_host.bytes.extend(Kernel::new(RUN).record(serial::STARTED, b"").print(b"half a li").bytes);
+        bench.to_host.bytes.extend(Kernel::new(KEY).record(serial::STARTED, b"").print(b"half a li").bytes);
         let about = About { kernel: 7, memory: 1 << 26 };
         bench.loader = Loader::new(about, Room::default(), &mut next_unpacker);
         (bench.to_machine.sent, bench.to_host.sent) = (0, 0);

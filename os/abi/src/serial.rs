@@ -19,7 +19,9 @@
 //! ```
 //!
 //! Until the run has started the key of all records is 0. The run's key is the host's choice for this run, so that
-//! nothing that runs on the machine can make a record that looks like the kernel's.
+//! nothing that runs on the machine can make a record that looks like the kernel's. It goes over the line in the [`Start`]
+//! only, which no program of the run can read: a host says all it has to say of a start before it gives leave to go. What
+//! may still be on its way when the run has started, a [`GO`] that was asked for twice, has only the run's number.
 //!
 //! But whatever runs there can print a [`Ready`], and read what the host says. A host that hears one during a run asks
 //! whether it is true, but only when the kernel would have ended the run: by a [`Start`] of the version [`PROBE`] with a
@@ -28,7 +30,7 @@
 use crate::Wire;
 
 /// Whoever doesn't know this version says so, and does nothing.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// In place of a version that any machine knows: it only has the machine say that it is ready.
 pub const PROBE: u16 = 0;
@@ -84,7 +86,7 @@ crate::fields! {
         memory: u64,
         /// Bytes of an image that the machine has room for.
         room: u32,
-        /// The run that it was last told of since it was started; 0 if there is none.
+        /// The number of the run that it was last told of since it was started; 0 if there is none.
         run: u64,
         /// Why that one didn't come to start.
         problem: Problem,
@@ -96,8 +98,10 @@ crate::fields! {
     Start {
         /// [`VERSION`].
         version: u16,
-        /// The key of its records, never 0.
+        /// Its number, never 0, by which the two speak of it.
         run: u64,
+        /// The key of its records, never 0.
+        key: u64,
         /// How long it may take, in milliseconds; then the kernel ends it.
         limit_ms: u32,
         /// Whether there is an image.
@@ -114,7 +118,7 @@ crate::fields! {
 crate::fields! {
     /// A part of the packed image that the machine wants, in chunks from `from` on.
     Want {
-        /// The run.
+        /// The run's number.
         run: u64,
         /// The first byte.
         from: u32,
@@ -126,7 +130,7 @@ crate::fields! {
 crate::fields! {
     /// Where a chunk belongs.
     Chunk {
-        /// The run.
+        /// The run's number.
         run: u64,
         /// The first byte's place in the packed image.
         from: u32,
@@ -134,9 +138,9 @@ crate::fields! {
 }
 
 crate::fields! {
-    /// A run, by its key.
+    /// A run.
     Run {
-        /// The key.
+        /// Its number.
         run: u64,
     }
 }

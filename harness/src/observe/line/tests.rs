@@ -105,7 +105,7 @@ impl Machine {
             let job = loader.turn(now_ms, byte, &mut |byte| said.push(byte));
             self.port.write_all(&said)?;
             if let Some(job) = job {
-                return Ok(job.run);
+                return Ok(job.key);
             }
         }
     }
@@ -244,7 +244,7 @@ fn watch(patience: Duration, kernel: u32, image: &[u8], parts: Vec<Part>, then: 
     let machine = Machine { port, started: Instant::now(), kernel };
     let thread = std::thread::spawn(move || machine.serve(parts, then));
     let image = Some(Packed::new(image).expect("it is small"));
-    let plan = Plan { run: RUN, limit_ms: 100, command_line: vec![], image };
+    let plan = Plan { run: RUN, key: RUN + 1, limit_ms: 100, command_line: vec![], image };
     let record = watch_line(&mut line, plan, |_| Wish::GoOn);
     drop(line);
     thread.join().expect("the machine doesn't panic").expect_err("it ends with its line");

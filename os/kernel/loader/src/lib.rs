@@ -59,7 +59,7 @@ pub struct About {
 #[derive(Debug)]
 pub struct Job<B> {
     /// The key of the run's records.
-    pub run: u64,
+    pub key: u64,
     /// How long it may take, in milliseconds.
     pub limit_ms: u32,
     /// The boot image, if there is one.
@@ -138,6 +138,7 @@ struct Times {
 #[derive(Clone, Copy, Debug)]
 struct Pending {
     run: u64,
+    key: u64,
     limit_ms: u32,
 }
 
@@ -223,10 +224,14 @@ impl<M: Memory> Waiting<'_, M> {
         self.run = start.map_or(0, |(start, _)| start.run);
         let (start, words) = start.ok_or(Problem::Unknown)?;
         self.command_line = CommandLine::new(words).ok_or(Problem::Unknown)?;
-        if start.version != serial::VERSION || start.run == 0 || (start.has_image && start.packed == 0) {
+        if start.version != serial::VERSION
+            || start.run == 0
+            || start.key == 0
+            || (start.has_image && start.packed == 0)
+        {
             return Err(Problem::Unknown);
         }
-        let pending = Pending { run: start.run, limit_ms: start.limit_ms };
+        let pending = Pending { run: start.run, key: start.key, limit_ms: start.limit_ms };
         if !start.has_image {
             return Ok(State::Loaded(pending, None));
         }
@@ -270,8 +275,8 @@ impl<M: Memory> Waiting<'_, M> {
 
     fn start(&mut self) -> Option<Job<M::Block>> {
         match core::mem::take(&mut self.state) {
-            State::Starting(Pending { run, limit_ms }, image, _) => {
-                Some(Job { run, limit_ms, image, command_line: self.command_line })
+            State::Starting(Pending { key, limit_ms, .. }, image, _) => {
+                Some(Job { key, limit_ms, image, command_line: self.command_line })
             }
             other => {
                 self.state = other;

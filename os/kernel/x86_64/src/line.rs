@@ -21,7 +21,7 @@ const IRQ: u8 = 4;
 /// The machine was started to be given what it runs.
 static IS_LINE: AtomicBool = AtomicBool::new(false);
 /// The key of the run's records; 0 if there is no run.
-static RUN: AtomicU64 = AtomicU64::new(0);
+static KEY: AtomicU64 = AtomicU64::new(0);
 /// The number of the next record. All of this is no part of the kernel's state, which is out of reach when it panics.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -36,7 +36,7 @@ pub(crate) fn is_line() -> bool {
 
 /// Tells whether there is a run, of which a host wants to hear.
 pub(crate) fn is_open() -> bool {
-    RUN.load(Ordering::Relaxed) != 0
+    KEY.load(Ordering::Relaxed) != 0
 }
 
 /// Waits at the first serial port until there is something to run, and starts it: from then on the kernel's log and
@@ -54,7 +54,7 @@ pub fn load(memory: &mut PhysicalMemory, timer: Timer) -> Option<Job<Block>> {
     apic::stop_timer();
     apic::set_line(IRQ, false);
     PORT.init(Interrupts::None);
-    RUN.store(job.run, Ordering::Relaxed);
+    KEY.store(job.key, Ordering::Relaxed);
     send(serial::STARTED, &[]);
     Some(job)
 }
@@ -119,7 +119,7 @@ pub(crate) fn report(kind: u8, payload: &[u8]) {
 fn send(kind: u8, payload: &[u8]) {
     let sequence = NEXT.fetch_add(1, Ordering::Relaxed);
     for _ in 0..if kind == serial::LOG { 1 } else { 2 } {
-        let mut writer = Writer::from(RUN.load(Ordering::Relaxed), sequence);
+        let mut writer = Writer::from(KEY.load(Ordering::Relaxed), sequence);
         // It is too long for no record: 256 bytes at most.
         let _ = writer.record(Kind(kind), payload, &mut |byte| PORT.send(byte));
     }
