@@ -300,6 +300,21 @@ impl Machine {
         calendar::since_start(&date).context("QEMU's date is none")
     }
 
+    /// What there is of a processor that waits for an interrupt; `None` if it doesn't wait.
+    ///
+    /// # Errors
+    /// If QEMU doesn't say.
+    pub fn still(&mut self) -> Result<Option<Still>> {
+        let registers = json!({ "command-line": "info registers" });
+        let registers = self.command("human-monitor-command", &registers)?;
+        let registers = registers.as_str().context("QEMU's registers are no text")?.to_owned();
+        // As QEMU shows `HF_HALTED`.
+        if !registers.contains("HLT=1") {
+            return Ok(None);
+        }
+        Ok(Some(Still { registers, clock: self.guest_time()? }))
+    }
+
     /// Lets a machine that is paused go on.
     ///
     /// # Errors
@@ -499,6 +514,16 @@ impl Drop for Machine {
             let _ = self.child.wait();
         }
     }
+}
+
+/// A processor that waits for an interrupt. Where waiting takes none of the host's time, one that is the same a while later
+/// waits for what can't come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Still {
+    /// As QEMU shows them to people.
+    registers: String,
+    /// See [`Machine::guest_time`].
+    clock: Duration,
 }
 
 /// The file of a [`Machine::dump`], which is removed when nobody has it any more.

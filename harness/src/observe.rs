@@ -16,7 +16,7 @@ pub use log::{Level, LogLine};
 pub use results::{Damage, word, words};
 pub use text::escape;
 
-use crate::machine::{DumpFile, Exit, Machine, Next, Output};
+use crate::machine::{DumpFile, Exit, Machine, Next, Output, Still};
 use abi::report::Report;
 use lines::Lines;
 use serde::Serialize as _;
@@ -33,12 +33,14 @@ pub const KEPT_CONSOLE_BYTES: usize = 128 << 10;
 const KEPT_RESULTS_BYTES: usize = 8 << 20;
 /// What QEMU says when the processor waits for an interrupt and no timer runs.
 const IDLE_WARNING: &str = "icount sleep disabled and no active timers";
-/// For how long the console must stay silent after that warning. QEMU gives it only once, and it
-/// may come while the host still has something to do for the guest.
+/// For how long the console must stay silent after that warning, which may come while the host still has something to
+/// do for the guest. QEMU gives it only once, so a machine that went on is looked at so often from then on.
 const IDLE_GRACE: Duration = Duration::from_millis(250);
 /// Console output that is read so soon after the warning may have been printed before it: the
 /// channels are read by threads of their own, and any of them may come first.
 const IN_FLIGHT: Duration = Duration::from_millis(50);
+/// A machine that stands still at so many looks in a row does so for ever: waiting takes none of the host's time.
+const STILL_LOOKS: u32 = 3;
 
 /// Something that happened in a run.
 ///
@@ -293,7 +295,7 @@ pub fn watch(machine: Machine, limit: Duration, watcher: impl FnMut(&Event) -> W
         record: Record::default(),
         console: Lines::new(KEPT_CONSOLE_BYTES),
         qemu: Lines::new(KEPT_BYTES),
-        idle_since: None,
+        idle: Idle::Unknown,
         is_flooded: false,
         watcher,
     };
@@ -304,19 +306,67 @@ struct Observer<W> {
     record: Record,
     console: Lines,
     qemu: Lines,
-    /// When QEMU said that the processor is idle, if the console was silent since.
-    idle_since: Option<Instant>,
+    idle: Idle,
     /// Whether the console has had more than is kept.
     is_flooded: bool,
     watcher: W,
+}
+
+/// Whether the processor waits for what can't come.
+enum Idle {
+    /// QEMU has not said that it waits.
+    Unknown,
+    /// It has, and the console was silent since.
+    Said(Instant),
+    /// The console was not silent, so the machine is looked at.
+    Doubted {
+        /// When next.
+        at: Instant,
+        /// As what it stood still at the last look, if it did, and at how many in a row.
+        still: Option<(Still, u32)>,
+    },
+}
+
+impl Idle {
+    /// The console has had something.
+    fn see_output(&mut self) {
+        match self {
+            Self::Said(since) if since.elapsed() < IN_FLIGHT => {}
+            Self::Unknown => {}
+            Self::Said(_) | Self::Doubted { .. } => {
+                *self = Self::Doubted { at: Instant::now() + IDLE_GRACE, still: None };
+            }
+        }
+    }
+
+    /// When something is to be done about it.
+    fn due(&self) -> Option<Instant> {
+        match self {
+            Self::Unknown => None,
+            Self::Said(since) => Some(*since + IDLE_GRACE),
+            Self::Doubted { at, .. } => Some(*at),
+        }
+    }
+
+    /// That is due: tells whether the machine waits for nothing.
+    fn is_for_ever(&mut self, machine: &mut Machine) -> bool {
+        let Self::Doubted { at, still } = self else { return matches!(self, Self::Said(_)) };
+        *at = Instant::now() + IDLE_GRACE;
+        // What doesn't say so isn't known to.
+        let now = machine.still().ok().flatten();
+        *still = now.map(|now| match still.take() {
+            Some((before, looks)) if before == now => (now, looks + 1),
+            _ => (now, 1),
+        });
+        still.as_ref().is_some_and(|(_, looks)| *looks >= STILL_LOOKS)
+    }
 }
 
 impl<W: FnMut(&Event) -> Wish> Observer<W> {
     fn run(mut self, mut machine: Machine, limit: Duration) -> Record {
         let end = machine.started() + limit;
         loop {
-            let idle = self.idle_since.map(|since| since + IDLE_GRACE);
-            let until = idle.map_or(end, |idle| idle.min(end));
+            let until = self.idle.due().map_or(end, |due| due.min(end));
             let next = machine.next(until);
             self.record.now = machine.started().elapsed();
             let wish = match next {
@@ -332,8 +382,9 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
                 }
                 Next::Output(output) => self.see(output),
                 Next::Ended(exit) => return self.finish(&mut machine, exit),
-                Next::Late if idle == Some(until) => self.tell(What::Idle, Wish::Stop),
-                Next::Late => self.time_out(&mut machine),
+                Next::Late if until == end => self.time_out(&mut machine),
+                Next::Late if self.idle.is_for_ever(&mut machine) => self.tell(What::Idle, Wish::Stop),
+                Next::Late => Wish::GoOn,
             };
             // What gives something without a pause would else never be late.
             let is_late = wish == Wish::GoOn && Instant::now() >= end && !machine.has_ended();
@@ -393,7 +444,7 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
     fn see(&mut self, output: Output) -> Wish {
         match output {
             Output::Console(bytes) => {
-                self.idle_since = self.idle_since.filter(|since| since.elapsed() < IN_FLIGHT);
+                self.idle.see_output();
                 let lines = self.console.add(&bytes);
                 let wish = self.tell_all(lines, What::Console);
                 let was_flooded = std::mem::replace(&mut self.is_flooded, self.console.cut() > 0);
@@ -402,7 +453,7 @@ impl<W: FnMut(&Event) -> Wish> Observer<W> {
             Output::Qemu(bytes) => {
                 let lines = self.qemu.add(&bytes);
                 if lines.iter().any(|line| line.contains(IDLE_WARNING)) {
-                    self.idle_since = Some(Instant::now());
+                    self.idle = Idle::Said(Instant::now());
                 }
                 self.tell_all(lines, What::Qemu)
             }

@@ -192,6 +192,16 @@ read -r _; echo '{{\"error\": {{\"class\": \"GenericError\", \"desc\": \"no spac
 exec sleep 1000\n");
     /// Everybody waits, and QEMU ends when it is asked for more.
     idle_until_asked: &format!("{IDLE_ONCE}read -r _; exit 1\n");
+    /// Everybody waits, but not when QEMU says so: a look or two find it at work.
+    idle_after_all: &format!("{IDLE_ONCE}sleep 0.3; printf 'more\\r\\n' >&4
+halted=0
+while read -r command; do
+    case $command in
+    *info*registers*) echo \"{{\\\"return\\\": \\\"RIP=1 HLT=$halted\\\"}}\"; halted=1 ;;
+    *rtc-time*) echo '{{\"return\": {{\"tm_year\": 126, \"tm_mon\": 0, \"tm_mday\": 1, \"tm_hour\": 0, \"tm_min\": 0, \"tm_sec\": 1}}}}' ;;
+    *) exit 1 ;;
+    esac
+done\n");
     /// A log line is none.
     noise_in_the_log: &format!("printf '\\033[31mI kernel\\n' >&5; {}", fails());
 }

@@ -313,7 +313,7 @@ fn junit_tells_of_each_attempt() {
     use quick_junit::TestCaseStatus::{NonSuccess, Success};
     let failed = |name: &str, attempt| Outcome {
         attempt,
-        ..outcome(name, End::Exited(attempt as i32), Comparison::NotMade)
+        ..outcome(name, End::Exited(attempt.cast_signed()), Comparison::NotMade)
     };
     let (flaky, hopeless) = (failed("flaky", 1), failed("hopeless", 1));
     let outcomes = [Outcome { attempt: 2, ..passed("flaky") }, failed("hopeless", 2)];
