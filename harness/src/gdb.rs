@@ -166,10 +166,8 @@ impl Owned {
     fn exit(&mut self) -> Result<Option<Exit>> {
         Ok(self.child.try_wait().context("failed to look after gdb")?.map(Exit::from))
     }
-}
 
-impl Drop for Owned {
-    fn drop(&mut self) {
+    fn kill(&mut self) {
         if let (Group::Own, Ok(None), Ok(pid)) = (self.group, self.exit(), self.pid()) {
             // It fails only if the group has ended by itself.
             let _ = killpg(pid, Signal::SIGKILL);
@@ -178,6 +176,12 @@ impl Drop for Owned {
         let _ = self.child.kill();
         // A zombie is all that could remain, and it ends with us.
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 

@@ -94,17 +94,18 @@ pub fn examine(dump: &Dump, kernel: &Path, symbols: &mut Symbols<'_>) -> Result<
         Err(error) => return Err(error),
     };
     let found = tables.processes();
-    let names: Names = found.iter().map(|process| (process.endpoint, process.name.clone())).collect();
+    let names: Names = found.iter().map(|process| (process.endpoint, process.person.name.clone())).collect();
     let processes = found.iter().map(|process| {
-        let is_running = running.is_in_user_mode() && process.has_root(running.cr3);
-        let (rip, rbp) = if is_running { (running.rip, running.rbp) } else { (process.rip, process.rbp) };
-        let returns = return_addresses(dump.space_of(process.root), rbp);
+        let person = &process.person;
+        let is_running = running.is_in_user_mode() && person.has_root(running.cr3);
+        let (rip, rbp) = if is_running { (running.rip, running.rbp) } else { (person.rip, person.rbp) };
+        let returns = return_addresses(dump.space_of(person.root), rbp);
         // What waits is behind the instruction by which it came into the kernel.
         let at = if is_running || process.wait == Wait::Nobody { rip } else { rip.saturating_sub(1) };
         let is_culprit = culprit == Some(process.endpoint) && process.can_run();
         let state = if is_running || is_culprit { "running".into() } else { process.state(&names) };
         Process {
-            state: escape(format!("{}: {state}", names.show(process.endpoint)).as_bytes()),
+            state: format!("{}: {}", person.shown, escape(state.as_bytes())),
             stack: symbols.stack(at, &returns),
         }
     });
@@ -202,19 +203,13 @@ impl Person {
 pub fn population(dump: &Dump, kernel: &Path) -> Population {
     let Ok(tables) = Tables::find(dump, kernel) else { return Population::default() };
     let found = tables.processes();
-    let names: Names = found.iter().map(|process| (process.endpoint, process.name.clone())).collect();
-    let person = |process: &Found| Person {
-        name: process.name.clone(),
-        shown: escape(names.show(process.endpoint).as_bytes()),
-        root: process.root,
-        rip: process.rip,
-        rbp: process.rbp,
-    };
     let culprit = tables.culprit();
-    let of = |is_meant: &dyn Fn(&Found) -> bool| found.iter().find(|process| is_meant(process)).map(person);
+    let of = |is_meant: &dyn Fn(&Found) -> bool| {
+        found.iter().find(|process| is_meant(process)).map(|process| process.person.clone())
+    };
     Population {
-        people: found.iter().map(person).collect(),
-        current: of(&|process| process.has_root(dump.processor.cr3)),
+        people: found.iter().map(|process| process.person.clone()).collect(),
+        current: of(&|process| process.person.has_root(dump.processor.cr3)),
         culprit: of(&|process| culprit == Some(process.endpoint)),
         gone: tables.gone(),
         direct_map: tables.layout.direct_map,
@@ -223,21 +218,14 @@ pub fn population(dump: &Dump, kernel: &Path) -> Population {
 
 /// A process as the kernel has it.
 struct Found {
+    person: Person,
     endpoint: Endpoint,
-    name: String,
     wait: Wait<'static>,
     message: Message,
     stops: Stops,
-    root: u64,
-    rip: u64,
-    rbp: u64,
 }
 
 impl Found {
-    fn has_root(&self, cr3: u64) -> bool {
-        is_same_root(self.root, cr3)
-    }
-
     fn can_run(&self) -> bool {
         self.wait == Wait::Nobody && self.stops.is_empty()
     }
@@ -269,7 +257,7 @@ impl Names {
     /// `ds(6)`; what isn't alive has no name.
     fn show(&self, endpoint: Endpoint) -> String {
         match (self.0.get(&endpoint), endpoint.slot()) {
-            (Some(name), _) => format!("{name}({endpoint})"),
+            (Some(name), _) => full_name(name, endpoint),
             (None, Some(_)) => format!("{endpoint} (dead)"),
             (None, None) => endpoint.to_string(),
         }
@@ -283,6 +271,10 @@ impl Names {
         };
         escape(format!("{} -> {}: {call}", self.show(event.source), self.show(event.to)).as_bytes())
     }
+}
+
+fn full_name(name: &str, endpoint: Endpoint) -> String {
+    format!("{name}({endpoint})")
 }
 
 /// Finds processes that wait for each other.
@@ -394,15 +386,20 @@ impl<'a> Tables<'a> {
         is_alive.then_some(())?;
         let context = field(layout.context)?;
         let register = |offset: u64| self.space.word(context.checked_add(offset)?);
-        Some(Found {
-            endpoint,
-            name: name(&self.space.array(field(layout.name)?)?),
-            wait: self.wait(self.space.array(field(layout.ipc)?)?),
-            message: self.message(context.checked_add(layout.message)?)?,
-            stops: Stops::from_bits(u16::from_le_bytes(self.space.array(field(layout.stops)?)?)),
+        let name = name(&self.space.array(field(layout.name)?)?);
+        let person = Person {
+            shown: escape(full_name(&name, endpoint).as_bytes()),
+            name,
             root: self.space.word(field(layout.root)?)?,
             rip: register(layout.rip)?,
             rbp: register(layout.rbp)?,
+        };
+        Some(Found {
+            person,
+            endpoint,
+            wait: self.wait(self.space.array(field(layout.ipc)?)?),
+            message: self.message(context.checked_add(layout.message)?)?,
+            stops: Stops::from_bits(u16::from_le_bytes(self.space.array(field(layout.stops)?)?)),
         })
     }
 

@@ -129,6 +129,16 @@ fn summary(bundle: &Path) -> Option<serde_json::Value> {
     serde_json::from_slice(&std::fs::read(bundle.join(SUMMARY)).ok()?).ok()
 }
 
+/// Where the record of a bundle is another run than the one that was judged, as far as the bundle says so.
+#[must_use]
+pub fn difference(bundle: &Path) -> Option<String> {
+    let summary = summary(bundle)?;
+    let record = summary.get("record")?;
+    let is_other = record.get("same_events")?.as_bool() == Some(false);
+    let text = record.get("difference").and_then(serde_json::Value::as_str).unwrap_or("it isn't known where");
+    is_other.then(|| crate::observe::escape(text.as_bytes()))
+}
+
 /// What a bundle says of a record that it doesn't have.
 fn why_missing(bundle: &Path) -> Option<String> {
     let summary = summary(bundle)?;

@@ -6,9 +6,10 @@
 
 use crate::dump::Dump;
 use crate::gdb::{CR3, Debugger, Driven, Remote, Stop};
-use crate::inspect::{Person, Population, is_same_root, population};
+use crate::inspect::{Gone, Person, Population, is_same_root, population};
 use crate::machine::{Config, Machine};
 use crate::observe::escape;
+use crate::shell;
 use crate::symbols::Symbols;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::collections::BTreeMap;
@@ -178,38 +179,58 @@ fn asked(
     question: Question<'_>,
 ) -> Result<(Asked, u64)> {
     let end = question.at.map_or_else(|| travel.end(), Ok)?;
-    let asked = Asked::find(travel, debugger, kernel, question, end);
-    if asked.as_ref().is_ok_and(|asked| asked.address >= KERNEL) {
-        return Ok((asked?, end));
-    }
-    let gone = {
-        let mut machine = travel.go_to(end)?;
-        let people = population(&Dump::open(machine.dump()?.path())?, kernel);
-        match question.process {
-            Some(name) if people.people.iter().any(|person| person.is_called(name)) => None,
-            Some(name) => {
-                let gone: Vec<&str> = people.gone.iter().map(|gone| gone.name.as_str()).collect();
-                let Some(found) = people.gone.iter().rfind(|gone| gone.name == name) else {
-                    bail!(
-                        "no process is called {name}: there are {}; and there were {}",
-                        list(&people.people),
-                        escape(gone.join(", ").as_bytes())
-                    );
-                };
-                Some(found.clone())
-            }
-            None if question.at.is_some() || people.culprit.is_some() => None,
-            // The test's own process comes last.
-            None => people.gone.iter().find(|gone| gone.is_culprit).or(people.gone.last()).cloned(),
+    let (asked, gone) = {
+        let scene = Scene::at(travel, kernel, end)?;
+        let asked = Asked::find(travel, debugger, &scene, question);
+        if asked.as_ref().is_ok_and(|asked| asked.address >= KERNEL) {
+            return Ok((asked?, end));
         }
+        (asked, gone(&scene.people, question)?)
     };
     let Some(gone) = gone else { return Ok((asked?, end)) };
     let place = Place { address: gone.endpoint, bytes: 4, root: None };
     let Some(ended) = travel.last_writes(&[place], end)?.first().copied() else { return Ok((asked?, end)) };
     let of_gone = Question { process: Some(&gone.name), ..question };
-    match Asked::find(travel, debugger, kernel, of_gone, ended - 1) {
+    let scene = Scene::at(travel, kernel, ended - 1)?;
+    match Asked::find(travel, debugger, &scene, of_gone) {
         Ok(found) if found.root.is_some() => Ok((found, ended - 1)),
         _ => Ok((asked?, end)),
+    }
+}
+
+/// Who is meant that has ended before, if it is so.
+fn gone(people: &Population, question: Question<'_>) -> Result<Option<Gone>> {
+    match question.process {
+        Some(name) if people.people.iter().any(|person| person.is_called(name)) => Ok(None),
+        Some(name) => {
+            let found = people.gone.iter().rfind(|gone| gone.name == name);
+            let names = || people.gone.iter().map(|gone| gone.name.as_str()).collect::<Vec<_>>().join(", ");
+            let found = found.with_context(|| {
+                let (there, gone) = (list(&people.people), escape(names().as_bytes()));
+                format!("no process is called {name}: there are {there}; and there were {gone}")
+            });
+            found.cloned().map(Some)
+        }
+        None if question.at.is_some() || people.culprit.is_some() => Ok(None),
+        // The test's own process comes last.
+        None => Ok(people.gone.iter().find(|gone| gone.is_culprit).or(people.gone.last()).cloned()),
+    }
+}
+
+/// The machine at a place of the record, where it is paused, and who is there.
+struct Scene {
+    /// gdb can still ask it.
+    _machine: Machine,
+    dump: Dump,
+    people: Population,
+}
+
+impl Scene {
+    fn at(travel: Travel<'_>, kernel: &Path, point: u64) -> Result<Self> {
+        let mut machine = travel.go_to(point)?;
+        let dump = Dump::open(machine.dump()?.path())?;
+        let people = population(&dump, kernel);
+        Ok(Self { _machine: machine, dump, people })
     }
 }
 
@@ -242,10 +263,13 @@ impl Found {
         let is_there = machine.run_to(instruction, travel.until)?;
         let new = if is_there { asked.value(&Dump::open(machine.dump()?.path())?) } else { None };
         let mut text = format!("{}\ninstruction {instruction} wrote it last: {who}\n", asked.shown);
-        if let (Some(old), Some(new)) = (old, &new) {
-            writeln!(text, "before: {old}\nafter:  {new}")?;
+        if let (Some(old), Some(new)) = (&old, &new) {
+            let place = difference(old, new);
+            writeln!(text, "before: {}\nafter:  {}", shown(old, place), shown(new, place))?;
         }
         if let Some((then, new)) = asked.then.as_ref().zip(new).filter(|(then, new)| *then != new) {
+            let place = difference(then, &new);
+            let (then, new) = (shown(then, place), shown(&new, place));
             writeln!(text, "then:   {then}: it changed again after {new}, by something that isn't seen")?;
         }
         text.push_str(&stack);
@@ -253,7 +277,8 @@ impl Found {
             writeln!(text, "{} was here:", person.shown)?;
             person.stack(&dump, symbols).iter().try_for_each(|frame| writeln!(text, "    {frame}"))?;
         }
-        writeln!(text, "go there: cargo xtask replay {name} --at {}", instruction - 1)?;
+        let at = (instruction - 1).to_string();
+        writeln!(text, "go there: {}", shell::line(&["cargo", "xtask", "replay", name, "--at", &at]))?;
         Ok(text)
     }
 }
@@ -269,23 +294,18 @@ struct Asked {
     /// Whose it is is known, if it is a process's.
     is_known: bool,
     /// What is there when it is asked for, if its owner is known.
-    then: Option<String>,
+    then: Option<Vec<u8>>,
 }
 
 impl Asked {
     fn find(
         travel: Travel<'_>,
         debugger: &Debugger<'_>,
-        kernel: &Path,
+        Scene { dump, people, .. }: &Scene,
         question: Question<'_>,
-        point: u64,
     ) -> Result<Self> {
-        let mut machine = travel.go_to(point)?;
-        let file = machine.dump()?;
-        let dump = Dump::open(file.path())?;
-        let people = population(&dump, kernel);
         let mut gdb = debugger.drive(travel.left()?)?;
-        let guessed = guess(&people, question)?;
+        let guessed = guess(people, question)?;
         // What leads there is in somebody's memory, too. The machine is ours, and goes nowhere any more.
         let others = people.people.iter().filter(|_| question.process.is_none());
         let mut found = evaluate(&mut gdb, question.expression);
@@ -311,12 +331,12 @@ impl Asked {
         let mut places = vec![Place { address, bytes, root: None }];
         let (mut root, mut is_known) = (None, true);
         if address < KERNEL && !people.people.is_empty() {
-            if let Some(owner) = owner(&people, &dump, guessed, question.process, address)? {
+            if let Some(owner) = owner(people, dump, guessed, question.process, address)? {
                 write!(shown, " of {}", owner.shown)?;
                 root = Some(owner.root);
                 places = vec![Place { address, bytes, root }];
                 // What the kernel writes to a process it writes where it has all of memory.
-                places.extend(aliases(&people, &dump, owner, address, bytes));
+                places.extend(aliases(people, dump, owner, address, bytes));
             } else {
                 if let Some(person) = guessed.filter(|_| question.process.is_some()) {
                     bail!("{} has no memory at {address:#x}", person.shown);
@@ -327,27 +347,40 @@ impl Asked {
         }
         let mut asked =
             Self { address, bytes: usize::try_from(bytes)?, root, places, shown, is_known, then: None };
-        asked.then = asked.value(&dump).filter(|_| is_known);
+        asked.then = asked.value(dump).filter(|_| is_known);
         Ok(asked)
     }
 
     /// What is there.
-    fn value(&self, dump: &Dump) -> Option<String> {
-        const SHOWN: usize = 16;
+    fn value(&self, dump: &Dump) -> Option<Vec<u8>> {
         let space = self.root.map_or_else(|| dump.space(), |root| dump.space_of(root));
-        let bytes = space.bytes(self.address, self.bytes)?;
-        if bytes.len() <= 8 {
-            return Some(format!(
-                "{:#x}",
-                bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
-            ));
-        }
-        let mut text: Vec<String> = bytes.iter().take(SHOWN).map(|byte| format!("{byte:02x}")).collect();
-        if bytes.len() > SHOWN {
-            text.push("…".into());
-        }
-        Some(text.join(" "))
+        space.bytes(self.address, self.bytes)
     }
+}
+
+/// Bytes as a number, if they can be one. Of many, those around a place, and how many there are besides.
+fn shown(bytes: &[u8], place: usize) -> String {
+    const MOST: usize = 64;
+    const LINE: usize = 16;
+    if bytes.len() <= 8 {
+        return format!("{:#x}", bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    }
+    let start = if bytes.len() > MOST { (place / LINE * LINE).min(bytes.len() - MOST) } else { 0 };
+    let (before, rest) = bytes.split_at(start);
+    let (shown, after) = rest.split_at(MOST.min(rest.len()));
+    let mut text = shown.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+    if !before.is_empty() {
+        text = format!("[{} bytes] {text}", before.len());
+    }
+    if !after.is_empty() {
+        write!(text, " [{} bytes]", after.len()).expect("writing to a string succeeds");
+    }
+    text
+}
+
+/// Where two values of one size differ first.
+fn difference(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).position(|(one, other)| one != other).unwrap_or(0)
 }
 
 /// Whose memory is meant, before it is known where in memory: what leads there is in it, too.
@@ -439,4 +472,25 @@ fn evaluate(gdb: &mut Driven, expression: &str) -> Result<(u64, u64)> {
         }
     }
     bail!("gdb doesn't find {expression}: {}", answers.join("; as C: "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_a_number_or_bytes_and_of_many_those_that_differ() {
+        assert_eq!(shown(&[1, 2], 0), "0x201");
+        assert_eq!(shown(&[7; 9], 0), "07 07 07 07 07 07 07 07 07");
+        assert_eq!(shown(&[7; 64], 50).split(' ').count(), 64);
+        let mut other = [7; 200];
+        other[101] = 0;
+        let place = difference(&[7; 200], &other);
+        assert_eq!(place, 101);
+        let text = shown(&other, place);
+        assert!(text.starts_with("[96 bytes] 07 07 07 07 07 00 07 "), "{text}");
+        assert!(text.ends_with(" 07 [40 bytes]"), "{text}");
+        assert!(shown(&other, 199).starts_with("[136 bytes] 07 ") && shown(&other, 199).ends_with(" 07"));
+        assert!(shown(&other, 0).ends_with(" 07 [136 bytes]"));
+    }
 }

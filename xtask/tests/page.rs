@@ -6,6 +6,7 @@
 //! | `sh` | each line is run as it stands, but for the program and paths in `/tmp`; `cargo xtask gdb TEST` alone begins a session |
 //! | `text` | what the line before printed; `…` stands for any lines |
 //! | `gdb` | commands of the session, and what gdb says to them |
+//! | `json` | the `launch.json` of an editor: gdb is told the same, in the same order, at a machine |
 //!
 //! These tests need QEMU and gdb; where they are missing they test nothing, except in CI, where that is an error.
 
@@ -18,6 +19,7 @@ use harness::gdb::redact;
 use harness::project::Project;
 use harness::tools::{GDB, QEMU};
 use host::{launcher, programs, root};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -65,12 +67,16 @@ impl Place {
     }
 
     fn command(&self, line: &str) -> Command {
-        let in_tmp = format!("{}/in-", self.directory.path().display());
-        let line = line.replace("/tmp/", &in_tmp).replace("cargo xtask", &launcher().to_string_lossy());
+        let line = self.here(line).replace("cargo xtask", &launcher().to_string_lossy());
         let mut command = Command::new("sh");
         command.args(["-c", &format!("exec {line} 2>&1")]).current_dir(root());
         command.env("CARGO_TARGET_DIR", self.directory.path()).env("INSTA_UPDATE", "no");
         command
+    }
+
+    /// A line of the page with the paths of this place.
+    fn here(&self, line: &str) -> String {
+        line.replace("/tmp/", &format!("{}/in-", self.directory.path().display()))
     }
 
     /// Runs a line to its end. What it prints is kept.
@@ -92,11 +98,11 @@ impl Place {
                 self.session = Some(Session { debugged, said: String::new() });
             }
             ["cargo", "xtask", "run", "--gdb", socket] => {
+                let path = PathBuf::from(self.here(socket));
+                // A machine that was killed leaves it.
+                let _ = std::fs::remove_file(&path);
                 let child = self.command(line).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
                 self.background = Some(child.expect("it runs"));
-                let path = PathBuf::from(
-                    socket.replace("/tmp/", &format!("{}/in-", self.directory.path().display())),
-                );
                 let end = Instant::now() + LIMIT;
                 while !path.exists() {
                     assert!(Instant::now() < end, "there is no socket");
@@ -118,6 +124,59 @@ impl Place {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Starts a gdb as the C/C++ extension of VS Code does for a `launch.json`: its set-up commands, the program, the
+    /// connection. They are also what `cargo xtask gdb` does.
+    fn launch(&mut self, block: &str) {
+        let file: serde_json::Value = serde_json::from_str(block).expect("JSON");
+        let configuration = &file["configurations"][0];
+        let target = self.directory.path().to_string_lossy().into_owned();
+        let text = |value: &serde_json::Value| {
+            let text = value.as_str().unwrap_or_else(|| panic!("{value} is no text in {block}"));
+            let text = text.replace("${workspaceFolder}/target", &target);
+            text.replace("${workspaceFolder}", &self.project.root().to_string_lossy())
+        };
+        let setup = configuration["setupCommands"].as_array().expect("commands");
+        let setup: Vec<String> = setup.iter().map(|command| text(&command["text"])).collect();
+        let program = format!("file {}", text(&configuration["program"]));
+        let address = text(&configuration["miDebuggerServerAddress"]);
+        for (key, value) in [("type", "cppdbg"), ("request", "launch"), ("MIMode", "gdb")] {
+            assert_eq!(configuration[key], value);
+        }
+        let print = self.command("cargo xtask gdb --print-command").output().expect("it runs").stdout;
+        let print = String::from_utf8(print).expect("text");
+        let known =
+            |kind: &str| print.split('\'').filter(|word| word.starts_with(kind)).collect::<BTreeSet<_>>();
+        let given: BTreeSet<&str> = setup.iter().chain([&program]).map(String::as_str).collect();
+        assert_eq!(
+            given,
+            ["file ", "add-symbol-file ", "source "].iter().flat_map(|kind| known(kind)).collect()
+        );
+        // The line before this block's machine was ended by another.
+        let line = format!("cargo xtask run --gdb {address}");
+        assert!(page().contains(&line), "the page starts no machine at {address}");
+        self.shell(&line);
+        let remote = format!("target remote {}", self.here(&address));
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-q", "-nx", "-batch"]);
+        let commands = setup.iter().chain([&program, &remote]).map(String::as_str);
+        for command in
+            commands.chain(["info threads", "process ds", "info line ds::main", "info line monitor::main"])
+        {
+            gdb.args(["-ex", command]);
+        }
+        let output = gdb.stdin(Stdio::null()).output().expect("gdb runs");
+        let said = String::from_utf8_lossy(&output.stdout);
+        for expected in [
+            "(tty, endpoint 5: ",
+            "$process = ds(6): receiving from any",
+            "ds/src/main.rs\" starts at",
+            "monitor/src/main.rs\" starts at",
+        ] {
+            assert!(said.contains(expected), "{expected}: {said}{}", String::from_utf8_lossy(&output.stderr));
+        }
+        self.end_background();
     }
 
     fn gdb(&mut self, block: &str) {
@@ -212,6 +271,7 @@ fn each_line_of_the_page_does_what_the_page_says() {
         match kind {
             "sh" => block.lines().for_each(|line| place.shell(line)),
             "gdb" => place.gdb(block),
+            "json" => place.launch(block),
             "text" => {
                 let (real, page): (Vec<_>, Vec<_>) =
                     (place.printed.lines().collect(), block.lines().collect());

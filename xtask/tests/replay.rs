@@ -10,13 +10,14 @@ use harness::observe::{Wish, watch};
 use harness::project::Project;
 use harness::recording::{LOG, empty_disk};
 use harness::report::Reader as _;
-use harness::report::bundles::Records;
+use harness::report::bundles::{Records, SUMMARY};
 use harness::run::{How, Recorded, Verdict};
 use harness::suite::News;
 use harness::tools::{GDB, QEMU};
 use host::{launcher, programs, root, workshop};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Counts in ecx to ten thousand, and exits with 33.
@@ -152,12 +153,27 @@ fn twenty_steps_and_twenty_breakpoints_backwards_are_all_right() {
 
 /// The record of a guest test that passed.
 struct Guest {
-    _directory: tempfile::TempDir,
+    _directory: Option<tempfile::TempDir>,
     bundle: PathBuf,
+}
+
+/// The record of [`PROGRAM`], for all tests that leave it as it is.
+fn program() -> Option<&'static Guest> {
+    static GUEST: OnceLock<Option<Guest>> = OnceLock::new();
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("replay");
+    let recorded = || Some(Guest { _directory: None, bundle: Guest::record(PROGRAM, &directory)? });
+    GUEST.get_or_init(recorded).as_ref()
 }
 
 impl Guest {
     fn recorded(name: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let bundle = Self::record(name, directory.path())?;
+        Some(Self { _directory: Some(directory), bundle })
+    }
+
+    /// Makes the record of a test, in a directory. Where it is.
+    fn record(name: &str, directory: &Path) -> Option<PathBuf> {
         let [qemu, _] = programs([QEMU, GDB])?;
         let workshop = workshop(qemu);
         let scenario = workshop.scenario(name).expect("a test");
@@ -166,10 +182,9 @@ impl Guest {
         assert_eq!(outcome.verdict(), Verdict::Passed, "{:?}", outcome.end);
         let recording = outcome.recording().expect("it was to be recorded").as_ref().expect("a record");
         assert_eq!(recording.difference, None, "it is the run that was judged");
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut records = Records { path: directory.path().join("records") };
+        let mut records = Records { path: directory.join("records") };
         records.read(&News::TestEnded(&outcome)).expect("it can be written");
-        Some(Self { bundle: records.path.join(name), _directory: directory })
+        Some(records.path.join(name))
     }
 
     /// `cargo xtask replay` of it: whether it went well, and all that it printed.
@@ -197,10 +212,7 @@ impl Guest {
         }
         let (is_good, text) = self.replay(&arguments);
         assert!(is_good, "{text}");
-        let counts = text.split("instruction count = ").skip(1);
-        counts
-            .map(|text| text.lines().next().and_then(|number| number.parse().ok()).expect("a number"))
-            .collect()
+        counts(&text)
     }
 }
 
@@ -211,7 +223,7 @@ const PROGRAM: &str = "a_program_publishes_and_retrieves";
 // row I2
 #[test]
 fn a_test_that_passes_is_recorded_if_asked() {
-    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    let Some(guest) = program() else { return };
     let (is_good, text) =
         guest.replay(&["--", "-batch", "-ex", "hbreak ds::main", "-ex", "continue", "-ex", "bt"]);
     assert!(is_good && text.contains("Breakpoint 1, ds::main ()"), "{text}");
@@ -241,13 +253,63 @@ fn a_record_that_lost_its_end_is_refused() {
         }
     }
     std::fs::write(&log, &whole).expect("it can be written");
-    assert!(guest.replay(&["--events"]).0);
+    let (is_good, text) = guest.replay(&["--events"]);
+    assert!(is_good && !text.contains("warning"), "{text}");
+    // Who made it saw that it isn't the run that was judged, and whoever looks at it is told.
+    let summary = guest.bundle.join(SUMMARY);
+    let text = std::fs::read_to_string(&summary).expect("a summary");
+    let is = r#""same_events": true"#;
+    assert!(text.contains(is), "{text}");
+    std::fs::write(&summary, text.replace(is, r#""same_events": false"#)).expect("it can be written");
+    for arguments in [&["--events"][..], &["--why", "ds::HEAP", "--at", "100000"], &["--", "-batch"]] {
+        let (_, text) = guest.replay(arguments);
+        assert!(text.contains("warning: the record is not the run that was judged"), "{arguments:?}: {text}");
+    }
+}
+
+// row I2
+#[test]
+fn lines_and_functions_of_a_program_are_stepped_backwards() {
+    let Some(guest) = program() else { return };
+    let begins = format!("hbreak {PROGRAM}::main");
+    // Lines forwards; back over a call, into the one before, out of it, and to where it all began.
+    const COMMANDS: [&str; 8] = [
+        "continue",
+        "next",
+        "next",
+        "next",
+        "reverse-next",
+        "reverse-step",
+        "reverse-finish",
+        "reverse-continue",
+    ];
+    let mut arguments = vec!["--", "-batch", "-ex", &begins];
+    for command in COMMANDS {
+        arguments.extend(["-ex", "echo (gdb) ", "-ex", command, "-ex", "monitor info replay"]);
+    }
+    let (is_good, text) = guest.replay(&arguments);
+    assert!(is_good, "{text}");
+    let counts = counts(&text);
+    let [main, second, third, fourth, back, inside, call, first] = counts[..] else { panic!("{text}") };
+    assert_eq!((back, first), (third, main), "{text}");
+    assert!(main < second && second <= call && call < inside && inside < third && third < fourth, "{text}");
+    let pieces = text.split("(gdb)").skip(1).zip(COMMANDS);
+    let told: String = pieces.map(|(said, command)| format!("(gdb) {command}\n{}\n", said.trim())).collect();
+    let told: String =
+        told.lines().filter(|line| !line.starts_with("Replaying")).map(|line| format!("{line}\n")).collect();
+    insta::assert_snapshot!(without_numbers(&told));
+}
+
+/// The places that `monitor info replay` told.
+fn counts(text: &str) -> Vec<u64> {
+    let counts = text.split("instruction count = ").skip(1);
+    counts.map(|text| text.lines().next().and_then(|number| number.parse().ok()).expect("a number")).collect()
 }
 
 // row I2
 #[test]
 fn gdb_begins_at_the_very_instruction_that_was_asked_for() {
-    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    let Some(guest) = program() else { return };
     let (is_good, text) = guest.replay(&["--at", "1000000000", "--", "-batch"]);
     let end = text.split("the last one is ").nth(1).and_then(|end| end.trim().parse::<u64>().ok());
     let (false, Some(end)) = (is_good, end) else { panic!("{text}") };
@@ -263,7 +325,7 @@ fn gdb_begins_at_the_very_instruction_that_was_asked_for() {
 // row I2
 #[test]
 fn twenty_travels_into_the_system_end_where_they_should() {
-    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    let Some(guest) = program() else { return };
     for travel in 0..20 {
         let at = 900_000 + 13_337 * travel;
         // Whatever calls or is interrupted there, its stack is written to.
@@ -337,7 +399,7 @@ fn who_wrote_to_a_process_that_has_ended_is_told_as_well() {
 // row I2
 #[test]
 fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
-    let Some(guest) = Guest::recorded(PROGRAM) else { return };
+    let Some(guest) = program() else { return };
     for (arguments, reason) in [
         (&["--why", "nothing"][..], "gdb doesn't find nothing: No symbol 'nothing' in current context"),
         (

@@ -1,13 +1,19 @@
 //! gdb at the kernel's own stub, asked for what no sober person asks for: breakpoints in the code that the
-//! debugger itself runs, on its way in and out, and where memory changes afterwards.
+//! debugger itself runs, on its way in and out, and where memory changes afterwards. And who isn't gdb at all, or is it no
+//! longer: noise at the line, half a packet, a gdb that is killed.
 //!
 //! These tests need QEMU and gdb; where they are missing they test nothing, except in CI, where that is an error.
 
 mod debugged;
 mod host;
 
-use debugged::{Debugged, PROGRAM};
+use abi::boot::ExitCode;
+use debugged::{Debugged, LIMIT, PROGRAM, Waiting};
+use harness::machine::Machine;
 use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 /// A machine whose program is debugged.
 fn start(program: &str) -> Option<Debugged> {
@@ -22,14 +28,13 @@ fn start(program: &str) -> Option<Debugged> {
 fn a_breakpoint_in_code_of_the_kernels_that_the_debugger_runs_too_stops_the_kernel_only() {
     let Some(mut debugged) = start(PROGRAM) else { return };
     for function in ["memcpy", "kernel_exception", "kernel_x86_64::debug::handle"] {
-        debugged.says(&format!("break {function}"), "Breakpoint");
+        debugged.ask(&format!("break {function}"));
     }
     // What the debugger copies is no matter of gdb's; what the kernel copies is.
     for _ in 0..3 {
-        debugged.says("continue", "memcpy");
-        debugged.says("info threads", "* 1    Thread 1.1 (kernel)");
+        debugged.ask_all(&["continue", "info threads"]);
     }
-    debugged.ends_well();
+    insta::assert_snapshot!(debugged.ends_well());
 }
 
 // row I2
@@ -37,27 +42,22 @@ fn a_breakpoint_in_code_of_the_kernels_that_the_debugger_runs_too_stops_the_kern
 fn what_leads_to_the_debugger_has_no_breakpoints() {
     let Some(mut debugged) = start(PROGRAM) else { return };
     for command in ["break *&vector_common", "hbreak *&vector_common", "hbreak *&vector_entries"] {
-        debugged.says(command, "reakpoint");
-        debugged.says("continue", "Cannot insert");
-        debugged.ask("delete");
+        debugged.ask_all(&[command, "continue", "delete"]);
     }
     // Nor have the kernel's constants and variables, which it would change.
-    debugged.says("break *&tessera_inspect", "Breakpoint");
-    debugged.says("continue", "Cannot insert");
-    debugged.ask("delete");
-    debugged.ends_well();
+    debugged.ask_all(&["break *&tessera_inspect", "continue", "delete"]);
+    insta::assert_snapshot!(debugged.ends_well());
 }
 
 // row I2
 #[test]
 fn a_breakpoint_where_processes_enter_the_kernel_shows_the_memory_of_the_one_that_did() {
     let Some(mut debugged) = start(PROGRAM) else { return };
-    debugged.says("break *&system_call", "Breakpoint");
+    debugged.ask("break *&system_call");
     for _ in 0..4 {
-        debugged.says("continue", "system_call");
+        debugged.ask("continue");
         // Nothing has left the stack pointer of the process yet.
-        let stack = debugged.ask("x/1xg $rsp");
-        assert!(!stack.contains("Cannot access"), "{stack}\n{}", debugged.gdb.transcript());
+        debugged.ask("x/1xg $rsp");
         let threads = debugged.ask("info threads");
         let root = |command: &str, debugged: &mut Debugged| {
             let said = debugged.ask(command);
@@ -71,7 +71,7 @@ fn a_breakpoint_where_processes_enter_the_kernel_shows_the_memory_of_the_one_tha
         debugged.ask("thread 1");
     }
     debugged.ask("delete");
-    debugged.ends_well();
+    insta::assert_snapshot!(debugged.ends_well());
 }
 
 // row I2
@@ -85,7 +85,8 @@ fn a_stop_anywhere_in_the_middle_of_an_interrupt_is_answered_and_loses_none() {
         debugged.says("continue", "hit Breakpoint");
         debugged.says("stepi", "");
         debugged.says("print/x $pc", "0xffffffff");
-        // The program waits 18 times; more waits than that are those that a debugger's byte ended, which come when they like.
+        // The program waits 18 times; more waits than that are those that a debugger's byte ended, which come when they
+        // like: no transcript is as the other.
         for _ in 0..12 {
             debugged.says("continue", "hit Breakpoint");
         }
@@ -98,17 +99,10 @@ fn a_stop_anywhere_in_the_middle_of_an_interrupt_is_answered_and_loses_none() {
 #[test]
 fn a_thread_that_ends_in_its_step_leaves_gdb_with_the_others() {
     let Some(mut debugged) = start("a_fault_ends_only_its_process") else { return };
-    debugged.says("monitor catch none", "stops at: nothing");
-    debugged.says("break a_fault_ends_only_its_process::panics", "Breakpoint");
-    debugged.says("continue", "hit Breakpoint");
-    debugged.ask("delete");
-    debugged.says("break sys::exit", "Breakpoint");
-    debugged.says("continue", "hit Breakpoint");
-    debugged.ask("delete");
-    debugged.says("stepi 200", "Thread 1 received signal SIGTRAP");
-    let threads = debugged.ask("info threads");
-    assert!(threads.contains("* 1    Thread 1.1 (kernel)") && !threads.contains("(panics"), "{threads}");
-    debugged.ends_well();
+    debugged.ask_all(&["monitor catch none", "break a_fault_ends_only_its_process::panics", "continue"]);
+    debugged.ask_all(&["delete", "break sys::exit", "continue", "delete"]);
+    debugged.ask_all(&["stepi 200", "info threads"]);
+    insta::assert_snapshot!(debugged.ends_well());
 }
 
 // row I2
@@ -116,25 +110,16 @@ fn a_thread_that_ends_in_its_step_leaves_gdb_with_the_others() {
 fn a_step_from_the_kernel_into_a_process_ends_there() {
     let Some(mut debugged) = start(PROGRAM) else { return };
     for _ in 0..2 {
-        debugged.says("break *&system_call", "Breakpoint");
-        debugged.says("continue", "hit Breakpoint");
-        debugged.ask("delete");
-        let said = debugged.ask("stepi 5000");
-        assert!(said.contains("SIGTRAP"), "{said}\n{}", debugged.gdb.transcript());
-        let threads = debugged.ask("info threads");
-        let current = threads.lines().find(|line| line.starts_with('*')).unwrap_or_default();
-        assert!(current.contains("endpoint"), "{threads}");
+        debugged.ask_all(&["break *&system_call", "continue", "delete", "stepi 5000", "info threads"]);
     }
-    debugged.ends_well();
+    insta::assert_snapshot!(debugged.ends_well());
 }
 
 // row I2
 #[test]
 fn a_watchpoint_where_the_kernel_saves_registers_leaves_steps_and_registers_as_they_are() {
     let Some(mut debugged) = start(PROGRAM) else { return };
-    debugged.says("break ds::main", "Breakpoint");
-    debugged.says("continue", "hit Breakpoint");
-    debugged.ask("delete");
+    debugged.ask_all(&["break ds::main", "continue", "delete"]);
     let ds = format!("thread {}", debugged.thread("ds"));
     debugged.ask("set var $context = *(long *)&current");
     // The first register that an exception saves, one in the middle, the last. Not the words behind them: the very last
@@ -164,9 +149,164 @@ fn the_stack_by_which_the_debugger_is_reached_is_not_watched() {
     const STACK: u64 = 0x9000;
     for (index, offset) in [(2, 8), (2, 40), (7, 100)] {
         let place = format!("(char *)&kernel_stack_top + {:#x}", index * STACK - offset);
-        debugged.says(&format!("watch -l *({place})"), "watchpoint");
-        debugged.says("continue", "Could not insert hardware");
-        debugged.ask("delete");
+        debugged.ask_all(&[&format!("watch -l *({place})"), "continue", "delete"]);
     }
-    debugged.ends_well();
+    insta::assert_snapshot!(debugged.ends_well());
+}
+
+/// A program of which one process waits for another, which turns in a circle.
+const SPINNING: &str = "a_machine_that_is_busy_for_too_long_is_ended";
+
+// row I2
+#[test]
+fn a_gdb_that_is_killed_while_the_system_stands_leaves_it_to_the_next() {
+    let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
+    debugged.ask_all(&[
+        "break ds::{impl#1}::publish",
+        "hbreak ds::{impl#1}::delete",
+        "monitor trace on",
+        "continue",
+        "bt 1",
+    ]);
+    debugged.another_gdb();
+    // It stands where it stood, and has nothing of what the first one wanted.
+    debugged.ask_all(&["bt 1", "info threads", "break ds::{impl#1}::retrieve", "continue"]);
+    debugged.another_gdb();
+    debugged.ask("continue");
+    insta::assert_snapshot!(debugged.told(ExitCode::Success));
+}
+
+// row I2
+#[test]
+fn a_gdb_that_is_killed_while_the_system_runs_leaves_it_to_the_next() {
+    let Some(mut debugged) = Debugged::start(SPINNING) else { return };
+    let spins = format!("break {SPINNING}::turns");
+    debugged.ask_all(&[&spins, "continue", "delete", "next"]);
+    debugged.gdb.tell("continue").expect("gdb takes commands");
+    std::thread::sleep(Duration::from_millis(300));
+    debugged.another_gdb();
+    // Whoever turns in a circle is taken out of it.
+    debugged.ask_all(&["info threads", "bt 1", "set confirm off", "return", "continue"]);
+    insta::assert_snapshot!(debugged.told(ExitCode::Success));
+}
+
+/// The stub's line, at whose other end is no gdb.
+struct Noise {
+    stream: UnixStream,
+    /// What looks random and is the same each time (xorshift).
+    state: u64,
+}
+
+impl Noise {
+    fn at(machine: &Machine, seed: u64) -> Self {
+        let stream = UnixStream::connect(machine.debugger()).expect("a socket");
+        stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a timeout");
+        stream.set_write_timeout(Some(LIMIT)).expect("a timeout");
+        let mut noise = Self { stream, state: seed };
+        noise.say(&packet(HELLO));
+        noise
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state % end
+    }
+
+    fn byte(&mut self) -> u8 {
+        u8::try_from(self.below(256)).expect("a byte")
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the machine takes it");
+    }
+
+    /// Asks who thread 1 is until it is told, as gdb asks again where a byte was lost.
+    fn is_answered(&mut self) -> bool {
+        const KERNEL: &[u8] = b"$6b65726e656c#";
+        let (mut heard, end) = (Vec::new(), Instant::now() + LIMIT);
+        let mut buffer = [0; 4096];
+        while Instant::now() < end {
+            self.say(&[packet(HELLO), packet(b"qThreadExtraInfo,p1.1")].concat());
+            let again = Instant::now() + Duration::from_secs(1);
+            while Instant::now() < again {
+                match self.stream.read(&mut buffer) {
+                    Ok(size @ 1..) => heard.extend_from_slice(&buffer[..size]),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    other => panic!("the machine hears no more: {other:?}"),
+                }
+                if heard.windows(KERNEL.len()).any(|window| window == KERNEL) {
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}
+
+/// What gdb says first.
+const HELLO: &[u8] = b"qSupported:multiprocess+;swbreak+;hwbreak+;vContSupported+";
+
+fn packet(body: &[u8]) -> Vec<u8> {
+    let sum = body.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    [b"$", body, format!("#{sum:02x}").as_bytes()].concat()
+}
+
+/// Packets that change nothing in the system.
+const HARMLESS: [&[u8]; 12] = [
+    b"?",
+    b"g",
+    b"m10000000,40",
+    b"mffffffff80200000,40",
+    b"m0,ffffffff",
+    b"Hgp1.8",
+    b"Z0,10000000,1",
+    b"z0,10000000,1",
+    b"qfThreadInfo",
+    b"qXfer:features:read:target.xml:0,800",
+    b"qRcmd,7073",
+    b"p10",
+];
+
+// row I2
+#[test]
+fn whatever_comes_over_the_line_the_next_gdb_finds_the_system_as_it_was() {
+    let Some(waiting) = Waiting::start(PROGRAM) else { return };
+    for seed in 1..=6 {
+        let mut noise = Noise::at(&waiting.machine, seed);
+        for _ in 0..60 {
+            let index = usize::try_from(noise.below(HARMLESS.len() as u64)).expect("an index");
+            let mut bytes = packet(HARMLESS[index]);
+            match noise.below(4) {
+                // Bytes that belong to no packet.
+                0 => bytes.extend((0..noise.below(20)).map(|_| noise.byte()).collect::<Vec<_>>()),
+                // A byte is lost.
+                1 => drop(bytes.remove(usize::try_from(noise.below(bytes.len() as u64)).expect("an index"))),
+                // Another one came.
+                2 => {
+                    let place = usize::try_from(noise.below(bytes.len() as u64)).expect("an index");
+                    bytes[place] = noise.byte();
+                }
+                _ => {}
+            }
+            noise.say(&bytes);
+        }
+        assert!(noise.is_answered(), "after the noise of {seed}");
+        // It vanishes in the middle: of a packet, of its end, behind it.
+        noise.say(
+            [&b"$m1000"[..], b"$g#6", b"$vCont;c", b"$?#3f\x03", b"}", b"$X10000000,ffff:\0\0"]
+                [usize::try_from(seed - 1).expect("small")],
+        );
+    }
+    let mut debugged = waiting.attach(&[]);
+    debugged.ask_all(&[
+        "info threads",
+        "bt 1",
+        "monitor ps",
+        "break ds::{impl#1}::publish",
+        "continue",
+        "bt 1",
+    ]);
+    insta::assert_snapshot!(debugged.ends_well());
 }

@@ -46,8 +46,10 @@ impl Debugger<'_> {
         let prompt = format!("<{:016x}> ", RandomState::new().hash_one(0));
         let (reader, writer) = std::io::pipe().context("failed to make a pipe")?;
         let mut command = self.command();
-        // Without a limit of the width, lines look the same everywhere.
-        for setting in ["width 0", "height 0", "print thread-events off", &format!("prompt {prompt}")] {
+        // Without a limit of the width, lines look the same everywhere. A machine on a busy host may be silent for longer
+        // than the two seconds after which gdb would say things again.
+        let own = format!("prompt {prompt}");
+        for setting in ["width 0", "height 0", "print thread-events off", "remotetimeout 60", &own] {
             command.arg("-iex").arg(format!("set {setting}"));
         }
         command.env("TERM", "dumb").env("LC_MESSAGES", "C").env_remove("LC_ALL").env_remove("LANGUAGE");
@@ -166,6 +168,11 @@ impl Driven {
     #[must_use]
     pub fn transcript(&self) -> &str {
         &self.transcript
+    }
+
+    /// Kills gdb, whatever it does, as somebody might who is tired of it.
+    pub fn kill(&mut self) {
+        self.gdb.kill();
     }
 
     /// Closes gdb's input, which ends it.

@@ -3,15 +3,16 @@
 use crate::project::Project;
 use crate::snapshot;
 
-/// Replaces the project's directory, addresses, offsets from symbols, hashes in symbols, and
-/// positions in source files.
+/// Replaces the project's directory, addresses, offsets from symbols, hashes in symbols,
+/// positions in source files, and how long a machine has run.
 #[must_use]
 pub fn redact(transcript: &str, project: &Project) -> String {
     let root = format!("{}/", project.root().display());
     let line = |line: &str| {
         let line = snapshot::redact(&line.replace(&root, ""));
         let line = without_source_line(&line);
-        after_each(&after_each(&line, ", line ", "[LINE]"), "+", "[OFFSET]")
+        let marks = [(", line ", "[LINE]"), ("+", "[OFFSET]"), ("uptime ", "[TIME]")];
+        marks.iter().fold(line, |line, (mark, replacement)| after_each(&line, mark, replacement))
     };
     transcript.lines().map(|text| without_hashes(&line(text)).trim_end().to_owned() + "\n").collect()
 }
@@ -93,6 +94,7 @@ mod tests {
                 "<kernel::STACKS::h[HASH]+[OFFSET]> at /rustc/[HASH]/library/core.rs:[LINE]",
             ),
             ("22\t        Self { len: 0 }", "[LINE]\t        Self { len: 0 }"),
+            ("uptime 17 ms", "uptime [TIME] ms"),
             ("$1 = 17", "$1 = 17"),
             ("a + b\tc", "a + b\tc"),
         ] {

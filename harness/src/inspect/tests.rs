@@ -1,4 +1,4 @@
-use super::{Found, PostMortem, Process, Tables, circle};
+use super::{Found, Person, PostMortem, Process, Tables, circle};
 use crate::dump::tests::{MEMORY, open, put};
 use abi::inspect::Layout;
 use abi::state::{Stops, Wait};
@@ -41,16 +41,10 @@ fn a_kernel_that_has_not_started_says_nothing() {
 }
 
 fn waiting(slot: u16, wait: Wait<'static>) -> Found {
-    Found {
-        endpoint: Endpoint::at_boot(slot),
-        name: format!("p{slot}"),
-        wait,
-        message: Message::zeroed(),
-        stops: Stops::NONE,
-        root: 0,
-        rip: 0,
-        rbp: 0,
-    }
+    let person =
+        Person { name: format!("p{slot}"), shown: format!("p{slot}({slot})"), root: 0, rip: 0, rbp: 0 };
+    let (message, stops) = (Message::zeroed(), Stops::NONE);
+    Found { person, endpoint: Endpoint::at_boot(slot), wait, message, stops }
 }
 
 #[test]

@@ -24,6 +24,9 @@ pub(crate) fn replay(arguments: &Replay) -> Result<Exit> {
     let project = project()?;
     let bundle = recording::bundle(&project, &arguments.test);
     let shape = recording::shape(&bundle)?;
+    if let Some(difference) = recording::difference(&bundle) {
+        eprintln!("warning: the record is not the run that was judged: {difference}");
+    }
     let image = bundle.join(IMAGE);
     let image = image.exists().then(|| read(&image)).transpose()?;
     let qemu = tools::qemu(permission(arguments.install))?;

@@ -21,6 +21,52 @@ pub(crate) struct Debugged {
     pub(crate) workshop: Workshop,
     pub(crate) machine: Machine,
     pub(crate) gdb: Driven,
+    program: String,
+    /// What was said before this gdb.
+    before: String,
+}
+
+/// A machine that waits for a debugger.
+pub(crate) struct Waiting {
+    workshop: Workshop,
+    pub(crate) machine: Machine,
+    program: String,
+}
+
+impl Waiting {
+    /// None if this host lacks QEMU or gdb.
+    pub(crate) fn start(program: &str) -> Option<Self> {
+        let [_, qemu] = programs([GDB, QEMU])?;
+        let workshop = workshop(qemu);
+        let scenario: Scenario = workshop.scenario(program).expect("a program");
+        let machine = workshop.boot_for_debugger(&scenario, Timing::Deterministic).expect("it boots");
+        Some(Self { workshop, machine, program: program.to_owned() })
+    }
+
+    /// Has gdb attach.
+    pub(crate) fn attach(self, arguments: &[&str]) -> Debugged {
+        let Self { workshop, machine, program } = self;
+        let gdb = drive(&workshop, &machine, &program, arguments);
+        Debugged { workshop, machine, gdb, program, before: String::new() }
+    }
+}
+
+/// A gdb at a machine's stub.
+fn drive(workshop: &Workshop, machine: &Machine, program: &str, arguments: &[&str]) -> Driven {
+    let [gdb] = programs([GDB]).expect("it was there");
+    let images: Vec<PathBuf> = workshop.build.images(Some(program));
+    let socket = machine.debugger();
+    let script = workshop.project.gdb_script();
+    let debugger = Debugger {
+        gdb: &gdb,
+        launcher: launcher(),
+        images: &images,
+        script: Some(&script),
+        remote: Some(socket.as_os_str()),
+        commands: &[],
+        arguments: &arguments.iter().map(Into::into).collect::<Vec<_>>(),
+    };
+    debugger.drive(LIMIT).expect("gdb attaches")
 }
 
 impl Debugged {
@@ -31,25 +77,14 @@ impl Debugged {
 
     /// The same with arguments for gdb.
     pub(crate) fn start_with(program: &str, arguments: &[&str]) -> Option<Self> {
-        let [gdb, qemu] = programs([GDB, QEMU])?;
-        let workshop = workshop(qemu);
-        let scenario: Scenario = workshop.scenario(program).expect("a program");
-        let machine = workshop.boot_for_debugger(&scenario, Timing::Deterministic).expect("it boots");
-        let images: Vec<PathBuf> = workshop.build.images(Some(program));
-        let socket = machine.debugger();
-        let remote = Some(socket.as_os_str());
-        let script = workshop.project.gdb_script();
-        let debugger = Debugger {
-            gdb: &gdb,
-            launcher: launcher(),
-            images: &images,
-            script: Some(&script),
-            remote,
-            commands: &[],
-            arguments: &arguments.iter().map(Into::into).collect::<Vec<_>>(),
-        };
-        let gdb = debugger.drive(LIMIT).expect("gdb attaches");
-        Some(Self { workshop, machine, gdb })
+        Some(Waiting::start(program)?.attach(arguments))
+    }
+
+    /// Kills gdb, whatever it does, and has another one attach.
+    pub(crate) fn another_gdb(&mut self) {
+        self.before = self.transcript() + "--- gdb is killed, and another one attaches\n";
+        self.gdb.kill();
+        self.gdb = drive(&self.workshop, &self.machine, &self.program, &[]);
     }
 
     pub(crate) fn ask(&mut self, command: &str) -> String {
@@ -70,12 +105,18 @@ impl Debugged {
 
     /// The number that gdb gives to the thread of a process.
     pub(crate) fn thread(&mut self, name: &str) -> String {
-        let threads = self.gdb.ask("info threads").expect("threads");
-        let line = threads
-            .lines()
-            .find(|line| line.contains(&format!("({name}")))
-            .unwrap_or_else(|| panic!("{threads}"));
-        line.trim_start_matches(['*', ' ']).split(' ').next().expect("a number").to_owned()
+        let [thread] = self.threads([name]);
+        thread
+    }
+
+    /// The same of several.
+    pub(crate) fn threads<const N: usize>(&mut self, names: [&str; N]) -> [String; N] {
+        let threads = self.ask("info threads");
+        names.map(|name| {
+            let line = threads.lines().find(|line| line.contains(&format!("({name}")));
+            let line = line.unwrap_or_else(|| panic!("{threads}"));
+            line.trim_start_matches(['*', ' ']).split(' ').next().expect("a number").to_owned()
+        })
     }
 
     /// The thread that gdb looks at, as `info threads` shows it.
@@ -87,11 +128,14 @@ impl Debugged {
     /// All commands and what gdb said to them.
     pub(crate) fn transcript(&self) -> String {
         let all = self.gdb.transcript();
-        redact(&all[all.find("(gdb)").unwrap_or_default()..], &self.workshop.project)
+        let socket = self.machine.debugger().to_string_lossy().into_owned();
+        let text = all[all.find("(gdb)").unwrap_or_default()..].replace(&socket, "[SOCKET]");
+        self.before.clone() + &redact(&text, &self.workshop.project)
     }
 
     /// How the machine ends by itself, and what its console had.
     pub(crate) fn end(mut self) -> (Exit, String) {
+        let transcript = self.gdb.transcript().to_owned();
         drop(self.gdb);
         let until = Instant::now() + LIMIT;
         let mut console = Vec::new();
@@ -100,17 +144,23 @@ impl Debugged {
                 Next::Output(Output::Console(bytes)) => console.extend(bytes),
                 Next::Output(_) => {}
                 Next::Ended(exit) => return (exit, String::from_utf8_lossy(&console).into_owned()),
-                Next::Late => panic!("the machine doesn't end"),
+                Next::Late => panic!("the machine doesn't end\n{transcript}"),
             }
         }
     }
 
-    /// Lets the system go on without gdb, to the end that it would have had.
-    pub(crate) fn ends_well(mut self) {
-        self.says("detach", "detached");
-        let transcript = self.gdb.transcript().to_owned();
+    /// All commands and what gdb said to them, once the machine has ended in that way.
+    pub(crate) fn told(self, end: ExitCode) -> String {
+        let transcript = self.transcript();
         let (exit_code, console) = self.end();
-        assert_eq!(exit_code, exit(ExitCode::Success), "{console}\n{transcript}");
+        assert_eq!(exit_code, exit(end), "{console}\n{transcript}");
+        transcript
+    }
+
+    /// Lets the system go on without gdb, to the end that it would have had, and returns all that was said.
+    pub(crate) fn ends_well(mut self) -> String {
+        self.ask("detach");
+        self.told(ExitCode::Success)
     }
 }
 

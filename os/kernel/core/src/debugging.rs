@@ -142,9 +142,16 @@ impl<M: Machine> Kernel<M> {
             Some(Primitive::KernelCall) => {
                 self.log.line(&mut self.machine, line, format_args!("call: kernel, {message}"));
             }
-            primitive => {
+            Some(primitive) => {
                 let text = format_args!("call: {primitive:?} to {to}, {message}");
                 self.log.line(&mut self.machine, line, text);
+            }
+            None => {
+                self.log.line(
+                    &mut self.machine,
+                    line,
+                    format_args!("call: unknown primitive {number} to {to}"),
+                );
             }
         }
     }

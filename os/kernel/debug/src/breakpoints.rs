@@ -167,10 +167,10 @@ impl Breakpoints {
         self.owners = [None; HARDWARE];
     }
 
-    /// The request that a debug exception is about, as `dr6` tells.
-    pub(crate) fn hit(&self, dr6: u64) -> Option<Point> {
-        let hits = self.points.iter().enumerate().filter(|(index, _)| dr6 & 1 << index != 0);
-        hits.filter_map(|(_, point)| *point).next()
+    /// The requests that a debug exception is about, as `dr6` tells.
+    pub(crate) fn hits(&self, dr6: u64) -> impl Iterator<Item = Point> {
+        let hits = self.points.iter().enumerate().filter(move |(index, _)| dr6 & 1 << index != 0);
+        hits.filter_map(|(_, point)| *point)
     }
 
     /// Forgets all.

@@ -20,7 +20,7 @@ timers           uptime and alarms
 trace on|off     log every call of every process, or no longer
 catch WHAT       stop at faults (as at the start), page-faults (also those that VM resolves), signals, all, none
 reboot           reset the machine
-PROCESS is a name, or an endpoint as ps shows it.
+PROCESS is a name, or an endpoint as ps shows it. Of several with one name each is shown.
 ";
 
 /// Runs a command.
@@ -42,18 +42,15 @@ fn dispatch<M: Debuggable>(
         [Some("ps"), None, _] => ps(out, &system.kernel, system.state.running),
         [Some("ipc"), None, _] => ipc(out, &system.kernel),
         [Some("irq"), None, _] => irq(out, &system.kernel),
-        [Some("timers"), None, _] => timers(out, &mut system.kernel),
+        [Some("timers"), None, _] => timers(out, &system.kernel, system.state.stopped_at_ns),
         [Some("reboot"), None, _] => system.kernel.machine.reset(),
         [Some("trace"), Some(value @ ("on" | "off")), None] => {
             system.kernel.trace_calls(value == "on");
             writeln!(out, "calls are {}", if value == "on" { "logged" } else { "not logged" })
         }
         [Some("catch"), Some(what), None] => catch(system, out, what),
-        [Some(name @ ("grants" | "maps")), Some(process), None] => match find(&system.kernel, process) {
-            Some(slot) if name == "grants" => grants(out, &mut system.kernel, slot),
-            Some(slot) => maps(out, &mut system.kernel, slot),
-            None => writeln!(out, "there is no process {process}: `monitor ps` lists them"),
-        },
+        [Some("grants"), Some(process), None] => each(out, &mut system.kernel, process, grants),
+        [Some("maps"), Some(process), None] => each(out, &mut system.kernel, process, maps),
         _ => write!(out, "There are:\n{HELP}"),
     }
 }
@@ -77,29 +74,48 @@ fn doing<M: Debuggable>(
     kernel.doing(slot).map_or(Ok(()), |doing| write!(out, "{doing}"))
 }
 
-/// Who `text` names.
-fn find<M: Debuggable>(kernel: &Kernel<M>, text: &str) -> Option<Slot> {
-    let by_name = kernel.processes().iter().find(|(_, process)| process.name.as_str() == text);
-    let by_endpoint = || {
-        let (slot, generation) = text.split_once('.').unwrap_or((text, "1"));
-        let endpoint = Endpoint::new(slot.parse().ok()?, generation.parse().ok()?)?;
-        kernel.processes().find(endpoint)
+/// Shows something of the process that `text` names: of each, if several have that name.
+fn each<M: Debuggable>(
+    out: &mut ConsoleOutput<'_>,
+    kernel: &mut Kernel<M>,
+    text: &str,
+    show: fn(&mut ConsoleOutput<'_>, &mut Kernel<M>, Slot) -> fmt::Result,
+) -> fmt::Result {
+    let named = |kernel: &Kernel<M>, slot: Slot| {
+        let process = kernel.processes().get(slot).filter(|process| process.name.as_str() == text);
+        process.map(|process| process.endpoint)
     };
-    by_name.map(|(slot, _)| slot).or_else(by_endpoint)
+    let slots = || (0..kernel.slots()).map(Slot::new);
+    let count = slots().filter(|slot| named(kernel, *slot).is_some()).count();
+    if count == 0 {
+        return match by_endpoint(kernel, text) {
+            Some(slot) => show(out, kernel, slot),
+            None => writeln!(out, "there is no process {text}: `monitor ps` lists them"),
+        };
+    }
+    for slot in (0..kernel.slots()).map(Slot::new) {
+        let Some(endpoint) = named(kernel, slot) else { continue };
+        if count > 1 {
+            writeln!(out, "{text}, endpoint {endpoint}:")?;
+        }
+        show(out, kernel, slot)?;
+    }
+    Ok(())
+}
+
+fn by_endpoint<M: Debuggable>(kernel: &Kernel<M>, text: &str) -> Option<Slot> {
+    let (slot, generation) = text.split_once('.').unwrap_or((text, "1"));
+    let endpoint = Endpoint::new(slot.parse().ok()?, generation.parse().ok()?)?;
+    kernel.processes().find(endpoint)
 }
 
 fn ps<M: Debuggable>(out: &mut impl Write, kernel: &Kernel<M>, running: Option<Slot>) -> fmt::Result {
-    writeln!(out, "thread endpoint name             priority  ticks does")?;
+    writeln!(out, "thread endpoint priority  ticks process")?;
     for (slot, process) in kernel.processes().iter() {
         let tid = Thread::Process(slot).to_tid();
-        let name = process.name.as_str();
-        write!(
-            out,
-            "{tid:>6} {:>8} {name:<16} {:>8} {:>6} ",
-            Padded(process.endpoint),
-            process.priority,
-            process.user_ticks
-        )?;
+        let (endpoint, ticks) = (Padded(process.endpoint), process.user_ticks);
+        // Names are last, which may be long.
+        write!(out, "{tid:>6} {endpoint:>8} {:>8} {ticks:>6} {}: ", process.priority, process.name)?;
         doing(out, kernel, slot, running)?;
         writeln!(out)?;
     }
@@ -143,8 +159,7 @@ fn irq<M: Debuggable>(out: &mut impl Write, kernel: &Kernel<M>) -> fmt::Result {
     if is_empty { writeln!(out, "nobody hears of interrupts") } else { Ok(()) }
 }
 
-fn timers<M: Debuggable>(out: &mut impl Write, kernel: &mut Kernel<M>) -> fmt::Result {
-    let now_ns = kernel.machine.uptime_ns();
+fn timers<M: Debuggable>(out: &mut impl Write, kernel: &Kernel<M>, now_ns: u64) -> fmt::Result {
     writeln!(out, "uptime {} ms", now_ns / 1_000_000)?;
     for (at_ns, owner) in kernel.alarms() {
         let left_ms = at_ns.saturating_sub(now_ns) / 1_000_000;
@@ -172,7 +187,7 @@ fn catch<M: Debuggable>(system: &mut System<M>, out: &mut impl Write, what: &str
     writeln!(out, "{}", if faults || page_faults || signals { "" } else { " nothing" })
 }
 
-fn grants<M: Debuggable>(out: &mut impl Write, kernel: &mut Kernel<M>, slot: Slot) -> fmt::Result {
+fn grants<M: Debuggable>(out: &mut ConsoleOutput<'_>, kernel: &mut Kernel<M>, slot: Slot) -> fmt::Result {
     let mut written = Ok(());
     let mut is_empty = true;
     let found = kernel.grants(slot, |index, entry| {
@@ -196,13 +211,13 @@ fn grant(out: &mut impl Write, index: u32, entry: &GrantEntry) -> fmt::Result {
     write!(out, "{id:?} to {}: {access:?} ", entry.grantee)?;
     match entry.flags & (GrantEntry::DIRECT | GrantEntry::INDIRECT | GrantEntry::MAGIC) {
         GrantEntry::DIRECT => writeln!(out, "{:#x}, {} bytes", entry.start, entry.len),
-        GrantEntry::INDIRECT => writeln!(out, "what {} granted as {:?}", entry.owner, entry.through),
+        GrantEntry::INDIRECT => writeln!(out, "of what {} granted as {:?}", entry.owner, entry.through),
         GrantEntry::MAGIC => writeln!(out, "{:#x} of {}, {} bytes", entry.start, entry.owner, entry.len),
         _ => writeln!(out, "of no valid kind"),
     }
 }
 
-fn maps<M: Debuggable>(out: &mut impl Write, kernel: &mut Kernel<M>, slot: Slot) -> fmt::Result {
+fn maps<M: Debuggable>(out: &mut ConsoleOutput<'_>, kernel: &mut Kernel<M>, slot: Slot) -> fmt::Result {
     let Some((machine, process)) = kernel.inside(slot) else { return Ok(()) };
     let mut written = Ok(());
     machine.pages(&process.space, &mut |pages| {

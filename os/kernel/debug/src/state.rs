@@ -28,6 +28,8 @@ pub(crate) struct State {
     /// The signal that the stop was for is to be dealt with.
     pub(crate) has_signal: bool,
     pub(crate) catches: Catches,
+    /// The system's uptime when it stopped: the time in which it stands is taken out only when it goes on.
+    pub(crate) stopped_at_ns: u64,
 }
 
 /// A step, or several.
@@ -88,6 +90,7 @@ impl State {
             is_locked: false,
             has_signal: false,
             catches: Catches::default(),
+            stopped_at_ns: 0,
         }
     }
 

@@ -6,7 +6,7 @@
 //! there any longer, as a cable does, a stopped system goes on.
 
 use crate::System;
-use crate::breakpoints::Asked;
+use crate::breakpoints::{Asked, Point};
 use crate::machine::{Access, Cpu, Debuggable, Line, Trap};
 use crate::packets::{Input, Output, Receiver, SIZE, SPARE, body, checksum, hex};
 use crate::state::{Stepping, TRAP_FLAG};
@@ -187,17 +187,16 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
     /// What a debug exception is about, if it is the debugger's business.
     fn look_at_debug(&mut self, system: &mut System<M>, thread: Thread, status: u64) -> Option<Reaction> {
         let stepping = system.state.stepping.filter(|stepping| stepping.is_of(thread));
-        if let Some(point) = system.state.breakpoints.hit(status) {
-            let is_meant = match (point.owner, thread) {
-                (Some(owner), Thread::Process(slot)) => owner == slot,
-                _ => true,
-            };
-            if is_meant {
-                return Some(self.stop(thread, Why::Point(point.asked)));
-            }
-            if status & SINGLE_STEP == 0 {
-                return Some(Reaction::Done);
-            }
+        let is_meant = |point: &Point| match (point.owner, thread) {
+            (Some(owner), Thread::Process(slot)) => owner == slot,
+            _ => true,
+        };
+        let breakpoints = &system.state.breakpoints;
+        if let Some(point) = breakpoints.hits(status).find(is_meant) {
+            return Some(self.stop(thread, Why::Point(point.asked)));
+        }
+        if breakpoints.hits(status).next().is_some() && status & SINGLE_STEP == 0 {
+            return Some(Reaction::Done);
         }
         let stepping = stepping.filter(|_| status & SINGLE_STEP != 0)?;
         let instruction = instruction_of(system, thread);
@@ -244,6 +243,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
             Reaction::Done => return true,
             Reaction::Stop => {}
         }
+        system.state.stopped_at_ns = system.kernel.machine.uptime_ns();
         if trap != Trap::Pause {
             system.find_running();
         }

@@ -140,6 +140,12 @@ fn expanded(body: &[u8]) -> Vec<u8> {
     text
 }
 
+/// What hexadecimal digits say.
+fn text(hex: &str) -> String {
+    let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
+    String::from_utf8(bytes.collect()).unwrap()
+}
+
 #[test]
 fn a_debugger_sees_each_process_as_a_thread() {
     // row I2
@@ -151,13 +157,7 @@ fn a_debugger_sees_each_process_as_a_thread() {
         b"qThreadExtraInfo,p1.3",
         b"Tp1.3",
     ]);
-    let names: Vec<_> = answers[1..4]
-        .iter()
-        .map(|hex| {
-            let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
-            String::from_utf8(bytes.collect()).unwrap()
-        })
-        .collect();
+    let names: Vec<_> = answers[1..4].iter().map(|hex| text(hex)).collect();
     assert_eq!(names, ["kernel", "s0, endpoint 0: running", "s1, endpoint 1: runnable"]);
     assert_eq!(answers[4], "OK");
 }
@@ -222,6 +222,27 @@ fn of_the_kernels_flags_only_those_of_programs_are_set() {
     let mut debugged = Debugged::new();
     debugged.answers(&[b"Hgp1.1", b"P11=ffffffff"]);
     assert_eq!(debugged.cpu.registers[Register::Rflags as usize] & !0xcd5, 0);
+}
+
+#[test]
+fn of_several_processes_with_one_name_the_monitor_shows_each() {
+    // row I2
+    let mut debugged = Debugged::new();
+    for slot in 0..PROCESSES {
+        // As `exec` does.
+        debugged.system.kernel.inside(Slot::new(slot)).unwrap().1.name = Name::new("twin").unwrap();
+    }
+    let command: String = b"grants twin".iter().map(|byte| format!("{byte:02x}")).collect();
+    let output = debugged.hears(&[packet(HELLO), packet(format!("qRcmd,{command}").as_bytes())].concat());
+    let said: String = replies(&output)
+        .iter()
+        .filter_map(|reply| reply.strip_prefix('O').filter(|hex| *hex != "K"))
+        .map(text)
+        .collect();
+    assert_eq!(
+        said,
+        "twin, endpoint 0:\nit has no table of grants\ntwin, endpoint 1:\nit has no table of grants\n"
+    );
 }
 
 #[test]

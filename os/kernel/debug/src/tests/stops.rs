@@ -126,6 +126,19 @@ fn a_watchpoint_is_for_the_process_in_which_it_was_set_last() {
 }
 
 #[test]
+fn of_two_watchpoints_that_one_instruction_hits_that_of_its_process_stops() {
+    // row I2
+    let mut debugged = Debugged::new();
+    let asked = "Hgp1.2 m10001000,8 Z2,10001000,8 Hgp1.3 m10001004,4 Z2,10001004,4 vCont;c";
+    let packets: Vec<u8> = asked.split(' ').flat_map(|body| packet(body.as_bytes())).collect();
+    debugged.hears(&[packet(HELLO), packets].concat());
+    debugged.system.kernel.machine.debug_status |= 3;
+    assert!(is_hit(&mut debugged, 1));
+    debugged.pauses();
+    assert_eq!(replies(&debugged.wire.take()), ["T05thread:p01.03;watch:10001004;"]);
+}
+
+#[test]
 fn who_ends_in_its_step_is_not_who_stops() {
     // row I2
     let mut debugged = Debugged::new();
