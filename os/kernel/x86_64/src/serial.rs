@@ -2,10 +2,11 @@
 
 use crate::apic::{self, DEBUGGER};
 use crate::{port, trap};
+use core::sync::atomic::{AtomicBool, Ordering};
 use kernel_debug::machine::Line;
 
 /// A serial port, by its first register.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Uart(u16);
 
 const ENABLE: u16 = 1;
@@ -37,9 +38,12 @@ impl Uart {
     /// The console's.
     pub(crate) const COM1: Self = Self(0x3f8);
     const COM2: Self = Self(0x2f8);
-    /// A line that takes no byte for so many looks is not there. At 115200 bits a second it takes one in 87 µs, and
-    /// a look lasts most of one.
-    const PATIENCE: u32 = 100_000;
+    /// A line that takes no byte for so many looks is not there. At 115200 bits a second it takes one in 87 µs, and a
+    /// look lasts most of one; but QEMU takes none while whoever reads at its other end, gdb for example, has no turn
+    /// on a busy host, and that can be seconds.
+    const PATIENCE: u32 = 20_000_000;
+    /// A line that was not there is given so many.
+    const IMPATIENCE: u32 = 100;
 
     fn read(self, register: u16) -> u8 {
         port::read_u8(self.0 + register)
@@ -73,8 +77,17 @@ impl Uart {
         true
     }
 
+    /// Whether the line took no byte when one was last sent.
+    fn is_dead(self) -> &'static AtomicBool {
+        static IS_DEAD: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
+        &IS_DEAD[usize::from(self != Self::COM1)]
+    }
+
     fn wait_for(self, status: u8) -> bool {
-        (0..Self::PATIENCE).any(|_| self.read(LINE_STATUS) & status != 0)
+        let looks = if self.is_dead().load(Ordering::Relaxed) { Self::IMPATIENCE } else { Self::PATIENCE };
+        let is_so = (0..looks).any(|_| self.read(LINE_STATUS) & status != 0);
+        self.is_dead().store(!is_so, Ordering::Relaxed);
+        is_so
     }
 
     /// Sends a byte, unless the line takes none.
