@@ -626,8 +626,9 @@ crate::protocol! {
     ] from VM;
 
     /// Keeps a process from running while its address space changes. Nobody reaches its memory
-    /// meanwhile: calls that would fail with `EFAULT`, those that wait already when they go on, and a
-    /// grant with `TRY` is marked. (MINIX `SYS_VMCTL`, `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
+    /// meanwhile: calls that would wait until this ends, unless they have `TRY`, or so has their grant, which
+    /// is marked: these fail with `EFAULT`, and so do calls of VM itself. (MINIX `SYS_VMCTL`,
+    /// `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
     77 vm_set_inhibited { process: Endpoint, inhibited: bool } returns {} fails [
         /// There is no such process, it is the caller, or it is in that state already.
         EINVAL,

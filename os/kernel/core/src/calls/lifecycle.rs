@@ -152,7 +152,7 @@ pub(super) fn vm_set_inhibited<M: Machine>(
     request: vm_set_inhibited::Request,
 ) -> Result<vm_set_inhibited::Reply, Errno> {
     let slot = call.find_other(request.process)?;
-    let is_inhibited = call.kernel.processes.process(slot).stops.contains(Stops::NO_SPACE);
+    let is_inhibited = call.kernel.processes.process(slot).is_held();
     if is_inhibited == request.inhibited {
         return Err(Errno::EINVAL);
     }
@@ -160,6 +160,7 @@ pub(super) fn vm_set_inhibited<M: Machine>(
         call.kernel.stop(slot, Stops::NO_SPACE);
     } else {
         call.kernel.resume(slot, Stops::NO_SPACE);
+        call.kernel.release(slot);
     }
     Ok(vm_set_inhibited::Reply {})
 }

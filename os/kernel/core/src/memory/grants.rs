@@ -146,25 +146,27 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Finds out what a grant leads to, if it permits the use.
-    pub(crate) fn verify(&mut self, user: Slot, wanted: &Use) -> Result<Granted, Errno> {
+    pub(crate) fn verify(&mut self, user: Slot, wanted: &Use) -> Outcome<Granted> {
         let &Use { granter: first, grant, offset, len, access } = wanted;
         if first == Endpoint::NONE {
-            return Err(Errno::EFAULT);
+            return Err(Errno::EFAULT.into());
         }
         let first = self.processes.find(first).ok_or(Errno::EINVAL)?;
         let mut grantee = self.processes.process(user).endpoint;
         let (mut granter, mut id) = (first, grant);
         let mut hops = 0;
         let (entry, place) = loop {
+            // Whether the grant has TRY can't be known yet. VM waits for nobody who uses grants while it holds memory.
+            self.reach(user, Misses::Ask, Parties([Some(granter), Some(first), None]))?;
             let (entry, place) = self.grant_entry(granter, id)?;
             if entry.grantee != grantee && entry.grantee != Endpoint::ANY {
-                return Err(Errno::EPERM);
+                return Err(Errno::EPERM.into());
             }
             if entry.flags & KINDS != GrantEntry::INDIRECT {
                 break (entry, place);
             }
             if hops == HOPS {
-                return Err(Errno::ELOOP);
+                return Err(Errno::ELOOP.into());
             }
             hops += 1;
             grantee = self.processes.process(granter).endpoint;
@@ -174,31 +176,24 @@ impl<M: Machine> Kernel<M> {
         // Rights and TRY come from the last grant alone.
         let permitted = GrantAccess(entry.flags & ACCESS);
         if !permitted.contains(access) {
-            return Err(Errno::EPERM);
+            return Err(Errno::EPERM.into());
         }
         entry.start.checked_add(entry.len).ok_or(Errno::EPERM)?;
         if offset.checked_add(len).is_none_or(|end| end > entry.len) {
-            return Err(Errno::EPERM);
+            return Err(Errno::EPERM.into());
         }
         let owner = match entry.flags & KINDS {
             GrantEntry::DIRECT => granter,
             GrantEntry::MAGIC if self.privileges_of(granter).grants_magic => {
                 self.processes.find(entry.owner).ok_or(Errno::EINVAL)?
             }
-            _ => return Err(Errno::EPERM),
+            _ => return Err(Errno::EPERM.into()),
         };
         let misses = if permitted.contains(GrantAccess::TRY) {
             Misses::Mark(Mark { granter, entry: place, id })
         } else {
             Misses::Ask
         };
-        if let Err(error) = self.processes.process(owner).memory_space() {
-            // It will be back: who has asked for TRY is told to try again, as of a page that is missing.
-            if let Misses::Mark(mark) = misses {
-                self.mark(mark);
-            }
-            return Err(error);
-        }
         let span = Span { party: Party::Process(owner), start: entry.start + offset };
         Ok(Granted { span, misses, granter: first })
     }
