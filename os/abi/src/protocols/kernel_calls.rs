@@ -861,7 +861,8 @@ crate::protocol! {
         EDOM,
         /// The grant leads through more than five others.
         ELOOP,
-        /// The granter has been replaced and has not registered its table again.
+        /// The granter has been replaced and has not registered its table again; or sixteen other marks have yet to
+        /// be written into its table, which it can't write itself at the moment.
         ENOTREADY,
         ENOMEM,
         EIO,

@@ -25,6 +25,8 @@ use core::fmt;
 pub struct State {
     /// Where its grants are.
     pub(crate) grants: Option<grants::Table>,
+    /// What is to be written there.
+    pub(crate) marks: grants::Marks,
     /// Its kernel call.
     pub(crate) call: OpenCall,
 }

@@ -160,6 +160,7 @@ pub(super) fn vm_set_inhibited<M: Machine>(
         call.kernel.stop(slot, Stops::NO_SPACE);
     } else {
         call.kernel.resume(slot, Stops::NO_SPACE);
+        call.kernel.write_marks(slot);
         call.kernel.release(slot);
     }
     Ok(vm_set_inhibited::Reply {})

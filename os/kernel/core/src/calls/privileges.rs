@@ -4,6 +4,7 @@ use super::{Call, Kernel, Machine, Slot};
 use crate::ipc::filter::Filters;
 use crate::ipc::mail;
 use crate::kernel::{MEMORY_RANGES, PORT_RANGES};
+use crate::memory::grants;
 use crate::privilege::{Id, IdSet, Notifier, Privileges};
 use crate::process::Stops;
 use abi::protocols::kernel::{
@@ -287,6 +288,7 @@ impl<M: Machine> Kernel<M> {
         process.class = class;
         process.filters = Filters::default();
         process.memory.grants = None;
+        process.memory.marks = grants::Marks::default();
         process.irqs_pending = 0;
         process.watches_log = false;
         process.mail_over = mail::Over::default();

@@ -250,15 +250,14 @@ impl<M: Machine> Kernel<M> {
 
     /// Memory that a call needs is missing: it waits, or fails.
     pub(crate) fn miss<T>(&mut self, caller: Slot, misses: Misses, need: Need) -> Outcome<T> {
-        match misses {
-            Misses::Fail => {}
-            Misses::Mark(mark) => self.mark(mark),
+        Err(match misses {
+            Misses::Fail => Errno::EFAULT.into(),
+            Misses::Mark(mark) => self.mark(mark).into(),
             Misses::Ask => {
                 self.ask_vm(caller, need)?;
-                return Err(Stop::Waits);
+                Stop::Waits
             }
-        }
-        Err(Errno::EFAULT.into())
+        })
     }
 
     /// Reads memory of a process for a call that waits for VM where it has to.

@@ -55,6 +55,7 @@ impl<M: Machine> Kernel<M> {
         let Self { machine, processes, .. } = self;
         machine.map_page(&mut processes.process_mut(slot).space, page, frame, access)?;
         self.space_changed();
+        self.write_marks(slot);
         Ok(())
     }
 
@@ -73,7 +74,9 @@ impl<M: Machine> Kernel<M> {
         let slot = self.process_of(process)?;
         let page = UserPage::new(address)?;
         let Self { machine, processes, .. } = self;
-        machine.protect_page(&mut processes.process_mut(slot).space, page, access).ok_or(Errno::ENOENT)
+        machine.protect_page(&mut processes.process_mut(slot).space, page, access).ok_or(Errno::ENOENT)?;
+        self.write_marks(slot);
+        Ok(())
     }
 
     fn process_of(&self, endpoint: Endpoint) -> Result<Slot, Errno> {

@@ -9,7 +9,7 @@ use crate::memory::tests::{answer, ask};
 use crate::{Kernel, Slot};
 use abi::boot;
 use abi::protocols::kernel as calls;
-use abi::{Callers, CopyElement, Endpoint, Errno, GrantAccess, GrantEntry, GrantId, Wire};
+use abi::{Callers, CopyElement, Endpoint, Errno, GrantAccess, GrantEntry, GrantId, PageAccess, Wire};
 use std::mem::offset_of;
 
 const TABLE: u64 = 0x20_0000;
@@ -122,6 +122,87 @@ fn memory_that_vm_holds_is_waited_for_unless_the_grant_has_try_which_is_marked()
         }
         assert_eq!(ask(&mut kernel, 0, &fill).as_deref(), Some("{}"), "{case}");
     }
+}
+
+// row A1, row F2
+#[test]
+fn a_mark_comes_when_the_granters_table_can_be_written_again() {
+    let place = |table, index: u32| {
+        table + u64::from(index) * GrantEntry::SIZE as u64 + offset_of!(GrantEntry, faulted) as u64
+    };
+    let faulted =
+        |kernel: &Kernel<Fake>, at| GrantId::get(&kernel.machine.memory.peek(1, at, 4)).expect("four bytes");
+    // The page may be written again, or is another one, or the table is elsewhere.
+    for way in 0..3 {
+        let mut kernel = four();
+        kernel.vm = Some(at(3));
+        kernel.processes.process_mut(Slot::new(3)).class = Callers::SERVICE.or(Callers::VM);
+        let nowhere = |index| GrantEntry {
+            start: MEMORY + 0x10_0000,
+            sequence: index + 1,
+            ..direct(at(0), READ_WRITE.or(GrantAccess::TRY))
+        };
+        for index in 0..2 {
+            put(&mut kernel, 1, index, &nowhere(index));
+        }
+        kernel.machine.memory.pages.get_mut(&(1, TABLE)).unwrap().is_writable = false;
+        for _ in 0..40 {
+            let answer = ask(&mut kernel, 0, &from(1, id(0, 1), 0, 8));
+            assert_eq!(answer.as_deref(), Some("EFAULT"));
+        }
+        assert_eq!(ask(&mut kernel, 0, &from(1, id(1, 2), 0, 8)).as_deref(), Some("EFAULT"));
+        assert_eq!(faulted(&kernel, place(TABLE, 0)), GrantId::NONE);
+        let (process, address, access) = (at(1), TABLE, PageAccess::Write);
+        let mut table = TABLE;
+        match way {
+            0 => {
+                let request = calls::vm_protect_page::Request { process, address, access };
+                assert_eq!(ask(&mut kernel, 3, &request).as_deref(), Some("{}"));
+            }
+            1 => {
+                let request = calls::vm_unmap_page::Request { process, address };
+                assert!(ask(&mut kernel, 3, &request).is_some_and(|answer| answer.starts_with("{ frame")));
+                let frame = *kernel.machine.memory.lent.first().expect("the frame is VM's now");
+                let request = calls::vm_map_page::Request { process, address, frame, access };
+                assert_eq!(ask(&mut kernel, 3, &request).as_deref(), Some("{}"));
+            }
+            _ => {
+                table = MEMORY + 2048;
+                let copy = kernel.machine.memory.peek(1, TABLE, 8 * GrantEntry::SIZE);
+                kernel.machine.memory.poke(1, table, &copy);
+                let request = calls::setgrant::Request { address: table, entries: 8 };
+                assert_eq!(ask(&mut kernel, 1, &request).as_deref(), Some("{}"));
+            }
+        }
+        for index in 0..2 {
+            assert_eq!(faulted(&kernel, place(table, index)), id(index, index + 1), "way {way}");
+        }
+        // It is written once: what the granter does with the entry then stays.
+        kernel.machine.memory.poke(1, place(table, 0), &[0; 4]);
+        let request = calls::vm_protect_page::Request { process, address, access };
+        assert_eq!(ask(&mut kernel, 3, &request).as_deref(), Some("{}"));
+        assert_eq!(faulted(&kernel, place(table, 0)), GrantId::NONE);
+    }
+}
+
+#[test]
+fn a_copy_whose_mark_has_no_room_fails_otherwise() {
+    let mut kernel = four();
+    let table = calls::setgrant::Request { address: TABLE, entries: 32 };
+    assert_eq!(ask(&mut kernel, 1, &table).as_deref(), Some("{}"));
+    for index in 0..17 {
+        let entry =
+            GrantEntry { start: MEMORY + 0x10_0000, ..direct(at(0), READ_WRITE.or(GrantAccess::TRY)) };
+        put(&mut kernel, 1, index, &entry);
+    }
+    kernel.machine.memory.pages.get_mut(&(1, TABLE)).unwrap().is_writable = false;
+    for index in 0..17 {
+        let expected = if index < 16 { "EFAULT" } else { "ENOTREADY" };
+        assert_eq!(ask(&mut kernel, 0, &from(1, id(index, 1), 0, 8)).as_deref(), Some(expected), "{index}");
+    }
+    // Nobody sees them who takes the table away.
+    assert_eq!(ask(&mut kernel, 1, &calls::setgrant::Request { entries: 0, ..table }).as_deref(), Some("{}"));
+    assert!(kernel.processes.process(Slot::new(1)).memory.marks.is_empty());
 }
 
 #[test]
