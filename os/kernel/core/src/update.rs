@@ -141,8 +141,9 @@ impl<M: Machine> Kernel<M> {
         one.signals.exchange_kernel_signals(&mut other.signals);
     }
 
-    /// Gives a process that waits for a message one that was sent to its slot before it came there.
-    fn receive_again(&mut self, slot: Slot) {
+    /// Gives a process that waits for a message one that was there before it would take it: it was sent to its slot
+    /// before it came there, or held back by a filter that is gone.
+    pub(crate) fn receive_again(&mut self, slot: Slot) {
         let Ipc::Receiving { from, in_sendrec } = self.processes.process(slot).ipc else { return };
         self.wake(slot);
         if let Err(error) = self.receive(slot, from, in_sendrec) {

@@ -190,14 +190,14 @@ fn a_copy_whose_mark_has_no_room_fails_otherwise() {
     let mut kernel = four();
     let table = calls::setgrant::Request { address: TABLE, entries: 32 };
     assert_eq!(ask(&mut kernel, 1, &table).as_deref(), Some("{}"));
-    for index in 0..17 {
+    for index in 0..13 {
         let entry =
             GrantEntry { start: MEMORY + 0x10_0000, ..direct(at(0), READ_WRITE.or(GrantAccess::TRY)) };
         put(&mut kernel, 1, index, &entry);
     }
     kernel.machine.memory.pages.get_mut(&(1, TABLE)).unwrap().is_writable = false;
-    for index in 0..17 {
-        let expected = if index < 16 { "EFAULT" } else { "ENOTREADY" };
+    for index in 0..13 {
+        let expected = if index < 12 { "EFAULT" } else { "ENOTREADY" };
         assert_eq!(ask(&mut kernel, 0, &from(1, id(index, 1), 0, 8)).as_deref(), Some(expected), "{index}");
     }
     // Nobody sees them who takes the table away.

@@ -365,6 +365,45 @@ fn reach(kernel: &mut Kernel<Fake>, way: u32) -> Option<String> {
     }
 }
 
+#[test]
+fn a_device_is_mapped_only_where_it_is_none_of_the_systems_memory_and_rs_permits() {
+    let mut kernel = four();
+    const DEVICE: u64 = 0xfed0_0000;
+    let id = kernel.processes.process(Slot::new(OWNER)).privileges;
+    kernel.privileges[id.index()].memory = vec![(DEVICE, 2 * PAGE), (0, PAGE)];
+    let address = HERE + 4 * PAGE;
+    let map = calls::vm_map_device::Request {
+        process: at(OWNER),
+        address,
+        device: DEVICE,
+        access: PageAccess::Write,
+    };
+    for (call, expected) in [
+        (calls::vm_map_device::Request { process: at(9), ..map }, "EINVAL"),
+        (calls::vm_map_device::Request { address: address + 8, ..map }, "EINVAL"),
+        (calls::vm_map_device::Request { address: 0xffff_8000_0000_0000, ..map }, "EFAULT"),
+        (calls::vm_map_device::Request { device: DEVICE + 8, ..map }, "EINVAL"),
+        (calls::vm_map_device::Request { access: PageAccess::Execute, ..map }, "EINVAL"),
+        (calls::vm_map_device::Request { device: DEVICE + 2 * PAGE, ..map }, "EPERM"),
+        (calls::vm_map_device::Request { device: DEVICE - PAGE, ..map }, "EPERM"),
+        (calls::vm_map_device::Request { process: at(0), ..map }, "EPERM"),
+        (calls::vm_map_device::Request { device: 0, ..map }, "EPERM"),
+        (calls::vm_map_device::Request { address: HERE, ..map }, "EEXIST"),
+        (map, "{}"),
+        (map, "EEXIST"),
+    ] {
+        assert_eq!(ask(&mut kernel, VM, &call).as_deref(), Some(expected), "{call:?}");
+    }
+    // No copy gets there, and the page is nobody's frame.
+    let copy = calls::vircopy::Request { from_address: address, len: 4, flags: CopyFlags::TRY, ..take() };
+    assert_eq!(ask(&mut kernel, 0, &copy).as_deref(), Some("EFAULT"));
+    let unmap = calls::vm_unmap_page::Request { process: at(OWNER), address };
+    assert_eq!(ask(&mut kernel, VM, &unmap), Some(format!("{{ frame: {DEVICE} }}")));
+    let give = calls::vm_give_frames::Request { address: DEVICE, count: 1 };
+    assert_eq!(ask(&mut kernel, VM, &give).as_deref(), Some("EPERM"));
+    assert_eq!(ask(&mut kernel, 0, &map).as_deref(), Some("EPERM"));
+}
+
 fn hold(kernel: &mut Kernel<Fake>, inhibited: bool) {
     let request = calls::vm_set_inhibited::Request { process: at(OWNER), inhibited };
     assert_eq!(ask(kernel, VM, &request).as_deref(), Some("{}"));
