@@ -377,6 +377,8 @@ impl<M: Machine> Kernel<M> {
         let message = Message { source: sender.endpoint, class: sender.class, ..*sender.context.message() };
         let letter = Letter { message, status: Status::sent_by(Primitive::SendA), from: caller, flags };
         self.post(peer, letter).map_err(|mail::Full| Errno::ENOBUFS)?;
+        let usage = &mut self.processes.process_mut(caller).usage;
+        usage.messages = usage.messages.wrapping_add(1);
         self.return_to(caller, Ok(()));
         Ok(())
     }
@@ -459,9 +461,7 @@ impl<M: Machine> Kernel<M> {
         }
         let is_wanted = |letter: &Letter| letter.from == sender && is_meant(letter);
         for (_, receiver) in self.processes.iter_mut() {
-            while let Some(letter) = self.mail.take(&mut receiver.mailbox, is_wanted) {
-                sent.count_out(&letter);
-            }
+            self.mail.take_all(&mut receiver.mailbox, is_wanted, |letter| sent.count_out(letter));
         }
         self.processes.process_mut(sender).mail_sent = sent;
     }

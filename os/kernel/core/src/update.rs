@@ -151,7 +151,9 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Lets everybody who waits for a process go on with `EDEADSRCDST`. Page faults are the kernel's own
+    /// Lets everybody who waits for a process go on with `EDEADSRCDST`. What it has sent itself and nobody has taken stays
+    /// on its way, other than in MINIX, where it lies in the memory of the version that is gone: it was sent under this
+    /// name, and may be an answer that somebody counts on. Page faults are the kernel's own
     /// messages: one that VM has taken is told it again, for it may not be the one that took it. So are
     /// memory requests.
     pub(crate) fn clear_ipc_references(&mut self, slot: Slot) {
