@@ -77,6 +77,8 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Runs all checks: format, lint, host tests, documentation, guest tests.
     Ci,
+    /// Runs the host tests of memory and messages in Miri, which sees undefined behaviour.
+    Miri,
     /// Tells whether this machine has what is needed, and what to do if not.
     Doctor,
 }

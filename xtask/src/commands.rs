@@ -1,6 +1,7 @@
 //! The commands.
 
 mod gdb;
+mod miri;
 mod replay;
 mod review;
 mod test;
@@ -169,6 +170,11 @@ pub(crate) fn ci() -> Result<Exit> {
         steps if steps.iter().all(|step| step.is_test()) => Exit::TestsFailed,
         _ => Exit::ChecksFailed,
     })
+}
+
+/// `cargo xtask miri`
+pub(crate) fn miri() -> Result<Exit> {
+    miri::run(&project()?)
 }
 
 /// `cargo xtask doctor`

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => commands::replay(&arguments),
         Command::Bench(arguments) => commands::bench(&arguments),
         Command::Ci => commands::ci(),
+        Command::Miri => commands::miri(),
         Command::Doctor => commands::doctor(),
     };
     exit::report(outcome)

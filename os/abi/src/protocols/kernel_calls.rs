@@ -4,9 +4,18 @@
 //! `from PROGRAM` admits. A call that the caller's mask lacks fails with `ECALLDENIED`, an
 //! unknown one with `EBADREQUEST`.
 //!
-//! Three calls of MINIX have no row: `SYS_IOPENABLE`, for a service that reaches all ports is one that nobody can hold
-//! to its rights; `SYS_READBIOS`, for the kernel hands no firmware out; and `SYS_SPROF`, for a profile is QEMU's or the
-//! debugger's to make.
+//! These calls of MINIX have no row:
+//!
+//! - `SYS_IOPENABLE`, for a service that reaches all ports is one that nobody can hold to its rights;
+//! - `SYS_READBIOS`, for the kernel hands no firmware out;
+//! - `SYS_SPROF`, for a profile is QEMU's or the debugger's to make;
+//! - `SYS_UMAP_REMOTE`, for where memory is physically is told to those only who may use it, by [`kernel::umap`] and
+//!   [`kernel::vumap`]; of what VM itself has put somewhere, it knows that;
+//! - `SYS_STATE_SET_STATE_TABLE`, which says where a service keeps what compilers know of its types: here a new version
+//!   reads the state of the old one in a form that both know;
+//! - of `SYS_GETINFO`, `GET_CPUINFO`, for `cpuid` is nobody's privilege; `GET_REGS`, for registers are PM's to read, by
+//!   [`kernel::trace_read_register`]; and `GET_IMAGE`, for who lives when RS starts is of the boot image, which
+//!   [`kernel::get_process`] tells, and [`kernel::get_privileges`] and its neighbours what each may do.
 
 use crate::registers::Register;
 use crate::{
@@ -333,8 +342,8 @@ crate::protocol! {
         EINVAL,
     ] from SERVICE;
 
-    /// Says who schedules a process from now on. Only its scheduler may, or anybody as long as it is
-    /// the kernel. (MINIX `SYS_SCHEDCTL`.)
+    /// Says who schedules a process from now on. Only its scheduler may; as long as that is the kernel, the
+    /// scheduler that its privileges name, PM and RS: `EPERM`. (MINIX `SYS_SCHEDCTL`.)
     20 set_scheduler {
         process: Endpoint,
         scheduler: Scheduler,
@@ -431,8 +440,38 @@ crate::protocol! {
         backup_manager: Endpoint,
         /// [`Endpoint::NONE`] if it is the kernel.
         scheduler: Endpoint,
+        /// Who may become its scheduler.
+        next_scheduler: Endpoint,
         grants_magic: bool,
+        /// A bit for each interrupt line.
+        irqs: u32,
+        /// Ranges of ports, which [`get_port_range`] tells.
+        port_ranges: u16,
+        /// Ranges of physical memory, which [`get_memory_range`] tells.
+        memory_ranges: u16,
     } fails [
+        /// There is no such process.
+        EINVAL,
+    ] from SERVICE;
+
+    /// Ports that a process may use. (MINIX `SYS_GETINFO`, `GET_PRIV`.)
+    43 get_port_range { process: Endpoint, index: u16 } returns { first: u16, last: u16 } fails [
+        /// There is no such process.
+        EINVAL,
+        /// It has not so many ranges.
+        ESRCH,
+    ] from SERVICE;
+
+    /// Physical memory that may be mapped into a process. (MINIX `SYS_GETINFO`, `GET_PRIV`.)
+    44 get_memory_range { process: Endpoint, index: u16 } returns { start: u64, size: u64 } fails [
+        /// There is no such process.
+        EINVAL,
+        /// It has not so many ranges.
+        ESRCH,
+    ] from SERVICE;
+
+    /// Tells whether a process may send to another one. (MINIX `SYS_GETINFO`, `GET_PRIV`.)
+    45 get_send_right { process: Endpoint, target: Endpoint } returns { may_send: bool } fails [
         /// There is no such process.
         EINVAL,
     ] from SERVICE;
@@ -540,7 +579,7 @@ crate::protocol! {
         EINVAL,
     ] from SERVICE;
 
-    /// Makes a copy of a process that waits for an answer, and so does the copy. It has an empty
+    /// Makes a copy of a process that waits for an answer in `sendrec`, and so does the copy. It has an empty
     /// address space, and the privileges of programs: the child of a service may not run
     /// before it is given some of its own. (MINIX `SYS_FORK`.)
     70 fork {
@@ -568,7 +607,7 @@ crate::protocol! {
         argument: u64,
         name: Name,
     } returns {} fails [
-        /// There is no such process, it is the caller, or the name is the kernel's.
+        /// There is no such process, it is the caller, or the name is the kernel's or, for a program, a living service's.
         EINVAL,
         /// The instruction is in no process's part of memory.
         EFAULT,
@@ -626,8 +665,9 @@ crate::protocol! {
     ] from VM;
 
     /// Keeps a process from running while its address space changes. Nobody reaches its memory
-    /// meanwhile: calls that would fail with `EFAULT`, those that wait already when they go on, and a
-    /// grant with `TRY` is marked. (MINIX `SYS_VMCTL`, `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
+    /// meanwhile: calls that would wait until this ends, unless they have `TRY`, or so has their grant, which
+    /// is marked: these fail with `EFAULT`, and so do calls of VM itself. (MINIX `SYS_VMCTL`,
+    /// `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
     77 vm_set_inhibited { process: Endpoint, inhibited: bool } returns {} fails [
         /// There is no such process, it is the caller, or it is in that state already.
         EINVAL,
@@ -663,6 +703,35 @@ crate::protocol! {
         /// There is no such process.
         EINVAL,
         /// The address is no memory of the process, or read-only.
+        EFAULT,
+        /// VM has no memory for it.
+        ENOMEM,
+        /// VM could not read what belongs there.
+        EIO,
+    ] from PM;
+
+    /// Reads bytes of a process's memory, all or none. (MINIX `SYS_TRACE`, `T_READB_INS`.)
+    99 trace_read_bytes {
+        process: Endpoint,
+        address: u64,
+        /// 1 to 96.
+        count: u16,
+    } suspends { bytes: Bytes<96> } fails [
+        /// There is no such process, no byte, or too many.
+        EINVAL,
+        /// An address is no memory of the process.
+        EFAULT,
+        /// VM has no memory for it.
+        ENOMEM,
+        /// VM could not read what belongs there.
+        EIO,
+    ] from PM;
+
+    /// Writes bytes of a process's memory, as [`trace_write`] a word. (MINIX `SYS_TRACE`, `T_WRITEB_INS`.)
+    100 trace_write_bytes { process: Endpoint, address: u64, bytes: Bytes<96> } suspends {} fails [
+        /// There is no such process, or no byte.
+        EINVAL,
+        /// An address is no memory of the process, or read-only.
         EFAULT,
         /// VM has no memory for it.
         ENOMEM,
@@ -712,10 +781,12 @@ crate::protocol! {
         signal_manager: Endpoint,
         /// Who is that when the manager is gone, or can't help itself.
         backup_manager: Endpoint,
+        /// Who may become its scheduler, a living service; [`Endpoint::NONE`] if the kernel is to stay it.
+        scheduler: Endpoint,
         /// It may grant other processes' memory.
         grants_magic: bool,
     } returns {} fails [
-        /// There is no such process or manager, or the class is no service's.
+        /// There is no such process, manager or scheduler, or the class is no service's.
         EINVAL,
         /// There are as many services as there can be.
         ENOSPC,
@@ -772,10 +843,12 @@ crate::protocol! {
         kernel_calls: u128,
         signal_manager: Endpoint,
         backup_manager: Endpoint,
+        /// Who may become its scheduler, a living service; [`Endpoint::NONE`] if the kernel is to stay it.
+        scheduler: Endpoint,
         /// It may grant other processes' memory.
         grants_magic: bool,
     } returns {} fails [
-        /// There is no such process or manager; or programs would grant other processes' memory.
+        /// There is no such process, manager or scheduler; or programs would grant other processes' memory.
         EINVAL,
     ] from RS;
 
@@ -860,7 +933,8 @@ crate::protocol! {
         EDOM,
         /// The grant leads through more than five others.
         ELOOP,
-        /// The granter has been replaced and has not registered its table again.
+        /// The granter has been replaced and has not registered its table again; or twelve other marks have yet to
+        /// be written into its table, which it can't write itself at the moment.
         ENOTREADY,
         ENOMEM,
         EIO,
@@ -1065,7 +1139,27 @@ crate::protocol! {
         ENOMEM,
     ] from VM;
 
-    /// Takes a page away from a process. Its frame is VM's, even if the kernel had mapped it.
+    /// Maps a page of a device's registers or memory into a process, which its caches leave alone. `EPERM` if the
+    /// process may not use it (see [`privilege_add_memory`]), if it is memory of the system's, or if it is a
+    /// device of the kernel's own. Kernel calls don't reach what is there. (MINIX `VM_MAP_PHYS`.)
+    55 vm_map_device {
+        process: Endpoint,
+        address: u64,
+        /// Where it is physically.
+        device: u64,
+        access: PageAccess,
+    } returns {} fails [
+        /// There is no such process, an address is no page's, or code would be run there.
+        EINVAL,
+        /// The page is outside of user space.
+        EFAULT,
+        /// There is a page already.
+        EEXIST,
+        /// There is no frame for a page table.
+        ENOMEM,
+    ] from VM;
+
+    /// Takes a page away from a process. Its frame is VM's, even if the kernel had mapped it; but a device's is nobody's.
     53 vm_unmap_page { process: Endpoint, address: u64 } returns { frame: u64 } fails [
         EINVAL,
         EFAULT,

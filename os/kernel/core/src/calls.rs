@@ -129,14 +129,14 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
             privilege_add_memory privilege_add_irq privilege_query_memory privilege_update privilege_yield
             privilege_clear_ipc_refs privilege_add_target privilege_remove_target state_clear_ipc_refs update;
         devices: irq_disable irq_detach devio_batch;
-        information: get_machine get_parameters get_load get_randomness get_irq_hook get_privileges log_stack log_read
+        information: get_machine get_parameters get_load get_randomness get_irq_hook get_privileges get_port_range get_memory_range get_send_right log_stack log_read
             log_watch set_virtual_timer;
         trace: trace_stop trace_resume trace_read_register trace_write_register;
     }
     can_wait_in! {
         signals: sigsend sigreturn;
         lifecycle: get_machine_context set_machine_context;
-        trace: trace_read trace_write;
+        trace: trace_read trace_write trace_read_bytes trace_write_bytes;
     }
 
     fn whoami(&mut self, _: Endpoint, _: kernel::whoami::Request) -> Result<kernel::whoami::Reply, Errno> {
@@ -352,7 +352,16 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
             return Err(Errno::EINVAL);
         }
         let current = self.kernel.processes.process(slot).scheduler;
-        if current.is_some_and(|scheduler| scheduler != caller) {
+        let is_in_charge = match current {
+            Some(scheduler) => scheduler == caller,
+            None => {
+                let class = self.process().class;
+                self.kernel.privileges_of(slot).scheduler == caller
+                    || class.admits(Callers::RS)
+                    || class.admits(Callers::PM)
+            }
+        };
+        if !is_in_charge {
             return Err(Errno::EPERM);
         }
         if request.scheduler == Scheduler::Caller && self.kernel.is_scheduled_by(caller, slot) {
@@ -515,6 +524,14 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         request: kernel::vm_map_page::Request,
     ) -> Result<kernel::vm_map_page::Reply, Errno> {
         self.kernel.vm_map_page(&request).map(|()| kernel::vm_map_page::Reply {})
+    }
+
+    fn vm_map_device(
+        &mut self,
+        _: Endpoint,
+        request: kernel::vm_map_device::Request,
+    ) -> Result<kernel::vm_map_device::Reply, Errno> {
+        self.kernel.vm_map_device(&request).map(|()| kernel::vm_map_device::Reply {})
     }
 
     fn vm_unmap_page(

@@ -192,10 +192,22 @@ impl Machine for Fake {
     ) -> Result<(), Errno> {
         self.memory.map_page(*space, page, frame, access)
     }
+    fn map_device(
+        &mut self,
+        space: &mut u16,
+        page: UserPage,
+        device: PhysicalRange,
+        _: PageAccess,
+    ) -> Result<(), Errno> {
+        self.memory.map_device(*space, page, device)
+    }
     fn unmap_page(&mut self, space: &mut u16, page: UserPage) -> Option<u64> {
         self.memory.unmap_page(*space, page)
     }
     fn protect_page(&mut self, space: &mut u16, page: UserPage, access: PageAccess) -> Option<()> {
+        if self.memory.devices.contains_key(&(*space, page.address())) {
+            return Some(());
+        }
         let page = self.memory.pages.get_mut(&(*space, page.address()))?;
         page.is_writable = access == PageAccess::Write;
         Some(())

@@ -27,6 +27,8 @@ use mail::Letter;
 pub(crate) enum Half {
     Sending,
     Receiving,
+    /// No message is waited for, but what VM does about memory.
+    Memory,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -375,6 +377,8 @@ impl<M: Machine> Kernel<M> {
         let message = Message { source: sender.endpoint, class: sender.class, ..*sender.context.message() };
         let letter = Letter { message, status: Status::sent_by(Primitive::SendA), from: caller, flags };
         self.post(peer, letter).map_err(|mail::Full| Errno::ENOBUFS)?;
+        let usage = &mut self.processes.process_mut(caller).usage;
+        usage.messages = usage.messages.wrapping_add(1);
         self.return_to(caller, Ok(()));
         Ok(())
     }
@@ -457,22 +461,21 @@ impl<M: Machine> Kernel<M> {
         }
         let is_wanted = |letter: &Letter| letter.from == sender && is_meant(letter);
         for (_, receiver) in self.processes.iter_mut() {
-            while let Some(letter) = self.mail.take(&mut receiver.mailbox, is_wanted) {
-                sent.count_out(&letter);
-            }
+            self.mail.take_all(&mut receiver.mailbox, is_wanted, |letter| sent.count_out(letter));
         }
         self.processes.process_mut(sender).mail_sent = sent;
     }
 
     /// Tells whether waiting for `peer` would close a circle of processes that wait for each other.
     ///
-    /// Two processes of which one sends and the other receives are no such circle: they meet.
+    /// Two processes of which one sends and the other receives are no such circle: they meet. Who waits for VM to
+    /// see to memory meets nobody meanwhile.
     pub(crate) fn would_deadlock(&self, caller: Slot, peer: Slot, half: Half) -> bool {
         let mut at = peer;
         for length in 2..=self.processes.len() + 1 {
             let Some((next, next_half)) = self.waits_for(at) else { return false };
             if next == caller {
-                return length > 2 || half == next_half;
+                return length > 2 || half == next_half || [half, next_half].contains(&Half::Memory);
             }
             at = next;
         }
@@ -480,9 +483,14 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// The one process that a process waits for.
+    /// The one process that a process waits for, by its own doing. What others do to it, stop it say, is no wait of
+    /// its: who does that knows.
     fn waits_for(&self, slot: Slot) -> Option<(Slot, Half)> {
-        match self.processes.process(slot).ipc {
+        let process = self.processes.process(slot);
+        match process.ipc {
+            Ipc::Idle if process.stops.contains(Stops::MEMORY_REQUEST.with(Stops::PAGE_FAULT)) => {
+                Some((self.vm()?, Half::Memory))
+            }
             Ipc::Idle => None,
             Ipc::Sending { to, .. } => Some((to, Half::Sending)),
             Ipc::Receiving { from, .. } => Some((self.processes.find(from)?, Half::Receiving)),

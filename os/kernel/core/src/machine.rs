@@ -85,7 +85,18 @@ pub trait Machine {
         frame: PhysicalRange,
         access: PageAccess,
     ) -> Result<(), Errno>;
-    /// Takes a page away from a process. The address of its frame, which is VM's from now on.
+    /// Maps a page of a device's into a process, to be read or written past the caches. No copy reaches it.
+    ///
+    /// # Errors
+    /// `EPERM` if it is memory, or a device of the kernel's own; else as [`Machine::map_page`].
+    fn map_device(
+        &mut self,
+        space: &mut Self::Space,
+        page: UserPage,
+        device: PhysicalRange,
+        access: PageAccess,
+    ) -> Result<(), Errno>;
+    /// Takes a page away from a process. The address of its frame, which is VM's from now on, unless it is a device's.
     fn unmap_page(&mut self, space: &mut Self::Space, page: UserPage) -> Option<u64>;
     /// Changes what a process may do to a page, if there is one.
     fn protect_page(&mut self, space: &mut Self::Space, page: UserPage, access: PageAccess) -> Option<()>;

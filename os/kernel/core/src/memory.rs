@@ -25,6 +25,8 @@ use core::fmt;
 pub struct State {
     /// Where its grants are.
     pub(crate) grants: Option<grants::Table>,
+    /// What is to be written there.
+    pub(crate) marks: grants::Marks,
     /// Its kernel call.
     pub(crate) call: OpenCall,
 }
@@ -49,6 +51,12 @@ pub(crate) enum Parked {
     No,
     /// VM is to see to memory, which [`Stops::MEMORY_REQUEST`](crate::process::Stops) says, too.
     ForVm(requests::Request),
+    /// VM is to let go of the memory of one who takes part, which `Stops::MEMORY_REQUEST` says, too.
+    ForRelease {
+        /// Whose memory it is.
+        held: Slot,
+        parties: Parties,
+    },
     /// It goes on when it is its caller's turn.
     ForTurn(Parties),
 }
@@ -60,6 +68,10 @@ pub(crate) struct Parties([Option<Slot>; 3]);
 impl Parties {
     pub(crate) fn include(&self, slot: Slot) -> bool {
         self.0.contains(&Some(slot))
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Slot> {
+        self.0.into_iter().flatten()
     }
 }
 
@@ -79,8 +91,13 @@ impl Parked {
     pub(crate) const fn request(&self) -> Option<&requests::Request> {
         match self {
             Self::ForVm(request) => Some(request),
-            Self::No | Self::ForTurn(_) => None,
+            Self::No | Self::ForRelease { .. } | Self::ForTurn(_) => None,
         }
+    }
+
+    /// Tells whether VM is to do something before the call goes on.
+    pub(crate) const fn needs_vm(&self) -> bool {
+        matches!(self, Self::ForVm(_) | Self::ForRelease { .. })
     }
 
     /// Tells whether a process takes part in the call.
@@ -88,7 +105,7 @@ impl Parked {
         match self {
             Self::No => false,
             Self::ForVm(request) => request.parties.include(slot),
-            Self::ForTurn(parties) => parties.include(slot),
+            Self::ForRelease { parties, .. } | Self::ForTurn(parties) => parties.include(slot),
         }
     }
 }

@@ -167,6 +167,8 @@ pub struct Privileges {
     pub signal_manager: Endpoint,
     /// Who takes them when that one is gone.
     pub backup_manager: Endpoint,
+    /// Who may become the scheduler of their process as long as the kernel is, or [`Endpoint::NONE`].
+    pub scheduler: Endpoint,
     /// Other processes' memory may be granted.
     pub grants_magic: bool,
 }

@@ -200,12 +200,17 @@ impl<M: Machine> Process<M> {
         self.can_be_stopped() && !matches!(self.ipc, Ipc::Receiving { .. })
     }
 
+    /// Tells whether VM changes its memory: what is there now need not be what stays.
+    pub(crate) fn is_held(&self) -> bool {
+        self.stops.contains(Stops::NO_SPACE)
+    }
+
     /// Its memory, as calls may reach it.
     ///
     /// # Errors
-    /// `EFAULT` while VM changes it: what is there now need not be what stays.
+    /// `EFAULT` while it is [held](Self::is_held): calls that can wait look at that first.
     pub(crate) fn memory_space(&self) -> Result<&M::Space, Errno> {
-        if self.stops.contains(Stops::NO_SPACE) { Err(Errno::EFAULT) } else { Ok(&self.space) }
+        if self.is_held() { Err(Errno::EFAULT) } else { Ok(&self.space) }
     }
 
     /// Tells whether its message registers hold a kernel call that is not over.

@@ -141,8 +141,9 @@ impl<M: Machine> Kernel<M> {
         one.signals.exchange_kernel_signals(&mut other.signals);
     }
 
-    /// Gives a process that waits for a message one that was sent to its slot before it came there.
-    fn receive_again(&mut self, slot: Slot) {
+    /// Gives a process that waits for a message one that was there before it would take it: it was sent to its slot
+    /// before it came there, or held back by a filter that is gone.
+    pub(crate) fn receive_again(&mut self, slot: Slot) {
         let Ipc::Receiving { from, in_sendrec } = self.processes.process(slot).ipc else { return };
         self.wake(slot);
         if let Err(error) = self.receive(slot, from, in_sendrec) {
@@ -150,7 +151,9 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// Lets everybody who waits for a process go on with `EDEADSRCDST`. Page faults are the kernel's own
+    /// Lets everybody who waits for a process go on with `EDEADSRCDST`. What it has sent itself and nobody has taken stays
+    /// on its way, other than in MINIX, where it lies in the memory of the version that is gone: it was sent under this
+    /// name, and may be an answer that somebody counts on. Page faults are the kernel's own
     /// messages: one that VM has taken is told it again, for it may not be the one that took it. So are
     /// memory requests.
     pub(crate) fn clear_ipc_references(&mut self, slot: Slot) {

@@ -329,6 +329,21 @@ impl Machine for Hardware {
         mapped.map_err(|OutOfMemory| Errno::ENOMEM)?.ok_or(Errno::EEXIST)
     }
 
+    fn map_device(
+        &mut self,
+        space: &mut AddressSpace,
+        page: UserPage,
+        device: PhysicalRange,
+        access: PageAccess,
+    ) -> Result<(), Errno> {
+        if !crate::paging::is_free_device(device.start()) {
+            return Err(Errno::EPERM);
+        }
+        let device = PhysAddr::new(device.start());
+        let mapped = space.map_device(&mut self.memory, page, device, access_of(access));
+        mapped.map_err(|OutOfMemory| Errno::ENOMEM)?.ok_or(Errno::EEXIST)
+    }
+
     fn unmap_page(&mut self, space: &mut AddressSpace, page: UserPage) -> Option<u64> {
         space.unmap(&mut self.memory, page)
     }

@@ -67,7 +67,7 @@ impl Permissions {
     }
 
     const fn are_in(self, entry: u64) -> bool {
-        entry & self.0 == self.0
+        entry & (self.0 | DEVICE.bits()) == self.0
     }
 }
 
@@ -123,8 +123,8 @@ impl Walk {
         let mut bytes = 0;
         while bytes < end {
             let entry = read_entry(self.last, index(address + bytes, LAST));
-            // Right place, and all that is needed, by one comparison.
-            if entry & (Self::ADDRESS | needs.0) != expected {
+            // Right place, all that is needed, and no device, by one comparison.
+            if entry & (Self::ADDRESS | needs.0 | DEVICE.bits()) != expected {
                 break;
             }
             bytes += PAGE;
@@ -206,8 +206,7 @@ pub(crate) fn init(info: &BootInfo, memory: &mut PhysicalMemory) -> Result<(), O
     map_image(tables, memory)?;
     map_memory(tables, info, memory)?;
     for register in crate::apic::REGISTERS {
-        let uncached =
-            Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE | Flags::NO_CACHE | Flags::WRITE_THROUGH;
+        let uncached = Flags::PRESENT | Flags::WRITABLE | Flags::NO_EXECUTE | UNCACHED;
         entry(tables, device(register), LAST, memory)?.set_addr(PhysAddr::new(register), uncached);
     }
     KERNEL_ROOT.store(root.as_u64(), Ordering::Relaxed);
@@ -330,6 +329,23 @@ unsafe fn load(root: PhysAddr) {
 /// Marks an entry whose frame is VM's: it is not given back with the space, and others may map it, too.
 const LENT: Flags = Flags::BIT_9;
 
+/// Marks an entry whose page is a device's: it is in no frame, and the kernel does not reach it.
+const DEVICE: Flags = Flags::BIT_10;
+
+/// Past all caches, as the kernel's own devices are.
+const UNCACHED: Flags = Flags::NO_CACHE.union(Flags::WRITE_THROUGH);
+
+/// Tells whether a page of physical addresses is no memory, and no device of the kernel's own.
+pub(crate) fn is_free_device(address: u64) -> bool {
+    // AMD64 APM 3, CPUID Fn8000_0008: EAX bits 7-0 are how many bits an address has. The direct map has no place for
+    // more than 46, and an entry with more bits than the processor has would fault.
+    let bits = core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff;
+    let is_address = address >> bits.min(46) == 0;
+    let is_mapped = |at| kernel_walk().page(at, Permissions::kernel(false)).is_some();
+    let is_own = || address >> 32 == 0 && is_mapped(device(address));
+    is_address && !is_mapped(direct(PhysAddr::new(address)).as_u64()) && !is_own()
+}
+
 /// What an entry of a process's page says.
 fn flags_of(access: Access) -> Flags {
     let access = match access {
@@ -416,13 +432,34 @@ impl AddressSpace {
         Ok(Some(()))
     }
 
-    /// Takes a page out, and gives its frame to VM; its address.
+    /// Maps a page of a device's. `None` if there is a page already.
+    pub(crate) fn map_device(
+        &mut self,
+        memory: &mut PhysicalMemory,
+        page: UserPage,
+        device: PhysAddr,
+        access: Access,
+    ) -> Result<Option<()>, OutOfMemory> {
+        // SAFETY: the lower half of this table belongs to this value alone.
+        let root = unsafe { table(self.root) };
+        let entry = entry(root, page.address(), LAST, memory)?;
+        if !entry.is_unused() {
+            return Ok(None);
+        }
+        entry.set_addr(device, flags_of(access) | DEVICE | UNCACHED);
+        Ok(Some(()))
+    }
+
+    /// Takes a page out, and gives its frame to VM, unless it is a device's; its address.
     pub(crate) fn unmap(&mut self, memory: &mut PhysicalMemory, page: UserPage) -> Option<u64> {
         let entry = self.find(page)?;
-        let (address, is_lent) = (entry.addr(), entry.flags().contains(LENT));
+        let (address, flags) = (entry.addr(), entry.flags());
         entry.set_unused();
         self.flush(page);
-        if is_lent {
+        if flags.contains(DEVICE) {
+            return Some(address.as_u64());
+        }
+        if flags.contains(LENT) {
             memory.remove_mapping(address);
             return Some(address.as_u64());
         }
@@ -433,8 +470,10 @@ impl AddressSpace {
     /// Changes what the process may do to a page.
     pub(crate) fn protect(&mut self, page: UserPage, access: Access) -> Option<()> {
         let entry = self.find(page)?;
-        let lent = entry.flags() & LENT;
-        entry.set_flags(flags_of(access) | lent);
+        let mut kept = entry.flags() & (LENT | DEVICE | UNCACHED);
+        // Nobody runs what a device shows.
+        kept.set(Flags::NO_EXECUTE, kept.contains(DEVICE));
+        entry.set_flags(flags_of(access) | kept);
         self.flush(page);
         Some(())
     }
@@ -512,7 +551,7 @@ impl AddressSpace {
         for level in (LAST..=ROOT).rev() {
             // SAFETY: reads a table of this space, which nobody changes meanwhile.
             let entry = unsafe { table(at) }[index(address, level)].clone();
-            if !entry.flags().contains(Flags::PRESENT) {
+            if !entry.flags().contains(Flags::PRESENT) || entry.flags().contains(DEVICE) {
                 return None;
             }
             at = entry.addr();
@@ -561,6 +600,8 @@ fn release_below(address: PhysAddr, level: u32, memory: &mut PhysicalMemory) {
     for entry in table.iter().filter(|entry| !entry.is_unused()) {
         if level > LAST {
             release_below(entry.addr(), level - 1, memory);
+        } else if entry.flags().contains(DEVICE) {
+            // It was nobody's.
         } else if entry.flags().contains(LENT) {
             memory.remove_mapping(entry.addr());
         } else {

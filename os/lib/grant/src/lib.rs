@@ -139,6 +139,12 @@ impl<R: Register> Table<R> {
         Self { register, slots: Vec::new(), free: Vec::new(), fresh: 0 }
     }
 
+    /// Who registers the table.
+    #[must_use]
+    pub const fn register(&self) -> &R {
+        &self.register
+    }
+
     /// Grants memory of the caller's.
     ///
     /// # Errors

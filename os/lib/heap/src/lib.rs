@@ -2,7 +2,7 @@
 //!
 //! The kernel and each service have one: neither has threads, and neither is interrupted by
 //! code that could allocate.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![expect(unsafe_code, reason = "an allocator hands out raw memory")]
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -56,3 +56,6 @@ unsafe impl GlobalAlloc for Heap {
         unsafe { heap.deallocate(pointer, layout) };
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,8 @@ pub trait Service {
     fn request(&mut self, message: &Message) -> Option<Answer>;
 
     /// Learns of a message that was sent asynchronously, by a process or, if
-    /// [`is_from_kernel`](Status::is_from_kernel), by the kernel on behalf of one. Nobody waits for an answer.
+    /// [`is_from_kernel`](Status::is_from_kernel), by the kernel on behalf of one, as page faults are. Nobody waits
+    /// for an answer.
     ///
     /// # Errors
     /// If it means nothing to the service.
@@ -81,6 +82,8 @@ pub fn run<S: Service>(start: impl FnOnce(Identity) -> Result<S, Errno>) -> ! {
                 next = service.request(&message);
             }
             Some(Primitive::SendA) if service.asynchronous(&message, status).is_ok() => {}
+            Some(Primitive::Send)
+                if status.is_from_kernel() && service.asynchronous(&message, status).is_ok() => {}
             // Who sends without waiting for an answer would make us wait to give one: nothing
             // of ours is sent like that, so it is dropped.
             _ => {

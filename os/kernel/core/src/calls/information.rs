@@ -1,10 +1,11 @@
 //! Kernel calls that tell about the system, and timers of processes.
 
 use super::{Call, Machine};
+use crate::privilege::Notifier;
 use abi::protocols::VirtualTimer;
 use abi::protocols::kernel::{
-    get_irq_hook, get_load, get_machine, get_parameters, get_privileges, get_randomness, log_read, log_stack,
-    log_watch, set_virtual_timer,
+    get_irq_hook, get_load, get_machine, get_memory_range, get_parameters, get_port_range, get_privileges,
+    get_randomness, get_send_right, log_read, log_stack, log_watch, set_virtual_timer,
 };
 use abi::{Bytes, Endpoint, Errno};
 
@@ -85,8 +86,39 @@ pub(super) fn get_privileges<M: Machine>(
         signal_manager: privileges.signal_manager,
         backup_manager: privileges.backup_manager,
         scheduler: call.kernel.processes.process(slot).scheduler.unwrap_or(Endpoint::NONE),
+        next_scheduler: privileges.scheduler,
         grants_magic: privileges.grants_magic,
+        irqs: privileges.irqs,
+        port_ranges: u16::try_from(privileges.ports.len()).unwrap_or(u16::MAX),
+        memory_ranges: u16::try_from(privileges.memory.len()).unwrap_or(u16::MAX),
     })
+}
+
+pub(super) fn get_port_range<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: get_port_range::Request,
+) -> Result<get_port_range::Reply, Errno> {
+    let privileges = call.kernel.privileges_of(call.find(request.process)?);
+    let &(first, last) = privileges.ports.get(usize::from(request.index)).ok_or(Errno::ESRCH)?;
+    Ok(get_port_range::Reply { first, last })
+}
+
+pub(super) fn get_memory_range<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: get_memory_range::Request,
+) -> Result<get_memory_range::Reply, Errno> {
+    let privileges = call.kernel.privileges_of(call.find(request.process)?);
+    let &(start, size) = privileges.memory.get(usize::from(request.index)).ok_or(Errno::ESRCH)?;
+    Ok(get_memory_range::Reply { start, size })
+}
+
+pub(super) fn get_send_right<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: get_send_right::Request,
+) -> Result<get_send_right::Reply, Errno> {
+    let privileges = call.kernel.privileges_of(call.find(request.process)?);
+    let target = call.kernel.processes.process(call.find(request.target)?).privileges;
+    Ok(get_send_right::Reply { may_send: privileges.send_to.contains(Notifier::Service(target)) })
 }
 
 pub(super) fn log_stack<M: Machine>(

@@ -17,7 +17,8 @@ pub(super) fn fork<M: Machine>(call: &mut Call<'_, M>, request: fork::Request) -
     let kernel = &mut *call.kernel;
     let endpoint = kernel.processes.free_endpoint(slot).ok_or(Errno::EINVAL)?;
     let is_program = kernel.processes.process(parent_slot).class.admits(Callers::PROGRAM);
-    if !matches!(kernel.processes.process(parent_slot).ipc, Ipc::Receiving { .. }) {
+    // The child waits as its parent does, and whoever was asked answers both. A message is never for two.
+    if !matches!(kernel.processes.process(parent_slot).ipc, Ipc::Receiving { in_sendrec: true, .. }) {
         return Err(Errno::EINVAL);
     }
     let privileges = kernel.programs_privileges().ok_or(Errno::ENOSPC)?;
@@ -71,7 +72,13 @@ fn name_of_child(parent: Name) -> Name {
 pub(super) fn exec<M: Machine>(call: &mut Call<'_, M>, request: exec::Request) -> Result<exec::Reply, Errno> {
     let exec::Request { process, instruction, stack, argument, name } = request;
     let slot = call.find_other(process)?;
-    if name.as_str() == log::KERNEL {
+    // A new version of a service bears its name; a program that did could speak for it in the log.
+    let is_program = call.kernel.processes.process(slot).class.admits(Callers::PROGRAM);
+    let is_services = {
+        let mut others = call.kernel.processes.iter().filter(|(other, _)| *other != slot);
+        others.any(|(_, other)| other.name == name && other.class.admits(Callers::SERVICE))
+    };
+    if name.as_str() == log::KERNEL || is_program && is_services {
         return Err(Errno::EINVAL);
     }
     let process = call.kernel.processes.process_mut(slot);
@@ -152,7 +159,7 @@ pub(super) fn vm_set_inhibited<M: Machine>(
     request: vm_set_inhibited::Request,
 ) -> Result<vm_set_inhibited::Reply, Errno> {
     let slot = call.find_other(request.process)?;
-    let is_inhibited = call.kernel.processes.process(slot).stops.contains(Stops::NO_SPACE);
+    let is_inhibited = call.kernel.processes.process(slot).is_held();
     if is_inhibited == request.inhibited {
         return Err(Errno::EINVAL);
     }
@@ -160,6 +167,8 @@ pub(super) fn vm_set_inhibited<M: Machine>(
         call.kernel.stop(slot, Stops::NO_SPACE);
     } else {
         call.kernel.resume(slot, Stops::NO_SPACE);
+        call.kernel.write_marks(slot);
+        call.kernel.release(slot);
     }
     Ok(vm_set_inhibited::Reply {})
 }

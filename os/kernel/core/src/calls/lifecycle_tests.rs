@@ -67,6 +67,57 @@ fn a_child_is_its_parent_but_for_what_is_the_parents_own() {
 }
 
 #[test]
+fn only_who_waits_for_an_answer_has_a_child() {
+    let mut kernel = four();
+    for from in [Endpoint::ANY, at(PM), at(PROGRAM)] {
+        assert_eq!(kernel.traps(SERVICE, Receive, from), None);
+        assert_eq!(kernel.asks(VM, &fork(SERVICE, 5)), "kernel.fork = EINVAL", "it receives from {from:?}");
+        kernel.cancel(Slot::new(SERVICE));
+    }
+}
+
+// row F9
+#[test]
+fn a_program_takes_no_living_services_name() {
+    let mut kernel = four();
+    let exec = |process, name| {
+        let name = Name::new(name).unwrap();
+        calls::exec::Request { process: at(process), instruction: 1, stack: 0, argument: 0, name }
+    };
+    assert_eq!(kernel.asks(PM, &exec(PROGRAM, "s2")), "kernel.exec = EINVAL");
+    assert_eq!(kernel.asks(PM, &exec(PROGRAM, "kernel")), "kernel.exec = EINVAL");
+    // A service may: it is a new version, say. And programs may be called alike.
+    assert_eq!(kernel.asks(PM, &exec(SERVICE, "s1")), "kernel.exec = {}");
+    assert_eq!(kernel.asks(PM, &exec(PROGRAM, "s2")), "kernel.exec = {}");
+    assert_eq!(kernel.asks(PM, &exec(PROGRAM, "s2")), "kernel.exec = {}");
+}
+
+#[test]
+fn a_tracer_moves_bytes_up_to_the_end_of_a_page() {
+    let mut kernel = four();
+    let (page, end) = (0x10_0000, 0x10_1000);
+    kernel.machine.memory.map(PROGRAM, page, true);
+    let process = at(PROGRAM);
+    let write = |address, bytes: &[u8]| {
+        let bytes = abi::Bytes::first_of(bytes);
+        calls::trace_write_bytes::Request { process, address, bytes }
+    };
+    let read = |address, count| calls::trace_read_bytes::Request { process, address, count };
+    assert_eq!(kernel.asks(PM, &write(end - 3, b"end")), "kernel.trace_write_bytes = {}");
+    assert_eq!(kernel.machine.memory.peek(PROGRAM, end - 4, 4), b"\0end");
+    assert_eq!(kernel.asks(PM, &read(end - 3, 3)), "kernel.trace_read_bytes = { bytes: \"end\" }");
+    assert!(kernel.asks(PM, &read(page, 96)).contains("bytes"));
+    for (address, count, expected) in
+        [(page, 0, "EINVAL"), (page, 97, "EINVAL"), (page, u16::MAX, "EINVAL"), (u64::MAX, 1, "EFAULT")]
+    {
+        assert_eq!(kernel.asks(PM, &read(address, count)), format!("kernel.trace_read_bytes = {expected}"));
+    }
+    assert_eq!(kernel.asks(PM, &write(page, b"")), "kernel.trace_write_bytes = EINVAL");
+    assert_eq!(kernel.asks(PM, &write(0xffff_8000_0000_0000, b"x")), "kernel.trace_write_bytes = EFAULT");
+    assert_eq!(kernel.asks(SERVICE, &read(page, 1)), "kernel.trace_read_bytes = EPERM");
+}
+
+#[test]
 fn a_slot_is_used_again_under_another_name() {
     let mut kernel = four();
     assert_eq!(kernel.sends(PROGRAM, SendRec, at(PM), 7), None);
@@ -91,7 +142,8 @@ fn a_slot_is_used_again_under_another_name() {
 #[test]
 fn the_child_of_a_service_is_a_program_until_it_is_told_what_it_may_do() {
     let mut kernel = four();
-    assert_eq!(kernel.traps(SERVICE, Receive, at(PM)), None);
+    assert_eq!(kernel.sends(SERVICE, SendRec, at(PM), 7), None);
+    assert_eq!(kernel.traps(PM, Receive, Endpoint::ANY), Some(Ok(())));
     let request = calls::fork::Request { inhibited: false, ..fork(SERVICE, 5) };
     assert_eq!(kernel.asks(VM, &request), "kernel.fork = { child: 5 }");
     assert_eq!(kernel.stops(5), Stops::NO_PRIVILEGES);
@@ -105,6 +157,7 @@ fn the_child_of_a_service_is_a_program_until_it_is_told_what_it_may_do() {
         kernel_calls: u128::MAX,
         signal_manager,
         backup_manager: Endpoint::NONE,
+        scheduler: Endpoint::NONE,
         grants_magic: false,
     };
     for (class, manager) in [
@@ -199,6 +252,7 @@ fn an_update_of_privileges_reaches_all_who_share_them() {
         kernel_calls: 0b10_0110,
         signal_manager,
         backup_manager: Endpoint::NONE,
+        scheduler: Endpoint::NONE,
         grants_magic: false,
     };
     assert_eq!(kernel.asks(PM, &update(at(7))), "kernel.privilege_update = EINVAL");

@@ -4,6 +4,7 @@ use super::{Call, Kernel, Machine, Slot};
 use crate::ipc::filter::Filters;
 use crate::ipc::mail;
 use crate::kernel::{MEMORY_RANGES, PORT_RANGES};
+use crate::memory::grants;
 use crate::privilege::{Id, IdSet, Notifier, Privileges};
 use crate::process::Stops;
 use abi::protocols::kernel::{
@@ -44,6 +45,11 @@ impl<M: Machine> Call<'_, M> {
             || self.kernel.find_service(manager).is_some();
         if is_known { Ok(()) } else { Err(Errno::EINVAL) }
     }
+
+    fn check_scheduler(&self, scheduler: Endpoint) -> Result<(), Errno> {
+        let is_known = scheduler == Endpoint::NONE || self.kernel.find_service(scheduler).is_some();
+        if is_known { Ok(()) } else { Err(Errno::EINVAL) }
+    }
 }
 
 pub(super) fn privilege_allow<M: Machine>(
@@ -72,10 +78,12 @@ pub(super) fn privilege_set_system<M: Machine>(
     request: privilege_set_system::Request,
 ) -> Result<privilege_set_system::Reply, Errno> {
     let privilege_set_system::Request { process, class, traps, kernel_calls, .. } = request;
-    let privilege_set_system::Request { signal_manager, backup_manager, grants_magic, .. } = request;
+    let privilege_set_system::Request { signal_manager, backup_manager, scheduler, grants_magic, .. } =
+        request;
     let slot = call.find_without_privileges(process)?;
     call.check_manager(signal_manager)?;
     call.check_manager(backup_manager)?;
+    call.check_scheduler(scheduler)?;
     if !class.admits(Callers::SERVICE) || class.or(SERVICES) != SERVICES {
         return Err(Errno::EINVAL);
     }
@@ -89,6 +97,7 @@ pub(super) fn privilege_set_system<M: Machine>(
         kernel_calls: kernel_calls & super::ALL,
         signal_manager,
         backup_manager,
+        scheduler,
         grants_magic,
         ..Privileges::nothing(owner)
     };
@@ -178,18 +187,20 @@ pub(super) fn privilege_update<M: Machine>(
     request: privilege_update::Request,
 ) -> Result<privilege_update::Reply, Errno> {
     let privilege_update::Request { process, traps, kernel_calls, .. } = request;
-    let privilege_update::Request { signal_manager, backup_manager, grants_magic, .. } = request;
+    let privilege_update::Request { signal_manager, backup_manager, scheduler, grants_magic, .. } = request;
     let slot = call.find(process)?;
     if grants_magic && !call.kernel.processes.process(slot).class.admits(Callers::SERVICE) {
         return Err(Errno::EINVAL);
     }
     call.check_manager(signal_manager)?;
     call.check_manager(backup_manager)?;
+    call.check_scheduler(scheduler)?;
     let id = call.kernel.processes.process(slot).privileges;
     let privileges = &mut call.kernel.privileges[id.index()];
     privileges.traps = traps;
     privileges.kernel_calls = kernel_calls & super::ALL;
     privileges.grants_magic = grants_magic;
+    privileges.scheduler = scheduler;
     let managers = (signal_manager, backup_manager);
     if (privileges.signal_manager, privileges.backup_manager) != managers {
         (privileges.signal_manager, privileges.backup_manager) = managers;
@@ -287,6 +298,7 @@ impl<M: Machine> Kernel<M> {
         process.class = class;
         process.filters = Filters::default();
         process.memory.grants = None;
+        process.memory.marks = grants::Marks::default();
         process.irqs_pending = 0;
         process.watches_log = false;
         process.mail_over = mail::Over::default();
@@ -302,6 +314,8 @@ impl<M: Machine> Kernel<M> {
         if self.manager_of(slot) != manager {
             self.find_manager(slot);
         }
+        // Its filter may have held back what it is told of its processes.
+        self.receive_again(slot);
         self.settle_orphans();
     }
 

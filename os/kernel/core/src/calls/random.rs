@@ -116,7 +116,7 @@ fn sensible(random: &mut Random) -> Message {
     // Where `sigsend` puts a frame below the stack that each starts with.
     let frame = (0x8000 - 128 - registers::frame::SIZE as u64) & !15;
     let signal = abi::Signal::USR1;
-    match random.below(32) {
+    match random.below(34) {
         0 => calls::fork::Request { parent: process, slot, inhibited: flag }.to_message(1),
         1 => calls::exec::Request { process, instruction: 1, stack: 0x8000, argument: 0, name }.to_message(1),
         2 => calls::run_stop::Request { process, delay: flag }.to_message(1),
@@ -138,6 +138,7 @@ fn sensible(random: &mut Random) -> Message {
             kernel_calls,
             signal_manager,
             backup_manager,
+            scheduler: Endpoint::NONE,
             grants_magic: flag,
         }
         .to_message(1),
@@ -148,6 +149,7 @@ fn sensible(random: &mut Random) -> Message {
                 kernel_calls,
                 signal_manager,
                 backup_manager,
+                scheduler: Endpoint::NONE,
                 grants_magic: false,
             };
             request.to_message(1)
@@ -162,6 +164,11 @@ fn sensible(random: &mut Random) -> Message {
         25 => calls::privilege_query_memory::Request { process, start: 0, size: 8 }.to_message(1),
         26 => calls::privilege_remove_target::Request { process, target: other }.to_message(1),
         27 if random.below(8) == 0 => calls::clear::Request { process }.to_message(1),
+        32 => calls::trace_read_bytes::Request { process, address, count: 8 }.to_message(1),
+        33 => {
+            let bytes = abi::Bytes::first_of(&[0; 8]);
+            calls::trace_write_bytes::Request { process, address, bytes }.to_message(1)
+        }
         28 => calls::kill::Request { process, signal }.to_message(1),
         _ => {
             let mask = abi::Signals::NONE;

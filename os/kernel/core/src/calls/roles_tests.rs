@@ -36,6 +36,7 @@ fn set_system(slot: u16, class: Callers, manager: u16) -> calls::privilege_set_s
         kernel_calls: u128::MAX,
         signal_manager: at(manager),
         backup_manager: Endpoint::NONE,
+        scheduler: Endpoint::NONE,
         grants_magic: false,
     }
 }
@@ -177,6 +178,7 @@ fn the_right_to_magic_grants_is_given_taken_and_handed_on() {
         kernel_calls: u128::MAX,
         signal_manager: Endpoint::NONE,
         backup_manager: Endpoint::NONE,
+        scheduler: Endpoint::NONE,
         grants_magic,
     };
     let has = |kernel: &Kernel<Fake>, slot| kernel.privileges_of(Slot::new(slot)).grants_magic;
@@ -221,6 +223,119 @@ fn an_update_gives_nobody_leave_to_answer_who_can_only_receive() {
     assert!(!kernel.privileges[silent.index()].send_to.contains(Notifier::Service(old)));
 }
 
+/// RS says who may become somebody's scheduler.
+fn name_scheduler(kernel: &mut Kernel<Fake>, of: u16, scheduler: Option<u16>) {
+    let request = calls::privilege_update::Request {
+        process: at(of),
+        traps: u32::MAX,
+        kernel_calls: u128::MAX,
+        signal_manager: Endpoint::NONE,
+        backup_manager: Endpoint::NONE,
+        scheduler: scheduler.map_or(Endpoint::NONE, at),
+        grants_magic: false,
+    };
+    assert_eq!(kernel.asks(RS, &request), "kernel.privilege_update = {}");
+}
+
+// row F1
+#[test]
+fn only_whom_rs_names_becomes_a_scheduler_and_rs_and_pm_themselves() {
+    let set = |slot, scheduler| calls::set_scheduler::Request {
+        process: at(slot),
+        scheduler,
+        priority: KEEP_PRIORITY,
+        quantum_ms: KEEP_QUANTUM,
+    };
+    let mut kernel =
+        kernel(&[server(RS, Callers::RS), service(OLD), service(OTHER), server(THIRD, Callers::PM)]);
+    for scheduler in [Scheduler::Caller, Scheduler::Kernel] {
+        for victim in [RS, OTHER, THIRD] {
+            let expected = "kernel.set_scheduler = EPERM";
+            assert_eq!(kernel.asks(OLD, &set(victim, scheduler)), expected, "{victim}");
+        }
+    }
+    for caller in [RS, THIRD] {
+        assert_eq!(kernel.asks(caller, &set(OTHER, Scheduler::Caller)), "kernel.set_scheduler = {}");
+        assert_eq!(kernel.asks(caller, &set(OTHER, Scheduler::Kernel)), "kernel.set_scheduler = {}");
+    }
+    name_scheduler(&mut kernel, OTHER, Some(OLD));
+    assert_eq!(kernel.asks(OLD, &set(OTHER, Scheduler::Caller)), "kernel.set_scheduler = {}");
+    assert_eq!(kernel.asks(OLD, &set(THIRD, Scheduler::Caller)), "kernel.set_scheduler = EPERM");
+    // Who has a scheduler keeps it until that one gives it back.
+    name_scheduler(&mut kernel, OTHER, None);
+    assert_eq!(kernel.asks(RS, &set(OTHER, Scheduler::Caller)), "kernel.set_scheduler = EPERM");
+    assert_eq!(kernel.asks(OLD, &set(OTHER, Scheduler::Kernel)), "kernel.set_scheduler = {}");
+    assert_eq!(kernel.asks(OLD, &set(OTHER, Scheduler::Caller)), "kernel.set_scheduler = EPERM");
+    let unknown =
+        calls::privilege_set_system::Request { scheduler: at(7), ..set_system(OTHER, Callers::SERVICE, RS) };
+    kernel.stop(Slot::new(OTHER), Stops::NO_PRIVILEGES);
+    assert_eq!(kernel.asks(RS, &unknown), "kernel.privilege_set_system = EINVAL");
+    // At boot, the scheduler that a service has is the one that it may have.
+    let managers = |scheduler| Managers {
+        slot: RS,
+        signal_manager: Endpoint::NONE,
+        backup_manager: Endpoint::NONE,
+        scheduler,
+    };
+    kernel.set_managers(managers(at(OLD))).unwrap();
+    assert_eq!(kernel.asks(OLD, &set(RS, Scheduler::Kernel)), "kernel.set_scheduler = {}");
+    assert_eq!(kernel.asks(OLD, &set(RS, Scheduler::Caller)), "kernel.set_scheduler = {}");
+}
+
+// row F5
+#[test]
+fn who_is_another_is_told_at_once_what_its_filter_held_back() {
+    let mut kernel = four();
+    managed(&mut kernel, OTHER, OLD, RS);
+    let rule = FilterRule { source: Endpoint::SYSTEM, ..FilterRule::default() };
+    let rules = Bytes::first_of(&rule.to_bytes());
+    let filter = calls::ipc_filter_add::Request { kind: FilterKind::Black, rules };
+    assert_eq!(kernel.asks(OLD, &filter), "kernel.ipc_filter_add = {}");
+    assert_eq!(kernel.traps(OLD, Receive, Endpoint::ANY), None);
+    let kill = calls::kill::Request { process: at(OTHER), signal: Signal::USR1 };
+    assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+    assert_eq!(kernel.returned(OLD), None, "its filter holds the notification back");
+    becomes(&mut kernel, OLD, Some(Callers::SERVICE));
+    assert_eq!(kernel.returned(OLD), Some(Ok(())));
+    assert_eq!(kernel.received(OLD).0, Endpoint::SYSTEM);
+    assert!(!kernel.can_run(OLD), "RS has yet to allow it to run");
+}
+
+// row F1
+#[test]
+fn what_a_process_may_do_is_told_in_full() {
+    let mut kernel = four();
+    kernel.allow_irq(boot::Irq { slot: OLD, line: 4 }).unwrap();
+    kernel.allow_ports(boot::Ports { slot: OLD, first: 0x3f8, last: 0x3ff }).unwrap();
+    let add = calls::privilege_add_memory::Request { process: at(OLD), start: 0xfed0_0000, size: 4096 };
+    assert_eq!(kernel.asks(RS, &add), "kernel.privilege_add_memory = {}");
+    name_scheduler(&mut kernel, OLD, Some(THIRD));
+    let all = kernel.asks(OTHER, &calls::get_privileges::Request { process: at(OLD) });
+    for field in
+        ["next_scheduler: 3,", "scheduler: none,", "irqs: 16,", "port_ranges: 1,", "memory_ranges: 1 "]
+    {
+        assert!(all.contains(field), "{field} is not in {all}");
+    }
+    let ports = |process, index| calls::get_port_range::Request { process, index };
+    let memory = |process, index| calls::get_memory_range::Request { process, index };
+    assert_eq!(kernel.asks(OTHER, &ports(at(OLD), 0)), "kernel.get_port_range = { first: 1016, last: 1023 }");
+    assert_eq!(kernel.asks(OTHER, &ports(at(OLD), 1)), "kernel.get_port_range = ESRCH");
+    assert_eq!(kernel.asks(OTHER, &ports(at(7), 0)), "kernel.get_port_range = EINVAL");
+    let range = "kernel.get_memory_range = { start: 4275044352, size: 4096 }";
+    assert_eq!(kernel.asks(OTHER, &memory(at(OLD), 0)), range);
+    assert_eq!(kernel.asks(OTHER, &memory(at(OLD), u16::MAX)), "kernel.get_memory_range = ESRCH");
+    assert_eq!(kernel.asks(OTHER, &memory(at(7), 0)), "kernel.get_memory_range = EINVAL");
+    let may = |process, target| calls::get_send_right::Request { process, target };
+    let told = |may_send| format!("kernel.get_send_right = {{ may_send: {may_send} }}");
+    assert_eq!(kernel.asks(RS, &may(at(OLD), at(OTHER))), told(true));
+    assert_eq!(kernel.asks(RS, &may(at(OLD), at(OLD))), told(false));
+    let remove = calls::privilege_remove_target::Request { process: at(OTHER), target: at(OLD) };
+    assert_eq!(kernel.asks(RS, &remove), "kernel.privilege_remove_target = {}");
+    assert_eq!(kernel.asks(RS, &may(at(OLD), at(OTHER))), told(false));
+    assert_eq!(kernel.asks(RS, &may(at(7), at(OTHER))), "kernel.get_send_right = EINVAL");
+    assert_eq!(kernel.asks(RS, &may(at(OTHER), at(7))), "kernel.get_send_right = EINVAL");
+}
+
 #[test]
 fn nobody_is_scheduled_by_one_that_it_schedules() {
     let mut kernel = four();
@@ -230,10 +345,14 @@ fn nobody_is_scheduled_by_one_that_it_schedules() {
         priority: KEEP_PRIORITY,
         quantum_ms: KEEP_QUANTUM,
     };
-    assert_eq!(kernel.asks(OLD, &take(OTHER)), "kernel.set_scheduler = {}");
-    assert_eq!(kernel.asks(OTHER, &take(THIRD)), "kernel.set_scheduler = {}");
-    assert_eq!(kernel.asks(OTHER, &take(OLD)), "kernel.set_scheduler = ELOCKED");
-    assert_eq!(kernel.asks(THIRD, &take(OLD)), "kernel.set_scheduler = ELOCKED");
+    for (of, scheduler) in [(OTHER, OLD), (THIRD, OTHER)] {
+        name_scheduler(&mut kernel, of, Some(scheduler));
+        assert_eq!(kernel.asks(scheduler, &take(of)), "kernel.set_scheduler = {}");
+    }
+    for scheduler in [OTHER, THIRD] {
+        name_scheduler(&mut kernel, OLD, Some(scheduler));
+        assert_eq!(kernel.asks(scheduler, &take(OLD)), "kernel.set_scheduler = ELOCKED");
+    }
     assert_eq!(kernel.asks(RS, &take(OLD)), "kernel.set_scheduler = {}");
     let managers = |slot, scheduler: u16| Managers {
         slot,

@@ -327,7 +327,8 @@ fn the_kernel_tells_what_a_process_may_do_and_where_it_is() {
     assert_eq!(ask(&mut kernel, 0, &calls::get_machine::Request {}), machine);
     let of = |process| calls::get_privileges::Request { process };
     let expected = "kernel.get_privileges = { traps: 136, kernel_calls: 6, signal_manager: none, \
-                    backup_manager: none, scheduler: none, grants_magic: false }";
+                    backup_manager: none, scheduler: none, next_scheduler: none, grants_magic: false, \
+                    irqs: 0, port_ranges: 0, memory_ranges: 0 }";
     assert_eq!(ask(&mut kernel, 0, &of(at(1))), expected);
     assert_eq!(ask(&mut kernel, 0, &of(at(5))), "kernel.get_privileges = EINVAL");
     assert_eq!(ask(&mut kernel, 0, &calls::log_stack::Request { process: at(1) }), "kernel.log_stack = {}");

@@ -3,10 +3,11 @@
 use super::{Call, Context, Machine};
 use crate::memory::copy::Outcome;
 use crate::process::Stops;
-use abi::Errno;
 use abi::protocols::kernel::{
-    trace_read, trace_read_register, trace_resume, trace_stop, trace_write, trace_write_register,
+    trace_read, trace_read_bytes, trace_read_register, trace_resume, trace_stop, trace_write,
+    trace_write_bytes, trace_write_register,
 };
+use abi::{Bytes, Errno};
 
 pub(super) fn trace_stop<M: Machine>(
     call: &mut Call<'_, M>,
@@ -44,6 +45,31 @@ pub(super) fn trace_write<M: Machine>(
     let slot = call.find(request.process)?;
     call.kernel.write_of(call.caller, slot, request.address, &request.value.to_le_bytes())?;
     Ok(trace_write::Reply {})
+}
+
+pub(super) fn trace_read_bytes<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: trace_read_bytes::Request,
+) -> Outcome<trace_read_bytes::Reply> {
+    let slot = call.find(request.process)?;
+    let mut bytes = [0; 96];
+    let bytes = bytes.get_mut(..usize::from(request.count)).filter(|bytes| !bytes.is_empty());
+    let bytes = bytes.ok_or(Errno::EINVAL)?;
+    call.kernel.read_of(call.caller, slot, request.address, bytes)?;
+    Ok(trace_read_bytes::Reply { bytes: Bytes::first_of(bytes) })
+}
+
+pub(super) fn trace_write_bytes<M: Machine>(
+    call: &mut Call<'_, M>,
+    request: trace_write_bytes::Request,
+) -> Outcome<trace_write_bytes::Reply> {
+    let trace_write_bytes::Request { process, address, bytes } = request;
+    let slot = call.find(process)?;
+    if bytes.as_slice().is_empty() {
+        return Err(Errno::EINVAL.into());
+    }
+    call.kernel.write_of(call.caller, slot, address, bytes.as_slice())?;
+    Ok(trace_write_bytes::Reply {})
 }
 
 pub(super) fn trace_read_register<M: Machine>(

@@ -22,6 +22,8 @@ pub(crate) struct Memory {
     pub(crate) pages: BTreeMap<(u16, u64), Page>,
     /// Physical memory, from address 0 on.
     pub(crate) bytes: Vec<u8>,
+    /// Pages of devices, with the physical address, by space and address of the page.
+    pub(crate) devices: BTreeMap<(u16, u64), u64>,
     /// Addresses of frames that are VM's.
     pub(crate) lent: BTreeSet<u64>,
 }
@@ -115,15 +117,37 @@ impl Memory {
         if !self.lent.contains(&frame.start()) {
             return Err(Errno::EPERM);
         }
-        if self.pages.contains_key(&(space, page.address())) {
-            return Err(Errno::EEXIST);
-        }
+        self.check_free(space, page)?;
         let page_there = Page { frame: frame.start(), is_writable: access == PageAccess::Write };
         self.pages.insert((space, page.address()), page_there);
         Ok(())
     }
 
+    fn check_free(&self, space: u16, page: UserPage) -> Result<(), Errno> {
+        let place = (space, page.address());
+        let is_taken = self.pages.contains_key(&place) || self.devices.contains_key(&place);
+        if is_taken { Err(Errno::EEXIST) } else { Ok(()) }
+    }
+
+    /// Memory is all that lies below the last frame.
+    pub(crate) fn map_device(
+        &mut self,
+        space: u16,
+        page: UserPage,
+        device: PhysicalRange,
+    ) -> Result<(), Errno> {
+        if device.start() < self.bytes.len() as u64 {
+            return Err(Errno::EPERM);
+        }
+        self.check_free(space, page)?;
+        self.devices.insert((space, page.address()), device.start());
+        Ok(())
+    }
+
     pub(crate) fn unmap_page(&mut self, space: u16, page: UserPage) -> Option<u64> {
+        if let Some(device) = self.devices.remove(&(space, page.address())) {
+            return Some(device);
+        }
         let frame = self.pages.remove(&(space, page.address()))?.frame;
         self.lent.insert(frame);
         Some(frame)

@@ -153,6 +153,34 @@ impl Pool {
         }
     }
 
+    /// Takes all letters out of a queue of which `is_wanted` is true, in one pass, oldest first.
+    pub(crate) fn take_all(
+        &mut self,
+        queue: &mut Queue,
+        is_wanted: impl Fn(&Letter) -> bool,
+        mut each: impl FnMut(&Letter),
+    ) {
+        let (mut previous, mut at) = (None, queue.head);
+        while let Some(index) = at {
+            let (letter, next) = self.place(index);
+            at = *next;
+            let Some(letter) = letter.take_if(|letter| is_wanted(letter)) else {
+                previous = Some(index);
+                continue;
+            };
+            match previous {
+                Some(previous) => self.place(previous).1 = at,
+                None => queue.head = at,
+            }
+            if queue.tail == Some(index) {
+                queue.tail = previous;
+            }
+            self.place(index).1 = self.free;
+            self.free = Some(index);
+            each(&letter);
+        }
+    }
+
     fn take_place(&mut self) -> Index {
         if let Some(index) = self.free {
             self.free = self.place(index).1;
@@ -211,6 +239,25 @@ mod tests {
             assert_eq!(pool.push(&mut sent, &mut queue, of_kernel()), Err(Full));
         }
         assert_eq!(queue.iter(&pool).count(), most(processes));
+    }
+
+    /// Every choice of six letters to be taken out at once, and what comes behind those that stay.
+    #[test]
+    fn letters_that_are_taken_out_at_once_leave_the_others_in_their_order() {
+        for wanted in 0..1_u32 << 6 {
+            let mut pool = Pool::new(2);
+            let (mut sent, mut queue) = (Sent::default(), Queue::default());
+            (0..6).for_each(|tag| pool.push(&mut sent, &mut queue, letter(0, tag)).unwrap());
+            let mut taken = Vec::new();
+            let is_wanted = |letter: &Letter| wanted & 1 << letter.message.tag != 0;
+            pool.take_all(&mut queue, is_wanted, |letter| taken.push(letter.message.tag));
+            pool.push(&mut sent, &mut queue, letter(0, 6)).unwrap();
+            let (out, left): (Vec<u32>, Vec<u32>) = (0..6).partition(|tag| wanted & 1 << tag != 0);
+            assert_eq!(taken, out);
+            let tags: Vec<u32> = queue.iter(&pool).map(|letter| letter.message.tag).collect();
+            assert_eq!(tags, [left, vec![6]].concat());
+            assert!(pool.letters.len() <= 7 - out.len().min(1), "places are used again");
+        }
     }
 
     /// Every order of up to six sends and takings, of two queues, against plain vectors.

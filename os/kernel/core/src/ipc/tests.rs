@@ -246,6 +246,17 @@ fn assert_no_circle(kernel: &Kernel<Fake>) {
 }
 
 #[test]
+fn a_scheduler_learns_of_asynchronous_messages_too() {
+    let mut kernel = kernel(&[service(0), service(1)]);
+    for count in 1..=3 {
+        assert_eq!(kernel.sends_async(0, at(1), AsyncFlags::NONE), Some(Ok(())));
+        assert_eq!(kernel.processes.process(Slot::new(0)).usage.messages, count);
+    }
+    assert_eq!(kernel.sends_async(0, at(7), AsyncFlags::NONE), Some(Err(Errno::EDEADSRCDST)));
+    assert_eq!(kernel.processes.process(Slot::new(0)).usage.messages, 3);
+}
+
+#[test]
 fn what_a_sender_has_on_its_way_is_bounded_and_its_own_doing() {
     let mut kernel = kernel(&[service(0), service(1), service(2), program(3)]);
     let flags = AsyncFlags::NONE;

@@ -5,7 +5,7 @@
 //! there, so all checks are made again and nothing is copied twice.
 
 use super::grants::Mark;
-use super::requests::Need;
+use super::requests::{Need, Page};
 use super::{CopyFault, Parked, Parties, PhysicalRange, Place, Progress, Side, UserRange};
 use crate::Kernel;
 use crate::machine::Machine;
@@ -56,11 +56,20 @@ pub(crate) struct Span {
 
 impl Span {
     /// Whose memory it is, unless it is physical.
-    const fn process(self) -> Option<Slot> {
+    pub(crate) const fn process(self) -> Option<Slot> {
         match self.party {
             Party::Process(slot) => Some(slot),
             Party::Physical => None,
         }
+    }
+
+    /// Checks that all of it are addresses of its party's.
+    pub(crate) fn check(self, len: u64) -> Result<(), Errno> {
+        let is_range = match self.party {
+            Party::Process(_) => UserRange::new(self.start, len).is_some(),
+            Party::Physical => PhysicalRange::new(self.start, len).is_some(),
+        };
+        if is_range { Ok(()) } else { Err(Errno::EFAULT) }
     }
 
     /// The part of it from `done` on.
@@ -182,17 +191,18 @@ impl<M: Machine> Kernel<M> {
 
     /// Carries out a copy, or as much of it as can be done now.
     pub(crate) fn transfer(&mut self, caller: Slot, transfer: &Transfer) -> Outcome {
-        let &Transfer { from, to, len, .. } = transfer;
+        let &Transfer { from, to, len, misses, .. } = transfer;
         let done = self.progress(caller).done;
-        let Self { machine, processes, .. } = self;
         // All of both sides is checked before anything is copied.
-        to.place(processes, 0, len)?;
+        to.check(len)?;
         if let Source::Memory(from) = from {
-            from.place(processes, 0, len)?;
+            from.check(len)?;
         }
         if len == 0 {
             return Err(Errno::EDOM.into());
         }
+        self.reach(caller, misses, transfer.parties())?;
+        let Self { machine, processes, .. } = self;
         let slice = len.saturating_sub(done).min(SLICE);
         let target = to.place(processes, done, slice)?;
         let copied = match from {
@@ -225,25 +235,35 @@ impl<M: Machine> Kernel<M> {
         // Physical memory is there or it isn't.
         let target = target.ok_or(Errno::EFAULT)?;
         self.processes.process_mut(caller).memory.call.progress.done = done;
-        self.miss(caller, misses, Need { target, start, len: len - done, side, others: [other, granter] })
+        let page = Page { target, start, len: len - done, side };
+        self.miss(caller, misses, Need::Page(page, [other, granter]))
     }
 
-    /// A page that a call needs is missing: it waits, or fails.
+    /// Waits, or fails, while VM holds the memory of one of those who take part in a call.
+    pub(crate) fn reach(&mut self, caller: Slot, misses: Misses, parties: Parties) -> Outcome {
+        let is_held = |slot: &Slot| self.processes.process(*slot).is_held();
+        match parties.iter().find(is_held) {
+            Some(held) => self.miss(caller, misses, Need::Release { held, parties }),
+            None => Ok(()),
+        }
+    }
+
+    /// Memory that a call needs is missing: it waits, or fails.
     pub(crate) fn miss<T>(&mut self, caller: Slot, misses: Misses, need: Need) -> Outcome<T> {
-        match misses {
-            Misses::Fail => {}
-            Misses::Mark(mark) => self.mark(mark),
+        Err(match misses {
+            Misses::Fail => Errno::EFAULT.into(),
+            Misses::Mark(mark) => self.mark(mark).into(),
             Misses::Ask => {
                 self.ask_vm(caller, need)?;
-                return Err(Stop::Waits);
+                Stop::Waits
             }
-        }
-        Err(Errno::EFAULT.into())
+        })
     }
 
     /// Reads memory of a process for a call that waits for VM where it has to.
     pub(crate) fn read_of(&mut self, caller: Slot, target: Slot, address: u64, into: &mut [u8]) -> Outcome {
         let (span, len) = (Span { party: Party::Process(target), start: address }, into.len() as u64);
+        self.check_and_reach(caller, target, span, len)?;
         let Self { machine, processes, .. } = self;
         let read = machine.read(span.place(processes, 0, len)?, into);
         read.or_else(|fault| self.miss_of(caller, target, len, fault))
@@ -252,14 +272,21 @@ impl<M: Machine> Kernel<M> {
     /// Writes memory of a process for a call that waits for VM where it has to, and then writes all of it again.
     pub(crate) fn write_of(&mut self, caller: Slot, target: Slot, address: u64, bytes: &[u8]) -> Outcome {
         let (span, len) = (Span { party: Party::Process(target), start: address }, bytes.len() as u64);
+        self.check_and_reach(caller, target, span, len)?;
         let Self { machine, processes, .. } = self;
         let written = machine.write(bytes, span.place(processes, 0, len)?);
         written.or_else(|fault| self.miss_of(caller, target, len, fault))
     }
 
+    fn check_and_reach(&mut self, caller: Slot, target: Slot, span: Span, len: u64) -> Outcome {
+        span.check(len)?;
+        self.reach(caller, Misses::Ask, Parties([Some(target), None, None]))
+    }
+
     fn miss_of(&mut self, caller: Slot, target: Slot, len: u64, fault: CopyFault) -> Outcome {
         let CopyFault { side, address: start, done } = fault;
-        self.miss(caller, Misses::Ask, Need { target, start, len: len - done, side, others: [None; 2] })
+        let page = Page { target, start, len: len - done, side };
+        self.miss(caller, Misses::Ask, Need::Page(page, [None; 2]))
     }
 
     /// How far a call came before it had to wait.

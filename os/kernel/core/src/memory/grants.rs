@@ -59,8 +59,31 @@ pub(crate) struct Granted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     granter: Slot,
-    entry: u64,
     id: GrantId,
+}
+
+/// Marks of a granter's that have yet to be written, for its table is in a page that may not be: a revocation writes
+/// to the entry, so VM sees to the page before anybody looks at the mark, and with the page the mark comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    /// [`GrantId::NONE`] where there is none.
+    // With twelve of them an entry of the process table is found by one multiplication, which counts in each message;
+    // with sixteen `ipc.round_trip` takes 6 instructions more.
+    ids: [GrantId; 12],
+}
+
+impl Marks {
+    /// Adds one, if there is room for it.
+    fn keep(&mut self, id: GrantId) -> Option<()> {
+        let place = |wanted| self.ids.iter().position(|kept| *kept == wanted);
+        let place = place(id).or_else(|| place(GrantId::NONE))?;
+        self.ids[place] = id;
+        Some(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ids.iter().all(|id| *id == GrantId::NONE)
+    }
 }
 
 impl<M: Machine> Kernel<M> {
@@ -69,6 +92,7 @@ impl<M: Machine> Kernel<M> {
         let process = self.processes.process_mut(caller);
         if entries == 0 {
             process.memory.grants = None;
+            process.memory.marks = Marks::default();
             return Ok(());
         }
         if entries > GrantId::INDICES || !address.is_multiple_of(align_of::<GrantEntry>() as u64) {
@@ -76,6 +100,7 @@ impl<M: Machine> Kernel<M> {
         }
         UserRange::new(address, u64::from(entries) * GrantEntry::SIZE as u64).ok_or(Errno::EFAULT)?;
         process.memory.grants = Some(Table { owner: process.endpoint, start: address, entries });
+        self.write_marks(caller);
         Ok(())
     }
 
@@ -146,25 +171,27 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Finds out what a grant leads to, if it permits the use.
-    pub(crate) fn verify(&mut self, user: Slot, wanted: &Use) -> Result<Granted, Errno> {
+    pub(crate) fn verify(&mut self, user: Slot, wanted: &Use) -> Outcome<Granted> {
         let &Use { granter: first, grant, offset, len, access } = wanted;
         if first == Endpoint::NONE {
-            return Err(Errno::EFAULT);
+            return Err(Errno::EFAULT.into());
         }
         let first = self.processes.find(first).ok_or(Errno::EINVAL)?;
         let mut grantee = self.processes.process(user).endpoint;
         let (mut granter, mut id) = (first, grant);
         let mut hops = 0;
-        let (entry, place) = loop {
-            let (entry, place) = self.grant_entry(granter, id)?;
+        let entry = loop {
+            // Whether the grant has TRY can't be known yet. VM waits for nobody who uses grants while it holds memory.
+            self.reach(user, Misses::Ask, Parties([Some(granter), Some(first), None]))?;
+            let entry = self.grant_entry(granter, id)?;
             if entry.grantee != grantee && entry.grantee != Endpoint::ANY {
-                return Err(Errno::EPERM);
+                return Err(Errno::EPERM.into());
             }
             if entry.flags & KINDS != GrantEntry::INDIRECT {
-                break (entry, place);
+                break entry;
             }
             if hops == HOPS {
-                return Err(Errno::ELOOP);
+                return Err(Errno::ELOOP.into());
             }
             hops += 1;
             grantee = self.processes.process(granter).endpoint;
@@ -174,38 +201,30 @@ impl<M: Machine> Kernel<M> {
         // Rights and TRY come from the last grant alone.
         let permitted = GrantAccess(entry.flags & ACCESS);
         if !permitted.contains(access) {
-            return Err(Errno::EPERM);
+            return Err(Errno::EPERM.into());
         }
         entry.start.checked_add(entry.len).ok_or(Errno::EPERM)?;
         if offset.checked_add(len).is_none_or(|end| end > entry.len) {
-            return Err(Errno::EPERM);
+            return Err(Errno::EPERM.into());
         }
         let owner = match entry.flags & KINDS {
             GrantEntry::DIRECT => granter,
             GrantEntry::MAGIC if self.privileges_of(granter).grants_magic => {
                 self.processes.find(entry.owner).ok_or(Errno::EINVAL)?
             }
-            _ => return Err(Errno::EPERM),
+            _ => return Err(Errno::EPERM.into()),
         };
         let misses = if permitted.contains(GrantAccess::TRY) {
-            Misses::Mark(Mark { granter, entry: place, id })
+            Misses::Mark(Mark { granter, id })
         } else {
             Misses::Ask
         };
-        if let Err(error) = self.processes.process(owner).memory_space() {
-            // It will be back: who has asked for TRY is told to try again, as of a page that is missing.
-            if let Misses::Mark(mark) = misses {
-                self.mark(mark);
-            }
-            return Err(error);
-        }
         let span = Span { party: Party::Process(owner), start: entry.start + offset };
         Ok(Granted { span, misses, granter: first })
     }
 
-    /// Copies an entry of a granter's table, and where it lies. VM is not involved: a granter
-    /// keeps its table where it can be read.
-    fn grant_entry(&mut self, granter: Slot, id: GrantId) -> Result<(GrantEntry, u64), Errno> {
+    /// Copies an entry of a granter's table. VM is not involved: a granter keeps its table where it can be read.
+    fn grant_entry(&mut self, granter: Slot, id: GrantId) -> Result<GrantEntry, Errno> {
         let Self { machine, processes, .. } = self;
         let process = processes.process(granter);
         let table = process.memory.grants.ok_or(Errno::EPERM)?;
@@ -215,7 +234,7 @@ impl<M: Machine> Kernel<M> {
         if id.index() >= table.entries {
             return Err(Errno::EPERM);
         }
-        let place = table.start + u64::from(id.index()) * GrantEntry::SIZE as u64;
+        let place = table.entry(id.index());
         let range = UserRange::new(place, GrantEntry::SIZE as u64).ok_or(Errno::EPERM)?;
         let mut bytes = [0; GrantEntry::SIZE];
         let space = process.memory_space()?;
@@ -226,17 +245,42 @@ impl<M: Machine> Kernel<M> {
         if !is_known || !is_used || entry.sequence != id.sequence() || id.sequence() == 0 {
             return Err(Errno::EPERM);
         }
-        Ok((entry, place))
+        Ok(entry)
     }
 
-    /// Tells the granter that a copy through a grant with `TRY` failed.
-    pub(crate) fn mark(&mut self, mark: Mark) {
-        let field = mark.entry + offset_of!(GrantEntry, faulted) as u64;
-        let Some(range) = UserRange::new(field, GrantId::SIZE as u64) else { return };
+    /// Tells the granter that a copy through a grant with `TRY` failed; the error for its user.
+    pub(crate) fn mark(&mut self, mark: Mark) -> Errno {
+        let Mark { granter, id } = mark;
+        if self.write_mark(granter, id) {
+            return Errno::EFAULT;
+        }
+        // No mark may be lost: a user that there is no room for has to hear something else.
+        let kept = self.processes.process_mut(granter).memory.marks.keep(id);
+        kept.map_or(Errno::ENOTREADY, |()| Errno::EFAULT)
+    }
+
+    /// Writes what marks of a granter's have yet to be written, as far as that can be done now.
+    pub(crate) fn write_marks(&mut self, granter: Slot) {
+        let marks = self.processes.process(granter).memory.marks;
+        if marks.is_empty() {
+            return;
+        }
+        let mut is_over = |id| id == GrantId::NONE || self.write_mark(granter, id);
+        let ids = marks.ids.map(|id| if is_over(id) { GrantId::NONE } else { id });
+        self.processes.process_mut(granter).memory.marks = Marks { ids };
+    }
+
+    /// `false` if the entry can't be written.
+    fn write_mark(&mut self, granter: Slot, id: GrantId) -> bool {
         let Self { machine, processes, .. } = self;
-        let Ok(space) = processes.process(mark.granter).memory_space() else { return };
-        // A granter that keeps its table where it can't be written doesn't want to know.
-        let _ = machine.write(&mark.id.to_bits().to_le_bytes(), Place::Process { space, range });
+        let process = processes.process(granter);
+        let Some(table) = process.memory.grants.filter(|table| id.index() < table.entries) else {
+            return true;
+        };
+        let field = table.entry(id.index()) + offset_of!(GrantEntry, faulted) as u64;
+        let Some(range) = UserRange::new(field, GrantId::SIZE as u64) else { return true };
+        let Ok(space) = process.memory_space() else { return false };
+        machine.write(&id.to_bits().to_le_bytes(), Place::Process { space, range }).is_ok()
     }
 }
 

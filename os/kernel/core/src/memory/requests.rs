@@ -3,10 +3,12 @@
 //! Such a caller is [stopped](Stops::MEMORY_REQUEST), its request stays in its message registers,
 //! and how far it came is in its [`OpenCall`]. VM is notified, takes the requests in the
 //! order they were made, and tells what became of each. Then the call goes on when it is its
-//! caller's turn. The death of anybody that it needs ends it.
+//! caller's turn. The death of anybody that it needs ends it. A call that reaches for memory which
+//! VM holds waits likewise, without a request: VM knows what it holds, and lets go of it.
 
 use super::{OpenCall, Parked, Parties, Side, State};
 use crate::Kernel;
+use crate::ipc::Half;
 use crate::list::{Links, List};
 use crate::machine::Machine;
 use crate::process::{Slot, Stops};
@@ -36,19 +38,32 @@ pub(crate) struct Request {
     pub(super) parties: Parties,
 }
 
-/// What a call needs before it can go on.
+/// What a call needs of VM before it can go on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Need {
+pub(crate) enum Need {
+    /// A page, and who else takes part in the call.
+    Page(Page, [Option<Slot>; 2]),
+    /// That VM lets go of memory that it holds.
+    Release {
+        /// Whose memory.
+        held: Slot,
+        /// Who takes part in the call.
+        parties: Parties,
+    },
+}
+
+/// A page that is missing, and what is wanted behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Page {
     /// Whose memory.
     pub(crate) target: Slot,
     /// From where on.
     pub(crate) start: u64,
-    /// How much.
+    /// How much: all that the call has yet to reach, so that VM can bring it at once. VM answers for all of it, and
+    /// a part that is no memory makes all of it illegal.
     pub(crate) len: u64,
     /// To be written, if it is the target.
     pub(crate) side: Side,
-    /// Who else takes part in the call.
-    pub(crate) others: [Option<Slot>; 2],
 }
 
 impl Requests {
@@ -60,10 +75,19 @@ impl Requests {
 impl<M: Machine> Kernel<M> {
     /// Lets a caller wait for VM, if that is of any use.
     pub(crate) fn ask_vm(&mut self, caller: Slot, need: Need) -> Result<(), Errno> {
-        let vm = self.vm().filter(|vm| *vm != caller).ok_or(Errno::EFAULT)?;
+        let helps = |vm: &Slot| *vm != caller && !self.would_deadlock(caller, *vm, Half::Memory);
+        let vm = self.vm().filter(helps).ok_or(Errno::EFAULT)?;
+        let (page, others) = match need {
+            Need::Page(page, others) => (page, others),
+            Need::Release { held, parties } => {
+                self.processes.process_mut(caller).memory.call.parked = Parked::ForRelease { held, parties };
+                self.stop(caller, Stops::MEMORY_REQUEST);
+                return Ok(());
+            }
+        };
+        let Page { target, start, len, side } = page;
         let number = self.requests.next;
         self.requests.next += 1;
-        let Need { target, start, len, side, others } = need;
         let process = self.processes.process(target);
         let request = Request {
             number,
@@ -128,9 +152,28 @@ impl<M: Machine> Kernel<M> {
         let was_vm = self.vm() == Some(ended);
         for slot in self.processes.slots() {
             let Some(process) = self.processes.get(slot).filter(|_| slot != ended) else { continue };
-            match process.memory.call.parked.request() {
-                Some(_) if was_vm => self.end_request(slot, Errno::EFAULT),
-                Some(request) if request.parties.include(ended) => self.end_request(slot, Errno::EINVAL),
+            let parked = &process.memory.call.parked;
+            if !parked.needs_vm() {
+                continue;
+            }
+            if was_vm {
+                self.end_request(slot, Errno::EFAULT);
+            } else if parked.involves(ended) {
+                self.end_request(slot, Errno::EINVAL);
+            }
+        }
+    }
+
+    /// VM has let go of a process's memory: calls that waited for that go on.
+    pub(crate) fn release(&mut self, released: Slot) {
+        for slot in self.processes.slots() {
+            let Some(process) = self.processes.get_mut(slot) else { continue };
+            let parked = &mut process.memory.call.parked;
+            match *parked {
+                Parked::ForRelease { held, parties } if held == released => {
+                    *parked = Parked::ForTurn(parties);
+                    self.resume(slot, Stops::MEMORY_REQUEST);
+                }
                 _ => {}
             }
         }
@@ -170,12 +213,14 @@ impl<M: Machine> Kernel<M> {
         self.end_delay(slot);
     }
 
-    /// Takes a caller out of VM's queue. A call that waits for its turn alone still does.
+    /// Ends a caller's wait for VM. A call that waits for its turn alone still does.
     fn leave_queue(&mut self, slot: Slot) {
         let parked = &mut self.processes.process_mut(slot).memory.call.parked;
-        let Parked::ForVm(request) = *parked else { return };
-        *parked = Parked::No;
-        if !request.is_taken {
+        let was = *parked;
+        if was.needs_vm() {
+            *parked = Parked::No;
+        }
+        if was.request().is_some_and(|request| !request.is_taken) {
             self.requests.queue.remove(&mut self.requests.links, slot);
         }
     }

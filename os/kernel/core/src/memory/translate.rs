@@ -4,8 +4,8 @@
 
 use super::copy::{Misses, Outcome, Party, Span};
 use super::grants::{Granted, Use, check_count};
-use super::requests::Need;
-use super::{PhysicalRange, Side, UserRange};
+use super::requests::{Need, Page};
+use super::{Parties, PhysicalRange, Side, UserRange};
 use crate::Kernel;
 use crate::machine::Machine;
 use crate::process::Slot;
@@ -84,12 +84,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Whose memory is meant, if the device may do that to it.
-    pub(super) fn look_up(&mut self, caller: Slot, lookup: &Lookup) -> Result<Sought, Errno> {
+    pub(super) fn look_up(&mut self, caller: Slot, lookup: &Lookup) -> Outcome<Sought> {
         let &Lookup { granter, grant, start, len, access } = lookup;
         let is_written = access != DeviceAccess::Read;
         let (span, misses, granter) = if granter == Endpoint::SELF {
             if grant != GrantId::NONE {
-                return Err(Errno::EINVAL);
+                return Err(Errno::EINVAL.into());
             }
             (Span { party: Party::Process(caller), start }, Misses::Ask, None)
         } else {
@@ -110,20 +110,15 @@ impl<M: Machine> Kernel<M> {
     /// The physical memory that a part of a place starts with.
     pub(super) fn piece(&mut self, caller: Slot, sought: &Sought, done: u64) -> Outcome<PhysicalRange> {
         let &Sought { span, len, misses, granter, side } = sought;
+        self.reach(caller, misses, Parties([span.process(), granter, None]))?;
         let Self { machine, processes, .. } = self;
         let place = span.place(processes, done, len - done)?;
         match machine.translate(&place, side) {
             Ok(range) => Ok(range),
             Err(fault) => {
                 let Party::Process(target) = span.party else { return Err(Errno::EFAULT.into()) };
-                let need = Need {
-                    target,
-                    start: fault.address,
-                    len: len - done - fault.done,
-                    side,
-                    others: [granter, None],
-                };
-                self.miss(caller, misses, need)
+                let page = Page { target, start: fault.address, len: len - done - fault.done, side };
+                self.miss(caller, misses, Need::Page(page, [granter, None]))
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use crate::memory::PhysicalRange;
 use crate::process::Slot;
 use abi::protocols::kernel;
-use abi::{Endpoint, Errno};
+use abi::{Endpoint, Errno, PageAccess};
 
 /// Frames that VM may take at once: the kernel zeroes them while nobody else runs.
 const FRAMES_AT_ONCE: u32 = 512;
@@ -55,6 +55,24 @@ impl<M: Machine> Kernel<M> {
         let Self { machine, processes, .. } = self;
         machine.map_page(&mut processes.process_mut(slot).space, page, frame, access)?;
         self.space_changed();
+        self.write_marks(slot);
+        Ok(())
+    }
+
+    pub(crate) fn vm_map_device(&mut self, request: &kernel::vm_map_device::Request) -> Result<(), Errno> {
+        let &kernel::vm_map_device::Request { process, address, device, access } = request;
+        let slot = self.process_of(process)?;
+        let page = UserPage::new(address)?;
+        let device = frames(device, 1)?;
+        if access == PageAccess::Execute {
+            return Err(Errno::EINVAL);
+        }
+        if !self.privileges_of(slot).may_map(device.start(), device.len()) {
+            return Err(Errno::EPERM);
+        }
+        let Self { machine, processes, .. } = self;
+        machine.map_device(&mut processes.process_mut(slot).space, page, device, access)?;
+        self.space_changed();
         Ok(())
     }
 
@@ -73,7 +91,9 @@ impl<M: Machine> Kernel<M> {
         let slot = self.process_of(process)?;
         let page = UserPage::new(address)?;
         let Self { machine, processes, .. } = self;
-        machine.protect_page(&mut processes.process_mut(slot).space, page, access).ok_or(Errno::ENOENT)
+        machine.protect_page(&mut processes.process_mut(slot).space, page, access).ok_or(Errno::ENOENT)?;
+        self.write_marks(slot);
+        Ok(())
     }
 
     fn process_of(&self, endpoint: Endpoint) -> Result<Slot, Errno> {

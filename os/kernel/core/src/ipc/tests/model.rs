@@ -429,17 +429,20 @@ impl Model {
         true
     }
 
-    /// A circle of processes that wait for each other, unless it is one that sends and one that receives.
+    /// A circle of processes that wait for each other, unless it is one that sends and one that receives. Who has a
+    /// fault that VM has taken waits for VM, and meets nobody.
     fn closes_circle(&self, who: usize, peer: usize, sends: bool) -> bool {
         let (mut at, mut length) = (peer, 2);
         loop {
+            let faults = self.0[at].faults && self.0[at].wait == Wait::No;
             let (next, next_sends) = match self.0[at].wait {
+                Wait::No if faults => (VM, false),
                 Wait::Send { to, .. } => (to, true),
                 Wait::Receive { from: Some(Source::Process(from)), .. } => (from, false),
                 Wait::No | Wait::Receive { .. } => return false,
             };
             if next == who {
-                return length > 2 || sends == next_sends;
+                return length > 2 || sends == next_sends || faults;
             }
             if length > PROCESSES {
                 return true;

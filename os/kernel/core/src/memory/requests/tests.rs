@@ -2,9 +2,11 @@
 //! wait, VM answers, and anybody dies.
 
 use crate::fake::{Fake, at, kernel, service};
+use crate::fault::{Access, Fault};
+use crate::memory::Parked;
 use crate::memory::copy::SLICE;
 use crate::memory::tests::{answer, ask};
-use crate::process::Stops;
+use crate::process::{Process, Stops};
 use crate::{AddError, Kernel, Next, Slot};
 use abi::boot;
 use abi::ipc::Primitive;
@@ -347,46 +349,167 @@ fn vm_maps_its_own_frames_and_no_others() {
     assert_eq!(ask(&mut kernel, 0, &take(1)).as_deref(), Some("EPERM"));
 }
 
-/// Reaches for the owner's memory in each way that needs no grant; the answers.
-fn reach(kernel: &mut Kernel<Fake>) -> [Option<String>; 6] {
+/// Reaches for the owner's memory in one of the ways that need no grant, the second with `TRY`; the answer.
+fn reach(kernel: &mut Kernel<Fake>, way: u32) -> Option<String> {
     let process = at(OWNER);
     let set = calls::memset::Request { process, flags: CopyFlags::WAIT, address: HERE, len: 1, byte: 0 };
     let write = calls::trace_write::Request { process, address: HERE, value: 0 };
     let get = calls::get_machine_context::Request { process, address: HERE };
-    [
-        ask(kernel, 0, &calls::vircopy::Request { len: 8, ..take() }),
-        ask(kernel, 0, &calls::vircopy::Request { len: 8, flags: CopyFlags::TRY, ..take() }),
-        ask(kernel, 0, &set),
-        ask(kernel, PM, &calls::trace_read::Request { process, address: HERE }),
-        ask(kernel, PM, &write),
-        ask(kernel, PM, &get),
-    ]
+    match way {
+        0 => ask(kernel, 0, &calls::vircopy::Request { len: 8, ..take() }),
+        1 => ask(kernel, 0, &calls::vircopy::Request { len: 8, flags: CopyFlags::TRY, ..take() }),
+        2 => ask(kernel, 0, &set),
+        3 => ask(kernel, PM, &calls::trace_read::Request { process, address: HERE }),
+        4 => ask(kernel, PM, &write),
+        _ => ask(kernel, PM, &get),
+    }
 }
 
 #[test]
-fn memory_that_vm_changes_is_out_of_everybodys_reach() {
+fn a_device_is_mapped_only_where_it_is_none_of_the_systems_memory_and_rs_permits() {
     let mut kernel = four();
-    kernel.processes.process_mut(Slot::new(PM)).class = Callers::SERVICE.or(Callers::PM);
-    let inhibit = |inhibited| calls::vm_set_inhibited::Request { process: at(OWNER), inhibited };
-    // One copy waits for a page already; it gets no further either.
+    const DEVICE: u64 = 0xfed0_0000;
+    let id = kernel.processes.process(Slot::new(OWNER)).privileges;
+    kernel.privileges[id.index()].memory = vec![(DEVICE, 2 * PAGE), (0, PAGE)];
+    let address = HERE + 4 * PAGE;
+    let map = calls::vm_map_device::Request {
+        process: at(OWNER),
+        address,
+        device: DEVICE,
+        access: PageAccess::Write,
+    };
+    for (call, expected) in [
+        (calls::vm_map_device::Request { process: at(9), ..map }, "EINVAL"),
+        (calls::vm_map_device::Request { address: address + 8, ..map }, "EINVAL"),
+        (calls::vm_map_device::Request { address: 0xffff_8000_0000_0000, ..map }, "EFAULT"),
+        (calls::vm_map_device::Request { device: DEVICE + 8, ..map }, "EINVAL"),
+        (calls::vm_map_device::Request { access: PageAccess::Execute, ..map }, "EINVAL"),
+        (calls::vm_map_device::Request { device: DEVICE + 2 * PAGE, ..map }, "EPERM"),
+        (calls::vm_map_device::Request { device: DEVICE - PAGE, ..map }, "EPERM"),
+        (calls::vm_map_device::Request { process: at(0), ..map }, "EPERM"),
+        (calls::vm_map_device::Request { device: 0, ..map }, "EPERM"),
+        (calls::vm_map_device::Request { address: HERE, ..map }, "EEXIST"),
+        (map, "{}"),
+        (map, "EEXIST"),
+    ] {
+        assert_eq!(ask(&mut kernel, VM, &call).as_deref(), Some(expected), "{call:?}");
+    }
+    // No copy gets there, and the page is nobody's frame.
+    let copy = calls::vircopy::Request { from_address: address, len: 4, flags: CopyFlags::TRY, ..take() };
+    assert_eq!(ask(&mut kernel, 0, &copy).as_deref(), Some("EFAULT"));
+    let unmap = calls::vm_unmap_page::Request { process: at(OWNER), address };
+    assert_eq!(ask(&mut kernel, VM, &unmap), Some(format!("{{ frame: {DEVICE} }}")));
+    let give = calls::vm_give_frames::Request { address: DEVICE, count: 1 };
+    assert_eq!(ask(&mut kernel, VM, &give).as_deref(), Some("EPERM"));
+    assert_eq!(ask(&mut kernel, 0, &map).as_deref(), Some("EPERM"));
+}
+
+fn hold(kernel: &mut Kernel<Fake>, inhibited: bool) {
+    let request = calls::vm_set_inhibited::Request { process: at(OWNER), inhibited };
+    assert_eq!(ask(kernel, VM, &request).as_deref(), Some("{}"));
+}
+
+// row A2
+#[test]
+fn whoever_reaches_for_memory_that_vm_holds_waits_until_vm_lets_go_of_it() {
+    for way in 0..6 {
+        let mut kernel = four();
+        kernel.processes.process_mut(Slot::new(PM)).class = Callers::SERVICE.or(Callers::PM);
+        hold(&mut kernel, true);
+        let before = kernel.machine.memory.clone();
+        let caller = if way < 3 { 0 } else { PM };
+        let first = reach(&mut kernel, way);
+        if way == 1 {
+            assert_eq!(first.as_deref(), Some("EFAULT"), "it tries");
+        } else {
+            assert_eq!(first, None, "way {way}");
+            assert!(kernel.stops(caller).contains(Stops::MEMORY_REQUEST));
+        }
+        go_on(&mut kernel);
+        assert_eq!(kernel.machine.memory.bytes, before.bytes);
+        assert_eq!(get(&mut kernel), "ENOENT", "VM knows, and is not asked");
+        hold(&mut kernel, false);
+        go_on(&mut kernel);
+        let expected = if way == 1 { "EFAULT" } else { "{" };
+        assert!(answer(&kernel, caller).is_some_and(|answer| answer.starts_with(expected)), "way {way}");
+        assert!(reach(&mut kernel, way).is_some_and(|answer| answer.starts_with('{')));
+    }
+}
+
+// row A2
+#[test]
+fn a_copy_that_waits_for_a_page_waits_on_while_vm_holds_the_memory() {
+    let mut kernel = four();
     assert_eq!(ask(&mut kernel, 0, &take()), None);
     get(&mut kernel);
-    assert_eq!(ask(&mut kernel, VM, &inhibit(true)).as_deref(), Some("{}"));
+    hold(&mut kernel, true);
     kernel.machine.memory.map(OWNER, HERE + PAGE, true);
     assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "{}");
     go_on(&mut kernel);
-    assert_eq!(answer(&kernel, 0).as_deref(), Some("EFAULT"));
+    assert_eq!(answer(&kernel, 0), None);
+    hold(&mut kernel, false);
+    go_on(&mut kernel);
+    assert_eq!(answer(&kernel, 0).as_deref(), Some("{}"));
+    assert_eq!(kernel.machine.memory.peek(0, HERE + 3999, 2), [7, 0]);
+}
 
-    let before = kernel.machine.memory.clone();
-    for answer in reach(&mut kernel) {
-        assert_eq!(answer.as_deref(), Some("EFAULT"));
+// row A2
+#[test]
+fn vm_itself_and_a_system_without_vm_do_not_wait_for_memory_that_is_held() {
+    let mut kernel = four();
+    hold(&mut kernel, true);
+    kernel.machine.memory.map(VM, HERE, true);
+    assert_eq!(
+        ask(&mut kernel, VM, &calls::vircopy::Request { len: 8, ..take() }).as_deref(),
+        Some("EFAULT")
+    );
+    kernel.exit(Slot::new(VM), 0);
+    assert_eq!(ask(&mut kernel, 0, &calls::vircopy::Request { len: 8, ..take() }).as_deref(), Some("EFAULT"));
+}
+
+// row F1
+#[test]
+fn nobody_waits_for_a_vm_that_waits_for_it() {
+    let short = calls::vircopy::Request { from_address: HERE, len: 8, ..take() };
+    let missing = calls::vircopy::Request { from_address: HERE + PAGE, len: 8, ..take() };
+    // VM waits for 0, for who waits for 0, or for a message of 0's alone; then 0 wants something of VM.
+    for (case, held) in [(0, false), (1, false), (2, false), (0, true), (1, true), (2, true)] {
+        let mut kernel = four();
+        let request = if held { &short } else { &missing };
+        if held {
+            hold(&mut kernel, true);
+        }
+        if case == 1 {
+            assert_eq!(kernel.traps(1, Primitive::SendRec, at(0)), None);
+        }
+        let (primitive, whom) =
+            [(Primitive::SendRec, 0), (Primitive::SendRec, 1), (Primitive::Receive, 0)][case];
+        assert_eq!(kernel.traps(VM, primitive, at(whom)), None);
+        assert_eq!(ask(&mut kernel, 0, request).as_deref(), Some("EFAULT"), "case {case}, held: {held}");
     }
-    assert_eq!(kernel.machine.memory.bytes, before.bytes);
-    assert_eq!(get(&mut kernel), "ENOENT", "VM knows, and is not asked");
-    assert_eq!(ask(&mut kernel, VM, &inhibit(false)).as_deref(), Some("{}"));
-    for answer in reach(&mut kernel) {
-        assert!(answer.is_some_and(|answer| answer.starts_with('{')));
+    // The other way round: 0 waits already when VM comes to wait for it.
+    for (case, held) in [(0, false), (1, false), (2, false), (0, true), (1, true), (2, true)] {
+        let mut kernel = four();
+        if held {
+            hold(&mut kernel, true);
+        }
+        assert_eq!(ask(&mut kernel, 0, if held { &short } else { &missing }), None);
+        if case == 1 {
+            assert_eq!(kernel.traps(1, Primitive::SendRec, at(0)), None);
+        } else if !held {
+            get(&mut kernel);
+        }
+        let (primitive, whom) =
+            [(Primitive::SendRec, 0), (Primitive::SendRec, 1), (Primitive::Receive, 0)][case];
+        let refused = Some(Err(abi::Errno::ELOCKED));
+        // A request that VM has not taken is told of by a notification, which a receive from 0 does not take.
+        assert_eq!(kernel.traps(VM, primitive, at(whom)), refused, "case {case}, held: {held}");
     }
+    // A page fault that VM has taken is such a wait, too.
+    let mut kernel = four();
+    assert_eq!(kernel.traps(VM, Primitive::Receive, Endpoint::ANY), None);
+    kernel.fault(Slot::new(0), Fault::Page { address: HERE + 9 * PAGE, access: Access::Read });
+    assert_eq!(kernel.traps(VM, Primitive::SendRec, at(0)), Some(Err(abi::Errno::ELOCKED)));
 }
 
 /// What can happen next.
@@ -400,16 +523,19 @@ enum Event {
     Ready(u16),
     /// VM refuses a caller.
     Refuse(u16),
+    /// VM holds the owner's memory, or lets go of it.
+    Hold,
     /// It is a caller's turn.
     Turn(u16),
     /// A process dies.
     Death(u16),
 }
 
-const EVENTS: [Event; 13] = [
+const EVENTS: [Event; 14] = [
     Event::Copy(0),
     Event::Copy(1),
     Event::Get,
+    Event::Hold,
     Event::Ready(0),
     Event::Ready(1),
     Event::Refuse(0),
@@ -442,6 +568,14 @@ fn happen(kernel: &mut Kernel<Fake>, event: Event) -> bool {
             can
         }
         Event::Get => is_alive(kernel, VM) && get(kernel) != "ENOENT",
+        Event::Hold => {
+            let can = is_alive(kernel, VM) && is_alive(kernel, OWNER);
+            if can {
+                let is_held = kernel.processes.process(Slot::new(OWNER)).is_held();
+                hold(kernel, !is_held);
+            }
+            can
+        }
         Event::Ready(slot) | Event::Refuse(slot) => {
             let Some((memory, _)) = state(kernel, slot) else { return false };
             let Some(request) = memory.call.parked.request().copied().filter(|_| is_alive(kernel, VM)) else {
@@ -488,10 +622,14 @@ fn check(kernel: &Kernel<Fake>, script: &[Event]) {
     for (slot, process) in kernel.processes.iter() {
         let memory = process.memory;
         assert_eq!(
-            memory.call.parked.request().is_some(),
+            memory.call.parked.needs_vm(),
             process.stops.contains(Stops::MEMORY_REQUEST),
             "{script:?}"
         );
+        if let Parked::ForRelease { held, .. } = memory.call.parked {
+            let is_held = kernel.processes.get(held).is_some_and(Process::is_held);
+            assert!(is_held && is_alive(VM), "nobody waits for what is not held: {script:?}");
+        }
         if let Some(request) = memory.call.parked.request() {
             assert_eq!(queue.contains(&slot), !request.is_taken, "{script:?}");
             assert!(is_alive(VM) && is_alive(OWNER), "nobody waits for the dead: {script:?}");
@@ -533,26 +671,38 @@ fn explore(script: &mut Vec<Event>, depth: usize, runs: &mut u32) {
 fn no_short_run_leaves_anybody_waiting_for_nothing() {
     let mut runs = 0;
     explore(&mut Vec::new(), 6, &mut runs);
-    assert!(runs > 4_000, "only {runs} runs");
+    assert!(runs > 14_000, "only {runs} runs");
 }
 
 #[test]
 fn the_death_of_a_party_ends_the_wait_with_the_error_that_the_dead_give() {
-    for (is_taken, dies, expected) in [
-        (false, OWNER, Some("EINVAL")),
-        (true, OWNER, Some("EINVAL")),
-        (false, VM, Some("EFAULT")),
-        (true, VM, Some("EFAULT")),
-        (false, 0, None),
-        (true, 0, None),
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum For {
+        Vm,
+        TakenRequest,
+        Release,
+    }
+    for (waits, dies, expected) in [
+        (For::Vm, OWNER, Some("EINVAL")),
+        (For::TakenRequest, OWNER, Some("EINVAL")),
+        (For::Release, OWNER, Some("EINVAL")),
+        (For::Vm, VM, Some("EFAULT")),
+        (For::TakenRequest, VM, Some("EFAULT")),
+        (For::Release, VM, Some("EFAULT")),
+        (For::Vm, 0, None),
+        (For::TakenRequest, 0, None),
+        (For::Release, 0, None),
     ] {
         let mut kernel = four();
+        if waits == For::Release {
+            hold(&mut kernel, true);
+        }
         assert_eq!(ask(&mut kernel, 0, &take()), None);
-        if is_taken {
+        if waits == For::TakenRequest {
             get(&mut kernel);
         }
         kernel.exit(Slot::new(dies), 0);
-        assert_eq!(answer(&kernel, 0).as_deref(), expected, "{dies} dies, taken: {is_taken}");
+        assert_eq!(answer(&kernel, 0).as_deref(), expected, "{dies} dies, waits for {waits:?}");
         if dies != VM {
             assert_eq!(reply(&mut kernel, at(0), 1, RequestOutcome::Ready), "ESRCH");
             assert_eq!(get(&mut kernel), "ENOENT");
@@ -625,7 +775,7 @@ fn a_process_that_starts_anew_has_neither_call_nor_grants() {
 fn a_vm_that_becomes_another_keeps_the_call_that_waits_for_its_turn() {
     let mut kernel = four();
     kernel.processes.process_mut(Slot::new(VM)).memory.call.parked =
-        super::Parked::ForTurn(super::Parties::default());
+        Parked::ForTurn(super::Parties::default());
     kernel.forget_requests(Slot::new(VM));
     assert!(kernel.processes.process(Slot::new(VM)).memory.call.parked.goes_on());
 }
