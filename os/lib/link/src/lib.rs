@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
+use toml::de::DeTable;
 
 /// Where a service's image starts: 16 MiB for each slot, and a little more, so that the same
 /// offset in two services doesn't meet in one entry of a direct-mapped TLB.
@@ -98,13 +99,14 @@ fn scripts() -> PathBuf {
 
 /// The slot of the service whose `package` is the given one.
 fn slot_of(system: &str, package: &str) -> Result<u16, String> {
-    let system: toml::Table = system.parse().map_err(|error| format!("{error}"))?;
-    let services =
-        system.get("service").and_then(toml::Value::as_table).ok_or("there is no [service.NAME]")?;
+    let system = DeTable::parse(system).map_err(|error| format!("{error}"))?;
+    let services = system.get_ref().get("service").and_then(|services| services.get_ref().as_table());
+    let services = services.ok_or("there is no [service.NAME]")?;
+    let mut services = services.values().map(|service| service.get_ref());
     let service = services
-        .values()
-        .find(|service| service.get("package").and_then(toml::Value::as_str) == Some(package));
-    let slot = service.and_then(|service| service.get("slot")?.as_integer());
+        .find(|service| service.get("package").and_then(|name| name.get_ref().as_str()) == Some(package));
+    let slot = service.and_then(|service| service.get("slot")?.get_ref().as_integer());
+    let slot = slot.and_then(|slot| i64::from_str_radix(slot.as_str(), slot.radix()).ok());
     let slot = slot.ok_or_else(|| format!("no service with a slot has package = \"{package}\""))?;
     u16::try_from(slot).ok().filter(|slot| *slot < SERVICE_SLOTS).ok_or_else(|| {
         format!("the slot of {package} is not below {SERVICE_SLOTS}, where the addresses of programs start")

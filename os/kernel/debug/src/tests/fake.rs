@@ -279,6 +279,9 @@ impl Machine for Fake {
     fn map_page(&mut self, _: &mut u16, _: UserPage, _: PhysicalRange, _: PageAccess) -> Result<(), Errno> {
         Err(Errno::ENOMEM)
     }
+    fn map_device(&mut self, _: &mut u16, _: UserPage, _: PhysicalRange, _: PageAccess) -> Result<(), Errno> {
+        Err(Errno::ENOMEM)
+    }
     fn unmap_page(&mut self, _: &mut u16, _: UserPage) -> Option<u64> {
         None
     }
