@@ -1,7 +1,7 @@
 //! The guest tests as tests of cargo: `cargo test -p harness --test guest`, `cargo nextest run -p harness`.
 //!
 //! It is another door to what `cargo xtask test` runs, with the same verdicts, reports and bundles, and
-//! the arguments of libtest. It stands beside the snapshots because cargo-insta looks for them where the
+//! the arguments of libtest, of filters one. It stands beside the snapshots because cargo-insta looks for them where the
 //! tests of a package are.
 #![forbid(unsafe_code)]
 

@@ -22,6 +22,7 @@ use crate::inspect::PostMortem;
 use crate::observe::Channel;
 use crate::recording::Recording;
 use crate::run::{Outcome, Verdict};
+use crate::shell;
 use crate::snapshot::{Comparison, Facet};
 use crate::suite::News;
 use crate::verdict::End;
@@ -147,7 +148,7 @@ pub fn repeat(outcome: &Outcome) -> String {
         }
     }
     if let Some(port) = &outcome.line {
-        write!(line, " --serial {}", port.display()).expect("writing to a string succeeds");
+        write!(line, " --serial {}", shell::quote(port.as_os_str())).expect("writing to a string succeeds");
     }
     if outcome.verdict() == Verdict::WrongRepetition {
         line.push_str(" --check-determinism");

@@ -369,6 +369,10 @@ pub fn with_machines(mut scenarios: Vec<Scenario>, directory: &Path) -> Result<V
     for path in toml_files(directory)? {
         let read = || -> Result<Scenario> {
             let name = path.file_stem().and_then(|stem| stem.to_str()).context("its name is no text")?;
+            // It becomes the name of files and directories, and stands in commands.
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                bail!("a test's name is of letters, digits and underscores: rename the file");
+            }
             Scenario::of_machine(name, &std::fs::read_to_string(&path)?, &programs)
         };
         scenarios.push(read().with_context(|| format!("failed to read {}", path.display()))?);

@@ -8,7 +8,9 @@ pub fn line(words: &[impl AsRef<OsStr>]) -> String {
     words.iter().map(|word| quote(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
-fn quote(word: &OsStr) -> String {
+/// A word as a POSIX shell takes it for one.
+#[must_use]
+pub fn quote(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_=+,.:/".contains(character);
     if !word.is_empty() && word.chars().all(is_plain) {

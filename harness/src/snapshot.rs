@@ -95,16 +95,32 @@ fn console(record: &Record) -> Vec<String> {
     let lines = record.events().iter().filter_map(|event| match &event.what {
         // The kernel's last words, which are in its log as well.
         What::Console(line) if line.starts_with("E kernel: ") => Some(vec![redact(line)]),
-        What::Console(line) => Some(vec![line.clone()]),
-        What::ConsoleRest(rest) => Some(vec![rest.clone(), "[no line end]".into()]),
+        What::Console(line) => Some(vec![unlike_ours(line)]),
+        What::ConsoleRest(rest) => Some(vec![unlike_ours(rest), NO_LINE_END.into()]),
         _ => None,
     });
     let mut lines: Vec<String> = lines.flatten().collect();
     if record.events().iter().any(|event| matches!(event.what, What::ConsoleCut(_))) {
         lines.truncate(CUT_LINES);
-        lines.push("[cut]".into());
+        lines.push(CUT.into());
     }
+    // At the end of a file they would not count.
+    lines.iter_mut().rev().take_while(|line| line.is_empty()).for_each(|line| line.push_str(r"\n"));
     lines
+}
+
+/// What stands for the missing end of the last line.
+const NO_LINE_END: &str = "[no line end]";
+/// What stands for the lines that are left out.
+const CUT: &str = "[cut]";
+
+/// A guest's line so that it differs from every other one also where spaces at the end don't count, and from what is not
+/// the guest's.
+fn unlike_ours(line: &str) -> String {
+    if [NO_LINE_END, CUT].contains(&line) {
+        return line.replacen('[', r"\u{5b}", 1);
+    }
+    line.strip_suffix(' ').map_or_else(|| line.to_owned(), |start| format!(r"{start}\u{{20}}"))
 }
 
 fn section(text: &mut String, name: &str, lines: Vec<String>) {

@@ -221,7 +221,7 @@ pub(crate) struct Test {
     #[arg(long)]
     pub(crate) check_determinism: bool,
     /// Record each test, also one that passes, so that `cargo xtask replay NAME` opens it. The records are in
-    /// target/xtask/records until the next run with this option.
+    /// target/xtask/records until the test is run with this option again.
     #[arg(long)]
     pub(crate) record: bool,
     /// How often a test that fails is tried again, if it says that its runs may differ (the key
@@ -299,7 +299,7 @@ gdb opens the same dump: `cd target/xtask/failures/NAME && gdb kernel memory.cor
 
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// A test that hung, panicked or ended by a fault in the latest run, or a dump that is kept with what the test left beside it.
+    /// A test that hung, panicked or ended by a fault when it was last run, or a dump that is kept with what the test left beside it.
     #[arg(value_name = "NAME|DUMP")]
     pub(crate) dump: PathBuf,
 }

@@ -109,13 +109,13 @@ fn spoiled(spoil: impl FnOnce(&mut Vec<u8>)) -> String {
 /// What QEMU says when the processor gave up.
 const RESET: &str = r#"echo '{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-reset"}}'
 "#;
-const IDLE: &str = "printf 'waiting\\r\\n' >&4
+const IDLE: &str = "printf 'waiting\\r\\n' >&4; sleep 0.2
 echo 'qemu: warning: icount sleep disabled and no active timers' >&2
 exec sleep 1000
 ";
 
 /// The same, up to where QEMU is asked to stop.
-const IDLE_ONCE: &str = "printf 'waiting\\r\\n' >&4
+const IDLE_ONCE: &str = "printf 'waiting\\r\\n' >&4; sleep 0.2
 echo 'qemu: warning: icount sleep disabled and no active timers' >&2
 ";
 
@@ -193,7 +193,7 @@ exec sleep 1000\n");
     /// Everybody waits, and QEMU ends when it is asked for more.
     idle_until_asked: &format!("{IDLE_ONCE}read -r _; exit 1\n");
     /// Everybody waits, but not when QEMU says so: a look or two find it at work.
-    idle_after_all: &format!("{IDLE_ONCE}sleep 0.3; printf 'more\\r\\n' >&4
+    idle_after_all: &format!("{IDLE_ONCE}sleep 0.1; printf 'more\\r\\n' >&4
 halted=0
 while read -r command; do
     case $command in

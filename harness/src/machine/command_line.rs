@@ -2,7 +2,8 @@
 
 use abi::boot::{EXIT_PORT, LOG_PORT, PANIC_PORT};
 use abi::report::RESULTS_PORT;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -321,10 +322,20 @@ impl Arguments {
         self.0.extend(arguments.iter().map(OsString::from));
     }
 
-    /// An option whose value is put together from parts.
+    /// An option whose value is put together from parts, which may be paths.
     fn pair(&mut self, option: &str, parts: &[&Path]) {
         let mut value = OsString::new();
-        parts.iter().for_each(|part| value.push(part.as_os_str()));
+        for part in parts {
+            // A path in an option has its commas doubled (qemu(1)).
+            if part.is_absolute() {
+                let bytes = part.as_os_str().as_bytes();
+                let doubled =
+                    bytes.iter().flat_map(|byte| std::iter::repeat_n(*byte, 1 + usize::from(*byte == b',')));
+                value.push(OsStr::from_bytes(&doubled.collect::<Vec<u8>>()));
+            } else {
+                value.push(part.as_os_str());
+            }
+        }
         self.0.extend([option.into(), value]);
     }
 }

@@ -26,6 +26,8 @@ impl Console {
         let (master, mut slave) = TTYPort::pair().context("failed to open a pseudo-terminal")?;
         // An exclusive terminal could not be opened a second time, by QEMU.
         slave.set_exclusive(false).context("failed to share a pseudo-terminal")?;
+        // The reader has its turn some time, however busy the host is.
+        slave.set_timeout(super::PATIENCE).context("failed to set a timeout")?;
         let path = slave.name().context("failed to find the path of a pseudo-terminal")?.into();
         let mut mark = [0; 16];
         for half in mark.chunks_exact_mut(8) {

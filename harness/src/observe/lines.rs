@@ -1,6 +1,6 @@
 //! Bytes that arrive in pieces, as lines.
 
-use super::escape;
+use super::text::escape_exactly;
 
 /// Puts lines together, and keeps a limited number of bytes.
 pub(super) struct Lines {
@@ -36,7 +36,7 @@ impl Lines {
     /// What came after the last line end.
     pub(super) fn rest(&mut self) -> Option<String> {
         let rest = std::mem::take(&mut self.open);
-        (!rest.is_empty()).then(|| escape(&rest))
+        (!rest.is_empty()).then(|| escape_exactly(&rest))
     }
 
     /// How many bytes were not kept.
@@ -47,5 +47,5 @@ impl Lines {
 
 /// Terminals want `\r\n`; the `\r` is no part of the line.
 fn line(bytes: &[u8]) -> String {
-    escape(bytes.strip_suffix(b"\r").unwrap_or(bytes))
+    escape_exactly(bytes.strip_suffix(b"\r").unwrap_or(bytes))
 }

@@ -15,6 +15,11 @@ fn nothing_that_a_terminal_would_obey_gets_through() {
 }
 
 #[test]
+fn no_line_looks_like_another() {
+    assert_eq!(Lines::new(100).add(b"\xff\n\\xff\n"), [r"\xff", r"\\xff"]);
+}
+
+#[test]
 fn invalid_bytes_are_shown_as_such() {
     assert_eq!(escape(b"a\xff\xc3(\xe4\xb8"), r"a\xff\xc3(\xe4\xb8");
     let all: Vec<u8> = (0..=255).collect();

@@ -161,6 +161,13 @@ fn machines_are_listed_beside_programs_under_names_of_their_own() {
     std::fs::write(directory.path().join("hello.toml"), "").expect("a file");
     let error = with_machines(programs.clone(), directory.path()).expect_err("hello is taken");
     assert!(error.to_string().starts_with("two tests are called hello"), "{error}");
+    for bad in ["...toml", "a b.toml", "a@ipc.toml"] {
+        let path = directory.path().join(bad);
+        std::fs::write(&path, "").expect("a file");
+        let error = with_machines(vec![], directory.path()).expect_err("no name");
+        assert!(format!("{error:#}").contains("letters, digits and underscores"), "{error:#}");
+        std::fs::remove_file(path).expect("the file");
+    }
     std::fs::write(directory.path().join("hello.toml"), "imag = 1").expect("a file");
     let error = with_machines(programs, directory.path()).expect_err("a mistake");
     assert!(error.to_string().contains("hello.toml"), "{error}");

@@ -27,6 +27,31 @@ complaints:
 }
 
 #[test]
+fn no_console_looks_like_another() {
+    let text = |events: &[What]| {
+        let mut record = Record::default();
+        events.iter().for_each(|event| record.push(event.clone()));
+        // As insta compares.
+        render(&End::Exited(0), &record, None).trim_end().to_owned()
+    };
+    let line = |text: &str| What::Console(text.into());
+    let consoles = [
+        vec![line("a")],
+        vec![line("a ")],
+        vec![line("a  ")],
+        vec![line("a"), line("")],
+        vec![line("a"), line(""), line("")],
+        vec![line("a"), line("[no line end]")],
+        vec![What::ConsoleRest("a".into())],
+        vec![line("a"), line("[cut]")],
+        vec![line("a"), What::ConsoleCut(1)],
+        vec![],
+    ];
+    let texts: std::collections::BTreeSet<String> = consoles.iter().map(|console| text(console)).collect();
+    assert_eq!(texts.len(), consoles.len(), "{texts:#?}");
+}
+
+#[test]
 fn last_words_of_the_kernel_are_complaints_on_the_console_too() {
     let mut record = Record::default();
     record.push(What::Console("E kernel: panic: no at src/main.rs:12:3".into()));

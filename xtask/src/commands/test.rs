@@ -15,7 +15,7 @@ use harness::scenario::{Kind, Scenario};
 use harness::serial::kernel_checksum;
 use harness::serial::line::{Line, Settings};
 use harness::snapshot::{self, unreferenced};
-use harness::suite::{self, AtFailure};
+use harness::suite::{self, AtFailure, Skipped};
 use harness::system::System;
 use harness::tools;
 use std::time::Duration;
@@ -47,19 +47,16 @@ fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
     let system = build::system(&project)?;
     if arguments.list {
         let built = build::build(&project, &system)?;
-        let selection = Selection::of(arguments, scenarios(&project, &built), latest)?;
+        let selection = Selection::of(arguments, scenarios(&project, &built), &latest)?;
         list::write(stdout(), &project, &selection.tests, arguments.format.into())?;
         return Ok(if selection.tests.is_empty() { selection.nothing(arguments) } else { Exit::Good });
     }
     let workshop = workshop(project, system, arguments)?;
-    let mut selection = Selection::of(arguments, workshop.scenarios(), latest)?;
+    let mut selection = Selection::of(arguments, workshop.scenarios(), &latest)?;
     if selection.tests.is_empty() {
         return Ok(selection.nothing(arguments));
     }
-    let mut skipped = Vec::new();
-    if arguments.serial.is_some() {
-        (selection.tests, skipped) = suite::for_line(selection.tests);
-    }
+    let skipped = if arguments.serial.is_some() { selection.leave_for_line(latest) } else { Vec::new() };
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, usize::from);
     let jobs = if arguments.serial.is_some() { 1 } else { jobs };
     let at_failure = if arguments.fail_fast { AtFailure::Stop } else { AtFailure::GoOn };
@@ -69,15 +66,20 @@ fn run(arguments: &Test, update: Option<&str>) -> Result<Exit> {
     let options = suite::Options { jobs, how, retries: arguments.retries, at_failure };
     let mut readers = readers(&workshop.project, arguments, &selection)?;
     let outcomes = suite::run(&workshop, &selection.tests, &skipped, options, |news| readers.tell(news));
-    readers.end()?;
-    let orphans = treat_orphans(&workshop.project, arguments.unreferenced, &selection.known)?;
-    let all_passed =
-        orphans == Orphans::Tolerated && outcomes.iter().all(|outcome| outcome.verdict() == Verdict::Passed);
-    Ok(match all_passed {
-        false => Exit::TestsFailed,
-        true if selection.left_out.is_empty() => Exit::Good,
-        true => Exit::Outstanding,
-    })
+    let orphans = treat_orphans(&workshop.project, arguments.unreferenced, &selection.known);
+    let has_failed = outcomes.iter().any(|outcome| outcome.verdict() != Verdict::Passed);
+    // That a test failed is what matters, whatever else goes wrong.
+    match (readers.end().and(orphans), has_failed) {
+        (Err(error), false) => Err(error),
+        (Err(error), true) => {
+            eprintln!("error: {error:#}");
+            Ok(Exit::TestsFailed)
+        }
+        (Ok(orphans), _) if has_failed || orphans == Orphans::Rejected => Ok(Exit::TestsFailed),
+        (Ok(_), _) if !selection.left_out.is_empty() => Ok(Exit::Outstanding),
+        (Ok(_), _) if outcomes.is_empty() => Ok(Exit::NoTests),
+        (Ok(_), _) => Ok(Exit::Good),
+    }
 }
 
 /// All that is built, and the machines to run it on.
@@ -191,7 +193,7 @@ struct Selection {
 }
 
 impl Selection {
-    fn of(arguments: &Test, scenarios: Result<Vec<Scenario>>, latest: Latest) -> Result<Self> {
+    fn of(arguments: &Test, scenarios: Result<Vec<Scenario>>, latest: &Latest) -> Result<Self> {
         let how = if arguments.exact { Match::Exact } else { Match::Part };
         let scenarios = scenarios.context(ListingFailed)?;
         let mut candidates = select(scenarios, Kind::Test, &[], how);
@@ -208,6 +210,17 @@ impl Selection {
         }
         left_out.retain(|name| tests.iter().all(|test| test.name != *name));
         Ok(Self { tests, left_out, known })
+    }
+
+    /// Takes those out that can't run on a machine at a line. One of them that failed in the latest run is still to pass.
+    fn leave_for_line(&mut self, latest: Latest) -> Vec<Skipped> {
+        let (left, skipped) = suite::for_line(std::mem::take(&mut self.tests));
+        self.tests = left;
+        if let Latest::Left(names) = latest {
+            let names = names.into_iter().filter(|name| skipped.iter().any(|skipped| skipped.name == *name));
+            self.left_out.extend(names);
+        }
+        skipped
     }
 
     /// Says why no test is run.
@@ -247,7 +260,7 @@ mod tests {
     fn select(words: &str, latest: Latest) -> (Vec<String>, Vec<String>) {
         let scenario = |name| Scenario::of_machine(name, "", &[]).expect("a machine");
         let scenarios = ["a1", "a2", "b"].into_iter().map(scenario).collect();
-        let selection = Selection::of(&arguments(words), Ok(scenarios), latest).expect("a selection");
+        let selection = Selection::of(&arguments(words), Ok(scenarios), &latest).expect("a selection");
         (selection.tests.into_iter().map(|test| test.name).collect(), selection.left_out)
     }
 
@@ -269,6 +282,18 @@ mod tests {
         assert_eq!(select("-R latest b", left()), (names(&["b"]), names(&["a2"])));
         assert_eq!(select("-R latest a1", left()), (names(&[]), names(&["a2", "b"])));
         assert_eq!(select("-R latest", Latest::Left(vec![])), (names(&[]), names(&[])));
+    }
+
+    #[test]
+    fn what_cannot_run_at_a_line_is_still_to_pass() {
+        let scenario = |name, text| Scenario::of_machine(name, text, &[]).expect("a machine");
+        let scenarios = || Ok(vec![scenario("a", ""), scenario("b", "firmware = \"seabios\"")]);
+        for (latest, left) in [(Latest::NotWanted, names(&[])), (Latest::Left(names(&["b"])), names(&["b"]))]
+        {
+            let mut selection = Selection::of(&arguments("b"), scenarios(), &latest).expect("a selection");
+            let skipped = selection.leave_for_line(latest);
+            assert_eq!((selection.tests.len(), skipped.len(), selection.left_out), (0, 1, left));
+        }
     }
 
     #[test]

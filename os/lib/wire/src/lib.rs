@@ -3,14 +3,14 @@
 //! ```text
 //! 0    1    2       3           7         9                 9+n       13+n
 //! +----+----+-------+-----------+---------+------ ~ --------+---------+
-//! | 1E | 54 | kind  | sequence  | n       | payload         | CRC-32C |      little-endian
+//! | 1E | 54 | kind  | sequence  | n       | payload         | tag     |      little-endian
 //! +----+----+-------+-----------+---------+------ ~ --------+---------+
 //! ```
 //!
-//! The checksum is that of a key of 64 bits, which is not sent, followed by everything from the kind
-//! to the payload. On a line that nobody else writes to the key is 0. On a shared line both ends agree
-//! on one for each run, so that nothing that others print looks like a record. That is no cryptography:
-//! who has read a record from the line can make others.
+//! The tag is the lower half of the SipHash-2-4 of everything from the kind to the payload, by a key of 64 bits that is
+//! not sent. On a line that nobody else writes to the key is 0, and the tag tells whether a record is whole. On a shared
+//! line both ends agree on a key for each run, so that nothing that others print looks like a record: not even who has
+//! read records from the line can make others, as he could if the tag were a checksum that anybody can calculate back.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,9 @@ mod tests;
 pub use reader::{Item, Reader, Record};
 
 use core::fmt;
+use core::hash::Hasher as _;
 use crc::{CRC_32_ISCSI, Crc};
+use siphasher::sip::SipHasher24;
 
 /// Bytes that a payload has at most.
 pub const PAYLOAD_LIMIT: usize = 1024;
@@ -31,11 +33,11 @@ const START: [u8; 2] = [0x1e, b'T'];
 /// Bytes before the payload.
 const HEADER: usize = 9;
 /// Bytes after the payload.
-const CHECKSUM: usize = 4;
+const TAG: usize = 4;
 /// Bytes that a record has at most.
-const RECORD_LIMIT: usize = HEADER + PAYLOAD_LIMIT + CHECKSUM;
+const RECORD_LIMIT: usize = HEADER + PAYLOAD_LIMIT + TAG;
 
-/// The sum by which records, and what they carry in pieces, are known to be whole: CRC-32C.
+/// The sum by which what records carry in pieces is known to be whole: CRC-32C.
 pub static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// What a record is. What its number means is a matter of those who use the line.
@@ -88,17 +90,17 @@ impl Writer {
         header[2] = kind.0;
         header[3..7].copy_from_slice(&self.next.to_le_bytes());
         header[7..].copy_from_slice(&length.to_le_bytes());
-        let checksum = checksum(self.key, &header[2..], payload).to_le_bytes();
-        header.iter().chain(payload).chain(&checksum).for_each(|byte| put(*byte));
+        let tag = tag(self.key, &header[2..], payload);
+        header.iter().chain(payload).chain(&tag).for_each(|byte| put(*byte));
         self.next = self.next.wrapping_add(1);
         Ok(())
     }
 }
 
-fn checksum(key: u64, header: &[u8], payload: &[u8]) -> u32 {
-    let mut digest = CRC.digest();
-    digest.update(&key.to_le_bytes());
-    digest.update(header);
-    digest.update(payload);
-    digest.finalize()
+fn tag(key: u64, header: &[u8], payload: &[u8]) -> [u8; TAG] {
+    let mut hasher = SipHasher24::new_with_keys(key, 0);
+    hasher.write(header);
+    hasher.write(payload);
+    let [tag @ .., _, _, _, _] = hasher.finish().to_le_bytes();
+    tag
 }

@@ -1,6 +1,6 @@
 //! Finds the records in what comes over a line.
 
-use crate::{CHECKSUM, HEADER, Kind, PAYLOAD_LIMIT, RECORD_LIMIT, START, checksum};
+use crate::{HEADER, Kind, PAYLOAD_LIMIT, RECORD_LIMIT, START, TAG, tag};
 
 /// A record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,10 +137,10 @@ fn look(key: u64, bytes: &[u8]) -> Found<'_> {
     if length > PAYLOAD_LIMIT {
         return Found::Nothing;
     }
-    let end = HEADER + length + CHECKSUM;
+    let end = HEADER + length + TAG;
     let Some((payload, rest)) = rest.split_at_checked(length) else { return Found::Start(end) };
-    let Some(sent) = rest.first_chunk::<CHECKSUM>() else { return Found::Start(end) };
-    if u32::from_le_bytes(*sent) != checksum(key, &header[START.len()..], payload) {
+    let Some(sent) = rest.first_chunk::<TAG>() else { return Found::Start(end) };
+    if *sent != tag(key, &header[START.len()..], payload) {
         return Found::Nothing;
     }
     let sequence = u32::from_le_bytes([a, b, c, d]);

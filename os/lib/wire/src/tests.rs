@@ -80,11 +80,11 @@ fn random(seed: u64) -> impl Iterator<Item = u64> {
 
 #[test]
 fn a_record_is_as_the_drawing_says() {
-    // Checked against another implementation of CRC-32C.
+    // Checked against another implementation of SipHash-2-4.
     let line = bytes_of(KEY, &[record(0x0403_0201, 5, b"hello")]);
     assert_eq!(line[..HEADER], [0x1e, 0x54, 5, 1, 2, 3, 4, 5, 0]);
     assert_eq!(&line[HEADER..14], b"hello");
-    assert_eq!(line[14..], 0xc978_c7d6_u32.to_le_bytes());
+    assert_eq!(line[14..], 0x72d4_553f_u32.to_le_bytes());
 }
 
 #[test]
@@ -239,4 +239,15 @@ fn noise_comes_through_unchanged() {
         let size = 1 + usize::from(last[3]) * 5;
         assert_eq!(read(KEY, noise.chunks(size)), [bytes(&noise)], "round {round}");
     }
+}
+
+/// Of a checksum one could calculate back from one record to what all of them start with.
+#[test]
+fn records_that_were_read_help_nobody_to_make_others() {
+    let tag = |key, payload: &[u8]| {
+        let line = bytes_of(key, &[record(0, 1, payload)]);
+        u32::from_le_bytes(*line.last_chunk().expect("it is longer"))
+    };
+    let differences = [KEY, KEY + 1, !KEY].map(|key| tag(key, b"one") ^ tag(key, b"two"));
+    assert!(differences[0] != differences[1] && differences[0] != differences[2], "{differences:x?}");
 }
