@@ -61,7 +61,7 @@ impl Travel<'_> {
         Ok(reached)
     }
 
-    /// The instructions that wrote to one of these places last, before `point`: one for each address space that the
+    /// The instructions that wrote to one of these places last, `point` being the last that counts: one for each address space that the
     /// machine had then, the latest first.
     fn last_writes(&self, places: &[Place], point: u64) -> Result<Vec<u64>> {
         if point == 0 {
@@ -72,15 +72,20 @@ impl Travel<'_> {
         for place in places {
             remote.watch(place.address, place.bytes)?;
         }
-        machine.stop_at(point)?;
+        // Of a stop at `point` itself QEMU doesn't tell whether that instruction wrote.
+        machine.stop_at(point + 1)?;
         let mut last = BTreeMap::new();
         while let Stop::Written(address) = remote.go_on()? {
+            let instruction = machine.instruction()?;
+            if instruction > point {
+                break;
+            }
             let root = remote.root()?;
             let is_meant = |place: &Place| {
                 place.contains(address) && place.root.is_none_or(|wanted| is_same_root(wanted, root))
             };
             if places.iter().any(is_meant) {
-                last.insert(root, machine.instruction()?);
+                last.insert(root, instruction);
             }
         }
         let mut last: Vec<u64> = last.into_values().collect();

@@ -125,3 +125,14 @@ fn a_gdb_on_the_users_terminal_has_a_limit_where_nobody_sits() {
     let debugger = Debugger { arguments: &quick, ..debugger };
     assert_eq!(debugger.hand_over(&terminal, None, || {}).expect("it ends"), Exit::Code(0));
 }
+
+#[test]
+fn a_machine_that_is_not_there_is_an_error() {
+    let Some(_) = gdb() else { return };
+    let mut command = std::process::Command::new(launcher());
+    let output = command.args(["gdb", "--attach", "/nowhere/tessera"]).output().expect("xtask runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let wanted = "no machine waits at /nowhere/tessera: `cargo xtask run --gdb /nowhere/tessera` starts one";
+    assert!(errors.contains(wanted), "{errors}");
+}

@@ -394,6 +394,13 @@ fn who_wrote_to_a_process_that_has_ended_is_told_as_well() {
     // Nothing was there yet.
     let early = guest.why(address, &["--at", "100000"]);
     assert!(early.contains("nobody wrote it in the 100000 instructions before"), "{early}");
+    // At a write it is that one, and just before it is another, if any.
+    let line = other.lines().find_map(|line| line.strip_prefix("instruction ")).expect("who wrote it");
+    let instruction: u64 = line.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
+    for (at, is_it) in [(instruction, true), (instruction - 1, false)] {
+        let told = guest.why(heap, &["--process", "overflows", "--at", &at.to_string()]);
+        assert_eq!(told.contains(&format!("instruction {instruction} wrote it last")), is_it, "{told}");
+    }
 }
 
 // row I2

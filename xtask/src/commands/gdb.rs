@@ -3,13 +3,14 @@
 use super::{launcher, permission, project};
 use crate::arguments::Gdb;
 use crate::exit::Exit;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use harness::build;
 use harness::gdb::{Debugger, Terminal};
 use harness::machine::{self, Machine, Next, Output, Timing};
 use harness::report::stdout;
 use harness::run::{Tools, Workshop};
 use harness::tools;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -29,6 +30,9 @@ pub(crate) fn gdb(arguments: &Gdb) -> Result<Exit> {
     let gdb = tools::gdb(permission(arguments.install))?;
     let starts_machine = arguments.attach.is_none() && !arguments.print_command;
     // What starts no machine needs no QEMU.
+    if let Some(remote) = arguments.attach.as_deref().filter(|_| !arguments.print_command) {
+        check_remote(remote)?;
+    }
     let qemu = if starts_machine { tools::qemu(permission(arguments.install))? } else { tools::QEMU.into() };
     let system = build::system(&project)?;
     let built = build::build(&project, &system)?;
@@ -79,6 +83,20 @@ pub(crate) fn gdb(arguments: &Gdb) -> Result<Exit> {
     drain(&mut machine, &mut shown);
     keep_log(&machine, &log)?;
     Ok(exit_of(ended?))
+}
+
+/// A socket that nobody has made is found before anything is built; gdb would tell of it and end as if all were well.
+fn check_remote(remote: &OsStr) -> Result<()> {
+    let path = Path::new(remote);
+    // Else it is a host and a port, or a command of gdb's.
+    if path.is_absolute() && !path.exists() {
+        bail!(
+            "no machine waits at {}: `cargo xtask run --gdb {}` starts one",
+            path.display(),
+            harness::shell::quote(remote)
+        );
+    }
+    Ok(())
 }
 
 /// Takes what a machine has given, so that it need not wait for us; for a while, or one that prints without end

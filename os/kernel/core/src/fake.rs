@@ -107,7 +107,8 @@ impl Context for Registers {
         self.single_step = on;
     }
     fn repeat_trap(&mut self) {
-        self.general[Register::Rip as usize] -= 2;
+        let at = &mut self.general[Register::Rip as usize];
+        *at = at.wrapping_sub(2);
     }
 }
 

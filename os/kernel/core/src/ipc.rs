@@ -485,7 +485,7 @@ impl<M: Machine> Kernel<M> {
 
     /// The one process that a process waits for, by its own doing. What others do to it, stop it say, is no wait of
     /// its: who does that knows.
-    fn waits_for(&self, slot: Slot) -> Option<(Slot, Half)> {
+    pub(crate) fn waits_for(&self, slot: Slot) -> Option<(Slot, Half)> {
         let process = self.processes.process(slot);
         match process.ipc {
             Ipc::Idle if process.stops.contains(Stops::MEMORY_REQUEST.with(Stops::PAGE_FAULT)) => {

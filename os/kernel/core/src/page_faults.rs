@@ -52,9 +52,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Stops a process until VM has resolved its page fault. `false` if there is nobody to ask:
-    /// no VM, VM itself, or a VM that waits for this very process.
+    /// no VM, VM itself, or a VM that waits for this very process, to which the fault would look like what it waits for.
     pub(crate) fn tell_vm_of_fault(&mut self, slot: Slot, address: u64, access: Access) -> bool {
-        let Some(vm) = self.vm().filter(|vm| *vm != slot && !self.would_deadlock(slot, *vm, Half::Sending))
+        let Some(vm) = self.vm().filter(|vm| *vm != slot && !self.would_deadlock(slot, *vm, Half::Memory))
         else {
             return false;
         };

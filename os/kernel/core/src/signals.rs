@@ -51,7 +51,7 @@ impl State {
 }
 
 /// Stops that only a manager ends.
-const MANAGED: Stops = Stops::SIGNALLED.with(Stops::SIGNAL_PENDING).with(Stops::ENDED);
+pub(crate) const MANAGED: Stops = Stops::SIGNALLED.with(Stops::SIGNAL_PENDING).with(Stops::ENDED);
 
 /// Why a process ends that waits for a manager that is gone.
 const NOBODY_MANAGES: &str = "ended: nobody manages its signals any longer";

@@ -9,7 +9,8 @@ use crate::kernel::{MEMORY_RANGES, PORT_RANGES};
 use crate::machine::{Context, Machine};
 use crate::privilege::{Id, Notifier, Privileges};
 use crate::process::{Ipc, Slot, Stops};
-use abi::{Callers, Errno};
+use crate::signals::MANAGED;
+use abi::{Callers, Endpoint, Errno};
 use alloc::vec::Vec;
 
 impl<M: Machine> Kernel<M> {
@@ -43,13 +44,21 @@ impl<M: Machine> Kernel<M> {
         self.exchange_privileges(ids.0, ids.1);
         self.exchange_contents(source, target);
         for slot in [source, target] {
+            self.be_own_manager(slot);
+            self.end_circle(slot);
+        }
+        for slot in [source, target] {
             self.receive_again(slot);
+            // Somebody may wait for a message under the name that one has now who sends him one.
+            if let Ipc::Sending { to, .. } = self.processes.process(slot).ipc {
+                self.receive_again(to);
+            }
         }
         Ok(())
     }
 
     /// Tells whether the contents of a slot can move: the process can't run, it does not wait for what it would
-    /// become, and nobody else is in the middle of a copy of its memory or through its grants, which would go on with
+    /// become, by a message or a signal, and nobody else is in the middle of a copy of its memory or through its grants, which would go on with
     /// the other's. A kernel call of its own is no obstacle if it never goes on with that: it was ended in the middle
     /// of it, say.
     fn is_updatable(&self, slot: Slot, other: Slot) -> bool {
@@ -61,11 +70,35 @@ impl<M: Machine> Kernel<M> {
             Ipc::Sending { to, .. } => to == other,
             Ipc::Receiving { from, .. } => from == self.processes.process(other).endpoint,
         };
-        let has_fault = process.stops.contains(Stops::PAGE_FAULT);
+        let is_vms = process.stops.contains(Stops::PAGE_FAULT) || process.is_held();
+        // It would be its own manager, and the only one who could let it go on.
+        let is_others = process.stops.contains(MANAGED) && self.manager_of(slot) == Some(other);
         let goes_on_with_call = process.is_in_a_call() && !is_stopped;
         let others = || self.processes.iter().filter(|(one, _)| *one != slot && *one != other);
         let takes_part = || others().any(|(_, process)| process.memory.call.parked.involves(slot));
-        stands_still && !waits_for_other && !has_fault && !goes_on_with_call && !takes_part()
+        stands_still && !waits_for_other && !is_others && !is_vms && !goes_on_with_call && !takes_part()
+    }
+
+    /// A service that has taken the place of its own manager manages itself: nobody else is meant by that name.
+    fn be_own_manager(&mut self, slot: Slot) {
+        let process = self.processes.process(slot);
+        let (endpoint, id) = (process.endpoint, process.privileges);
+        let privileges = &mut self.privileges[id.index()];
+        if privileges.signal_manager == endpoint {
+            privileges.signal_manager = Endpoint::SELF;
+        }
+        if privileges.backup_manager == endpoint {
+            privileges.backup_manager = Endpoint::NONE;
+        }
+    }
+
+    /// Ends a wait that has become one in a circle, as the wait that closes one is refused elsewhere.
+    fn end_circle(&mut self, slot: Slot) {
+        let Some((peer, half)) = self.waits_for(slot) else { return };
+        if self.would_deadlock(slot, peer, half) {
+            self.cancel(slot);
+            self.processes.process_mut(slot).context.set_result(Errno::ELOCKED.to_status());
+        }
     }
 
     /// Gives the target what the source may do.
@@ -157,13 +190,20 @@ impl<M: Machine> Kernel<M> {
     /// messages: one that VM has taken is told it again, for it may not be the one that took it. So are
     /// memory requests.
     pub(crate) fn clear_ipc_references(&mut self, slot: Slot) {
-        let process = self.processes.process(slot);
-        let (endpoint, privileges) = (process.endpoint, process.privileges);
+        self.clear_ipc_references_of(slot, self.processes.process(slot).privileges);
+    }
+
+    /// The same of a process that had these privileges when it sent what it has sent.
+    pub(crate) fn clear_ipc_references_of(&mut self, slot: Slot, privileges: Id) {
+        let endpoint = self.processes.process(slot).endpoint;
         self.renew_quanta_from(endpoint);
         self.lose_letters_to(slot);
         self.release_waiting(slot, endpoint);
-        for (_, other) in self.processes.iter_mut() {
-            other.notifications.remove(Notifier::Service(privileges));
+        // Of those that programs share nobody knows whose notification it is.
+        if Some(privileges) != self.programs {
+            for (_, other) in self.processes.iter_mut() {
+                other.notifications.remove(Notifier::Service(privileges));
+            }
         }
         if self.vm() == Some(slot) {
             self.repeat_page_faults();

@@ -281,7 +281,8 @@ impl<M: Machine> Kernel<M> {
     /// Gives a process that may not run other privileges. What it has as the service that it was is gone,
     /// and nobody waits for that one any longer; whom it waits for itself stays.
     fn become_another(&mut self, slot: Slot, id: Id, class: Callers, manager: Option<Slot>) {
-        let endpoint = self.processes.process(slot).endpoint;
+        let process = self.processes.process(slot);
+        let (endpoint, old) = (process.endpoint, process.privileges);
         self.interrupts.detach(&mut self.machine, slot);
         self.alarms.cancel(slot);
         if self.vm() == Some(slot) && !class.admits(Callers::VM) {
@@ -289,13 +290,15 @@ impl<M: Machine> Kernel<M> {
             self.vm = None;
         }
         self.drop_letters(slot, |letter| !letter.status.is_from_kernel());
-        self.clear_ipc_references(slot);
+        // Before anybody is released who may have been the last that waited: the old set is nobody's any more.
+        let process = self.processes.process_mut(slot);
+        process.privileges = id;
+        process.class = class;
+        self.clear_ipc_references_of(slot, old);
         if !class.admits(Callers::SERVICE) {
             self.schedule_without(endpoint);
         }
         let process = self.processes.process_mut(slot);
-        process.privileges = id;
-        process.class = class;
         process.filters = Filters::default();
         process.memory.grants = None;
         process.memory.marks = grants::Marks::default();
@@ -314,8 +317,11 @@ impl<M: Machine> Kernel<M> {
         if self.manager_of(slot) != manager {
             self.find_manager(slot);
         }
-        // Its filter may have held back what it is told of its processes.
-        self.receive_again(slot);
+        // What its manager of before had in hands, and nobody has now, may have ended it.
+        if self.processes.get(slot).is_some() {
+            // Its filter may have held back what it is told of its processes.
+            self.receive_again(slot);
+        }
         self.settle_orphans();
     }
 

@@ -370,3 +370,41 @@ fn nobody_is_scheduled_by_one_that_it_schedules() {
     );
     assert!(kernel.can_run(THIRD));
 }
+
+#[test]
+fn one_that_has_ended_is_gone_when_it_becomes_one_that_nobody_manages() {
+    for manager in [Endpoint::NONE, Endpoint::SELF] {
+        let mut kernel = four();
+        managed(&mut kernel, OLD, OTHER, OTHER);
+        kernel.asks(OLD, &calls::exit::Request { status: 0 });
+        let disallow = calls::privilege_disallow::Request { process: at(OLD) };
+        assert_eq!(kernel.asks(RS, &disallow), "kernel.privilege_disallow = {}");
+        let another = calls::privilege_set_system::Request {
+            signal_manager: manager,
+            ..set_system(OLD, Callers::SERVICE, OTHER)
+        };
+        assert_eq!(kernel.asks(RS, &another), "kernel.privilege_set_system = {}");
+        assert!(kernel.processes.find(at(OLD)).is_none());
+    }
+}
+
+#[test]
+fn vm_stays_in_its_managers_hands_when_it_becomes_vm_once_more() {
+    let vm = Callers::SERVICE.or(Callers::VM);
+    let mut kernel =
+        kernel(&[server(RS, Callers::RS.or(Callers::PM)), service(OLD), server(OTHER, Callers::VM)]);
+    managed(&mut kernel, OTHER, RS, RS);
+    // Its privileges come to be others than before.
+    kernel.asks(OLD, &calls::exit::Request { status: 0 });
+    let kill = calls::kill::Request { process: at(OTHER), signal: Signal::SEGV };
+    assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+    assert_eq!(
+        kernel.asks(RS, &calls::getksig::Request {}),
+        "kernel.getksig = { process: 2, signals: {SIGSEGV} }"
+    );
+    let disallow = calls::privilege_disallow::Request { process: at(OTHER) };
+    assert_eq!(kernel.asks(RS, &disallow), "kernel.privilege_disallow = {}");
+    assert_eq!(kernel.asks(RS, &set_system(OTHER, vm, RS)), "kernel.privilege_set_system = {}");
+    let stops = kernel.processes.process(Slot::new(OTHER)).stops;
+    assert!(stops.contains(Stops::SIGNAL_PENDING.with(Stops::SIGNALLED)));
+}

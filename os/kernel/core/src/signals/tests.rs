@@ -580,6 +580,13 @@ fn a_fault_that_vm_cannot_resolve_is_a_signal() {
     assert_eq!(kernel.machine.released, [1, 0]);
     kernel.fault(Slot::new(2), FAULT);
     assert_eq!(kernel.machine.released, [1, 0, 2]);
+    // One that has taken VM's request: the fault would be the answer to it.
+    let mut kernel = with_vm();
+    assert_eq!(kernel.traps(1, Primitive::Receive, Endpoint::ANY), None);
+    assert_eq!(kernel.sends(0, Primitive::SendRec, at(1), 0), None);
+    kernel.fault(Slot::new(1), FAULT);
+    assert_eq!(kernel.machine.released, [1]);
+    assert_eq!(kernel.returned(0), Some(Err(Errno::EDEADSRCDST)));
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! The exchange of two services: what moves, what stays, and when it is refused.
 
 use crate::fake::{Fake, at, kernel, server, service};
+use crate::ipc::tests::check_invariants;
 use crate::memory::copy::SLICE;
 use crate::memory::tests::{answer, ask};
 use crate::process::Stops;
 use crate::{Kernel, Slot};
-use abi::boot::{Irq, Ports};
+use abi::boot::{Irq, Managers, Ports};
 use abi::ipc::Primitive::{Notify, Receive, Send, SendRec};
 use abi::protocols::kernel as calls;
-use abi::{Callers, Endpoint, Errno};
+use abi::{Callers, Endpoint, Errno, Signal};
 
 const RS: u16 = 0;
 const OLD: u16 = 1;
@@ -306,4 +307,54 @@ fn a_quantum_is_waited_for_by_who_bears_the_name_that_the_scheduler_knows() {
     assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
     assert!(kernel.stops(OLD).contains(Stops::NO_QUANTUM), "its scheduler will answer");
     assert_eq!(kernel.stops(NEW), Stops::NO_PRIVILEGES, "nobody would");
+}
+
+#[test]
+fn who_waits_for_a_name_takes_what_its_new_bearer_had_sent() {
+    let mut kernel = waiting();
+    // The old version sends to the client, which waits for the new one's name.
+    assert_eq!(kernel.sends(RS, Send, at(OLD), 1), Some(Ok(())));
+    assert_eq!(kernel.sends(OLD, Send, at(CLIENT), 5), None);
+    kernel.stop(Slot::new(OLD), Stops::NO_PRIVILEGES);
+    assert_eq!(kernel.traps(CLIENT, Receive, at(NEW)), None);
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    assert_eq!(kernel.received(CLIENT), (at(NEW), 5, Some(Send)));
+    check_invariants(&kernel);
+}
+
+#[test]
+fn a_wait_that_an_update_makes_part_of_a_circle_ends() {
+    let mut kernel = waiting();
+    for slot in [OLD, NEW] {
+        assert_eq!(kernel.sends(RS, Send, at(slot), 1), Some(Ok(())));
+    }
+    assert_eq!(kernel.sends(OLD, SendRec, at(CLIENT), 5), None);
+    for slot in [OLD, NEW] {
+        kernel.stop(Slot::new(slot), Stops::NO_PRIVILEGES);
+    }
+    assert_eq!(kernel.sends(CLIENT, SendRec, at(NEW), 6), None);
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    // The old version has the new one's name now, for which the client waits.
+    assert_eq!(kernel.returned(NEW), Some(Err(Errno::ELOCKED)));
+    check_invariants(&kernel);
+}
+
+#[test]
+fn a_service_that_takes_its_managers_place_manages_itself() {
+    let managed = || {
+        let mut kernel = waiting();
+        let (signal_manager, backup_manager) = (at(NEW), at(NEW));
+        let managers = Managers { slot: OLD, signal_manager, backup_manager, scheduler: Endpoint::NONE };
+        kernel.set_managers(managers).unwrap();
+        kernel
+    };
+    let mut kernel = managed();
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    let privileges = kernel.privileges_of(Slot::new(NEW));
+    assert_eq!((privileges.signal_manager, privileges.backup_manager), (Endpoint::SELF, Endpoint::NONE));
+    // Not while its manager has yet to end a signal of its: nobody would.
+    let mut kernel = managed();
+    let kill = calls::kill::Request { process: at(OLD), signal: Signal::USR1 };
+    assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = EBUSY");
 }

@@ -453,7 +453,11 @@ impl Model {
 
     /// A process that faults sends to VM, as far as others can see. Nothing becomes of its registers.
     fn fault(&mut self, who: usize) {
-        if who == VM || !self.0[VM].lives || self.closes_circle(who, VM, true) {
+        let waits_for_it = match self.0[VM].wait {
+            Wait::Receive { from: Some(Source::Process(from)), .. } => from == who,
+            _ => false,
+        };
+        if who == VM || !self.0[VM].lives || waits_for_it || self.closes_circle(who, VM, true) {
             return self.end(who);
         }
         self.0[who].faults = true;
