@@ -52,12 +52,15 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Stops a process until VM has resolved its page fault. `false` if there is nobody to ask:
-    /// no VM, VM itself, or a VM that waits for this very process, to which the fault would look like what it waits for.
+    /// no VM, VM itself, or a VM that waits for this very process, to which the fault would look like its answer.
     pub(crate) fn tell_vm_of_fault(&mut self, slot: Slot, address: u64, access: Access) -> bool {
-        let Some(vm) = self.vm().filter(|vm| *vm != slot && !self.would_deadlock(slot, *vm, Half::Memory))
-        else {
-            return false;
+        let is_answer = |vm| match self.processes.process(vm).ipc {
+            Ipc::Receiving { from, in_sendrec } => in_sendrec && self.processes.find(from) == Some(slot),
+            _ => false,
         };
+        let helps =
+            |vm: &Slot| *vm != slot && !is_answer(*vm) && !self.would_deadlock(slot, *vm, Half::Sending);
+        let Some(vm) = self.vm().filter(helps) else { return false };
         self.stop(slot, Stops::PAGE_FAULT);
         let process = self.processes.process_mut(slot);
         process.page_fault = PageFault { address, access };

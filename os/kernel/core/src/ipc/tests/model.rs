@@ -454,7 +454,7 @@ impl Model {
     /// A process that faults sends to VM, as far as others can see. Nothing becomes of its registers.
     fn fault(&mut self, who: usize) {
         let waits_for_it = match self.0[VM].wait {
-            Wait::Receive { from: Some(Source::Process(from)), .. } => from == who,
+            Wait::Receive { from: Some(Source::Process(from)), in_sendrec } => in_sendrec && from == who,
             _ => false,
         };
         if who == VM || !self.0[VM].lives || waits_for_it || self.closes_circle(who, VM, true) {
