@@ -61,8 +61,8 @@ impl Travel<'_> {
         Ok(reached)
     }
 
-    /// The instructions that wrote to one of these places last, `point` being the last that counts: one for each address space that the
-    /// machine had then, the latest first.
+    /// The instructions that wrote to one of these places last, `point` being the last that counts: one for each address
+    /// space that the machine had then, the latest first.
     fn last_writes(&self, places: &[Place], point: u64) -> Result<Vec<u64>> {
         if point == 0 {
             return Ok(vec![]);

@@ -49,20 +49,16 @@ fn vector_and_segment_registers_are_each_threads_own() {
 /// likes.
 fn whatever_interrupts(transcript: &str) -> String {
     // Whether that is still in a register when a function is left is the compiler's doing.
-    let mut pieces = transcript.split("tessera=");
-    let mut transcript = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        transcript.push_str("tessera=[VALUE]");
-        transcript.push_str(&piece[piece.find([',', ')']).unwrap_or(0)..]);
-    }
-    let mut pieces = transcript.split("slot=");
-    let mut text = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        let rest = piece.split_once(", struck").map_or(piece, |(_, rest)| rest);
-        text.push_str("slot=[WHOSE], struck");
-        text.push_str(rest);
-    }
+    let text = with_each(transcript, "tessera=", "[VALUE]", |rest| rest.find([',', ')']));
+    let text = with_each(&text, "slot=", "[WHOSE]", |rest| rest.find(", struck"));
     ["(u=224)", "(u=240)"].iter().fold(text, |text, vector| text.replace(vector, "(u=[VECTOR])"))
+}
+
+/// Replaces what follows each `mark`, up to where `end` finds its end.
+fn with_each(text: &str, mark: &str, replacement: &str, end: impl Fn(&str) -> Option<usize>) -> String {
+    let mut pieces = text.split(mark);
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, rest| text + mark + replacement + &rest[end(rest).unwrap_or(0)..])
 }
 
 // row I2

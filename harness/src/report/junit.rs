@@ -76,8 +76,7 @@ fn case(outcome: &Outcome, mut attempts: Vec<TestRerun>) -> TestCase {
         (status, outcome.took)
     } else {
         attempts.push(attempt(outcome));
-        let mut attempts = attempts.into_iter();
-        let first = attempts.next().unwrap_or_else(|| attempt(outcome));
+        let first = attempts.remove(0);
         let took = first.time.unwrap_or(outcome.took);
         let mut status = failure(first);
         status.add_reruns(attempts);

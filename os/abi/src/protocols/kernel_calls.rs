@@ -667,8 +667,7 @@ crate::protocol! {
     /// Keeps a process from running while its address space changes. Nobody reaches its memory
     /// meanwhile: calls that would wait until this ends, unless they have `TRY`, or so has their grant, which
     /// is marked: these fail with `EFAULT`, and so do calls of VM itself. What it grants can't be read, `TRY` or not: whoever
-    /// uses that waits. (MINIX `SYS_VMCTL`,
-    /// `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
+    /// uses that waits. (MINIX `SYS_VMCTL`, `VMCTL_VMINHIBIT_SET` and `_CLEAR`.)
     77 vm_set_inhibited { process: Endpoint, inhibited: bool } returns {} fails [
         /// There is no such process, it is the caller, or it is in that state already.
         EINVAL,

@@ -542,6 +542,12 @@ impl<M: Machine> Kernel<M> {
         self.end_delay(slot);
     }
 
+    /// The same, with an error for an answer.
+    pub(crate) fn cancel_with(&mut self, slot: Slot, error: Errno) {
+        self.cancel(slot);
+        self.processes.process_mut(slot).context.set_result(error.to_status());
+    }
+
     /// Stops a process until all of these reasons are [gone](Kernel::resume).
     pub fn stop(&mut self, slot: Slot, reasons: Stops) {
         let process = self.processes.process_mut(slot);

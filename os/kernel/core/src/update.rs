@@ -36,8 +36,7 @@ impl<M: Machine> Kernel<M> {
             }
         }
         if rollback && let Ipc::Sending { .. } = self.processes.process(source).ipc {
-            self.cancel(source);
-            self.processes.process_mut(source).context.set_result(Errno::EDEADSRCDST.to_status());
+            self.cancel_with(source, Errno::EDEADSRCDST);
         }
 
         self.exchange_queues(source, target);
@@ -96,8 +95,7 @@ impl<M: Machine> Kernel<M> {
     fn end_circle(&mut self, slot: Slot) {
         let Some((peer, half)) = self.waits_for(slot) else { return };
         if self.would_deadlock(slot, peer, half) {
-            self.cancel(slot);
-            self.processes.process_mut(slot).context.set_result(Errno::ELOCKED.to_status());
+            self.cancel_with(slot, Errno::ELOCKED);
         }
     }
 

@@ -103,7 +103,6 @@ impl Hardware {
     #[inline(never)]
     fn start_ticking(&mut self) {
         self.is_ticking = true;
-        watchdog::set_back();
         let count = self.frequencies.apic_timer_hz / u64::from(Self::TICK_HZ);
         apic::start_timer(Repeat::Forever, u32::try_from(count).unwrap_or(u32::MAX).max(1));
     }

@@ -394,13 +394,9 @@ impl AddressSpace {
         access: Access,
     ) -> Result<&'a mut [u8], OutOfMemory> {
         let flags = flags_of(access);
-        // SAFETY: the lower half of this table belongs to this value alone.
-        let root = unsafe { table(self.root) };
-        let entry = entry(root, address, LAST, memory)?;
-        assert!(
-            entry.is_unused(),
-            "{address:#x} is mapped already: the loader checked that nothing overlaps"
-        );
+        let Some(entry) = self.vacant(memory, address)? else {
+            panic!("{address:#x} is mapped already: the loader checked that nothing overlaps");
+        };
         let frame = memory.take()?;
         memory.give_to_process(&frame);
         let frame = frame.into_address();
@@ -419,12 +415,7 @@ impl AddressSpace {
         frame: PhysAddr,
         access: Access,
     ) -> Result<Option<()>, OutOfMemory> {
-        // SAFETY: the lower half of this table belongs to this value alone.
-        let root = unsafe { table(self.root) };
-        let entry = entry(root, page.address(), LAST, memory)?;
-        if !entry.is_unused() {
-            return Ok(None);
-        }
+        let Some(entry) = self.vacant(memory, page.address())? else { return Ok(None) };
         if !memory.add_mapping(frame) {
             return Err(OutOfMemory);
         }
@@ -440,14 +431,21 @@ impl AddressSpace {
         device: PhysAddr,
         access: Access,
     ) -> Result<Option<()>, OutOfMemory> {
-        // SAFETY: the lower half of this table belongs to this value alone.
-        let root = unsafe { table(self.root) };
-        let entry = entry(root, page.address(), LAST, memory)?;
-        if !entry.is_unused() {
-            return Ok(None);
-        }
+        let Some(entry) = self.vacant(memory, page.address())? else { return Ok(None) };
         entry.set_addr(device, flags_of(access) | DEVICE | UNCACHED);
         Ok(Some(()))
+    }
+
+    /// The entry of a page, with tables that lead there. `None` if there is a page already.
+    fn vacant(
+        &mut self,
+        memory: &mut PhysicalMemory,
+        address: u64,
+    ) -> Result<Option<&mut PageTableEntry>, OutOfMemory> {
+        // SAFETY: the lower half of this table belongs to this value alone.
+        let root = unsafe { table(self.root) };
+        let entry = entry(root, address, LAST, memory)?;
+        Ok(entry.is_unused().then_some(entry))
     }
 
     /// Takes a page out, and gives its frame to VM, unless it is a device's; its address.

@@ -40,10 +40,7 @@ impl<M: Machine> Call<'_, M> {
     }
 
     fn check_manager(&self, manager: Endpoint) -> Result<(), Errno> {
-        let is_known = manager == Endpoint::NONE
-            || manager == Endpoint::SELF
-            || self.kernel.find_service(manager).is_some();
-        if is_known { Ok(()) } else { Err(Errno::EINVAL) }
+        if manager == Endpoint::SELF { Ok(()) } else { self.check_scheduler(manager) }
     }
 
     fn check_scheduler(&self, scheduler: Endpoint) -> Result<(), Errno> {
