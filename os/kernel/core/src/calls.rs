@@ -562,3 +562,5 @@ mod rights_tests;
 mod roles_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

@@ -13,17 +13,25 @@ use abi::{Call, Callers, Endpoint, Message, Wire};
 use std::collections::BTreeSet;
 
 /// Marsaglia's xorshift with a fixed seed: every run is the same.
-struct Random(u64);
+pub(super) struct Random {
+    state: u64,
+    /// Who is named most often, if anybody.
+    pub(super) living: Vec<Endpoint>,
+}
 
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 >> 8
+    pub(super) const fn new(seed: u64) -> Self {
+        Self { state: seed, living: Vec::new() }
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(super) fn next(&mut self) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        self.state >> 8
+    }
+
+    pub(super) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next()).unwrap() % end
     }
 
@@ -37,7 +45,11 @@ impl Random {
         }
     }
 
-    fn endpoint(&mut self) -> Endpoint {
+    pub(super) fn endpoint(&mut self) -> Endpoint {
+        if !self.living.is_empty() && self.below(8) > 0 {
+            let index = self.below(self.living.len());
+            return self.living[index];
+        }
         match self.below(12) {
             0 => [Endpoint::ANY, Endpoint::NONE, Endpoint::SELF, Endpoint::SYSTEM][self.below(4)],
             1 => Endpoint::from_bits(u32::try_from(self.next() & 0xffff_ffff).unwrap()),
@@ -101,7 +113,7 @@ fn no_order_of_calls_of_servers_breaks_the_table() {
 }
 
 /// A call of a server that could be right.
-fn sensible(random: &mut Random) -> Message {
+pub(super) fn sensible(random: &mut Random) -> Message {
     let (process, other) = (random.endpoint(), random.endpoint());
     let flag = random.below(2) == 0;
     let address = 0x8000 - 8 * random.below(140) as u64;
@@ -180,7 +192,7 @@ fn sensible(random: &mut Random) -> Message {
 }
 
 /// Calls that soon leave nobody to go on with.
-const DEADLY: [u16; 5] = [
+pub(super) const DEADLY: [u16; 5] = [
     calls::exit::Request::INFO.number,
     calls::abort::Request::INFO.number,
     calls::kill::Request::INFO.number,
@@ -190,7 +202,7 @@ const DEADLY: [u16; 5] = [
 
 /// Runs at random, and gives the calls that have succeeded.
 fn explore(seed: u64, runs: u32, make: &dyn Fn() -> Kernel<Fake>) -> BTreeSet<u16> {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut succeeded = BTreeSet::new();
     for _ in 0..runs {
         let mut kernel = make();

@@ -242,4 +242,4 @@ impl<M: Machine> Kernel<M> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

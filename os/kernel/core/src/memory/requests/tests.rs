@@ -6,7 +6,7 @@ use crate::fault::{Access, Fault};
 use crate::memory::Parked;
 use crate::memory::copy::SLICE;
 use crate::memory::tests::{answer, ask};
-use crate::process::{Process, Stops};
+use crate::process::{Ipc, Process, Stops};
 use crate::{AddError, Kernel, Next, Slot};
 use abi::boot;
 use abi::ipc::Primitive;
@@ -54,6 +54,36 @@ fn get(kernel: &mut Kernel<Fake>) -> String {
 fn reply(kernel: &mut Kernel<Fake>, requestor: Endpoint, request: u64, outcome: RequestOutcome) -> String {
     ask(kernel, VM, &calls::vm_memory_request_reply::Request { requestor, request, outcome })
         .expect("VM never waits")
+}
+
+/// Nobody waits for VM but those who have asked it for something, and it can't take anything twice.
+pub(crate) fn check_requests(kernel: &Kernel<Fake>) {
+    let queue: Vec<_> = kernel.requests.queue.iter(&kernel.requests.links).collect();
+    for (slot, process) in kernel.processes.iter() {
+        let parked = &process.memory.call.parked;
+        assert_eq!(parked.needs_vm(), process.stops.contains(Stops::MEMORY_REQUEST), "{slot:?}: {parked:?}");
+        if parked.needs_vm() {
+            assert!(kernel.vm().is_some_and(|vm| vm != slot), "{slot:?} waits for no VM");
+        }
+        if let Parked::ForRelease { held, .. } = *parked {
+            let is_held = kernel.processes.get(held).is_some_and(Process::is_held);
+            assert!(is_held, "{slot:?} waits for what isn't held");
+        }
+        if parked.is_parked() {
+            assert_eq!(process.ipc, Ipc::Idle, "{slot:?} is in a call and in a primitive");
+        }
+        let is_untaken = parked.request().is_some_and(|request| !request.is_taken);
+        assert_eq!(queue.contains(&slot), is_untaken, "{slot:?}: {parked:?}");
+    }
+}
+
+/// Requests that VM has yet to answer, and who made them.
+pub(crate) fn taken(kernel: &Kernel<Fake>) -> Vec<(Endpoint, u64)> {
+    let requests = kernel.processes.iter().filter_map(|(_, process)| {
+        let request = process.memory.call.parked.request().filter(|request| request.is_taken)?;
+        Some((process.endpoint, request.number))
+    });
+    requests.collect()
 }
 
 /// Lets calls go on until no one can.
