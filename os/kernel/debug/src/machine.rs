@@ -131,4 +131,6 @@ pub trait Line {
     fn receive(&mut self) -> Option<u8>;
     /// Waits until there may be a byte. `false` if there is nobody any more.
     fn wait(&mut self) -> bool;
+    /// Interrupts once more for bytes that have come and were not taken.
+    fn interrupt_again(&mut self);
 }

@@ -18,7 +18,7 @@ use kernel_core::{Kernel, Slot};
 /// A system with a debugger at its line.
 struct Debugged {
     system: System<Fake>,
-    stub: Stub<Fake, Wire>,
+    stub: Stub<Wire>,
     wire: Wire,
     cpu: Cpu,
     /// The process that runs.

@@ -1,6 +1,6 @@
 //! A machine of plain data and a line of plain bytes: what a debugger does to them can be read back.
 
-use crate::machine::{Control, Debuggable, HARDWARE, Hardware, Line, Pages};
+use crate::machine::{BREAKPOINTS, Control, Debuggable, HARDWARE, Hardware, Line, Pages};
 use abi::ipc::Status;
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Register, Registers as General};
@@ -32,13 +32,13 @@ struct Page {
     is_writable: bool,
 }
 
-/// The machine. A space is the number of a process; the kernel has none.
-#[derive(Debug, Default)]
+/// The machine. A space is the number of a process; the kernel has none. It takes no memory while it works.
+#[derive(Debug)]
 pub(crate) struct Fake {
     log: Vec<u8>,
     pages: BTreeMap<(Option<u16>, u64), Page>,
     /// Breakpoints in the kernel, and what belongs there.
-    in_kernel: BTreeMap<u64, u8>,
+    in_kernel: Vec<(u64, u8)>,
     pub(crate) hardware: [Option<Hardware>; HARDWARE],
     pub(crate) debug_status: u64,
     /// The space that the processor has.
@@ -48,7 +48,14 @@ pub(crate) struct Fake {
 impl Fake {
     /// Has a kernel and these processes, each with a page of code and one of data.
     pub(crate) fn with_processes(count: u16) -> Self {
-        let mut fake = Self::default();
+        let mut fake = Self {
+            log: Vec::with_capacity(1 << 16),
+            pages: BTreeMap::new(),
+            in_kernel: Vec::with_capacity(BREAKPOINTS),
+            hardware: [None; HARDWARE],
+            debug_status: 0,
+            loaded: None,
+        };
         fake.map(None, KERNEL_TEXT, 0x90, false);
         fake.map(None, KERNEL_DATA, 0, true);
         for space in 0..count {
@@ -119,13 +126,16 @@ impl Debuggable for Fake {
         if !self.can_stop_kernel_at(address) {
             return false;
         }
+        if self.in_kernel.iter().any(|(known, _)| *known == address) {
+            return true;
+        }
         let Some(byte) = self.byte_mut(None, address, false) else { return false };
         let before = core::mem::replace(byte, 0xcc);
-        self.in_kernel.entry(address).or_insert(before);
+        self.in_kernel.push((address, before));
         true
     }
     fn clear_kernel(&mut self) {
-        for (address, before) in core::mem::take(&mut self.in_kernel) {
+        while let Some((address, before)) = self.in_kernel.pop() {
             self.byte_mut(None, address, false).into_iter().for_each(|byte| *byte = before);
         }
     }
@@ -294,7 +304,7 @@ impl Machine for Fake {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire(&'static RefCell<Bytes>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bytes {
     to_kernel: VecDeque<u8>,
     from_kernel: Vec<u8>,
@@ -303,7 +313,8 @@ struct Bytes {
 impl Wire {
     /// A line as the kernel has it: for as long as it runs.
     pub(crate) fn new() -> Self {
-        Self(Box::leak(Box::default()))
+        let bytes = Bytes { to_kernel: VecDeque::new(), from_kernel: Vec::with_capacity(1 << 20) };
+        Self(Box::leak(Box::new(RefCell::new(bytes))))
     }
 
     pub(crate) fn put(&self, bytes: &[u8]) {
@@ -316,7 +327,7 @@ impl Wire {
 
     /// What the kernel has sent since it was last asked.
     pub(crate) fn take(&self) -> Vec<u8> {
-        core::mem::take(&mut self.0.borrow_mut().from_kernel)
+        self.0.borrow_mut().from_kernel.drain(..).collect()
     }
 }
 
@@ -331,4 +342,5 @@ impl Line for Wire {
     fn wait(&mut self) -> bool {
         !self.is_read()
     }
+    fn interrupt_again(&mut self) {}
 }

@@ -177,3 +177,40 @@ fn a_step_from_the_kernel_into_a_process_ends_there() {
     assert_eq!(replies(&debugged.wire.take())[0], "T05thread:p01.03;");
     assert!(!is_stepped(&debugged));
 }
+
+#[test]
+fn a_kernel_that_loops_stops_where_somebody_asks_for_it_or_by_itself() {
+    // row I2
+    let strikes = |debugged: &mut Debugged| {
+        debugged.stub.trapped(&mut debugged.system, Trap::Exception(2), &mut debugged.cpu)
+    };
+    assert!(!strikes(&mut Debugged::new()), "nobody is there");
+    for (said, expected) in [(&b"\x03"[..], "T02thread:p01.01;"), (b"", "T18thread:p01.01;")] {
+        let mut debugged = Debugged::new();
+        debugged.hears(&[packet(HELLO), packet(b"vCont;c")].concat());
+        // It is not heard while the kernel loops.
+        debugged.wire.put(&[said, &packet(b"p10")].concat());
+        assert!(strikes(&mut debugged));
+        assert_eq!(replies(&debugged.wire.take())[0], expected);
+    }
+    // A debugger that comes to such a kernel.
+    let mut debugged = Debugged::new();
+    debugged.wire.put(&[packet(HELLO), packet(b"?")].concat());
+    assert!(strikes(&mut debugged));
+    assert_eq!(replies(&debugged.wire.take())[1], "T05thread:p01.01;");
+}
+
+#[test]
+fn a_line_that_is_never_quiet_keeps_nobody_from_running() {
+    // row I2
+    let mut debugged = Debugged::new();
+    let noise = vec![b'?'; 100_000];
+    debugged.wire.put(&noise);
+    let running = Some(debugged.running);
+    let looks = core::iter::from_fn(|| {
+        let reaction = debugged.stub.look(&mut debugged.system, running, Happened::Line);
+        assert_eq!(reaction, Reaction::Done);
+        (!debugged.wire.is_read()).then_some(())
+    });
+    assert!(looks.count() > 100);
+}
