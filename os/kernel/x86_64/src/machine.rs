@@ -160,6 +160,7 @@ impl Struck {
     pub fn event(self) -> Event {
         let Self(trap::Exit { vector, code }) = self;
         match vector {
+            NMI if watchdog::has_struck_early() => Event::Spurious,
             NMI => panic!("{}", trap::STUCK),
             DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
             0..32 => {
