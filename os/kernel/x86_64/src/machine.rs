@@ -258,6 +258,7 @@ impl Machine for Hardware {
     }
 
     fn release(&mut self, space: Self::Space) {
+        debug::clear_frames();
         space.release(&mut self.memory);
     }
 
@@ -345,6 +346,7 @@ impl Machine for Hardware {
     }
 
     fn unmap_page(&mut self, space: &mut AddressSpace, page: UserPage) -> Option<u64> {
+        debug::clear_frames();
         space.unmap(&mut self.memory, page)
     }
 

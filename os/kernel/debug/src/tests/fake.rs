@@ -1,6 +1,6 @@
 //! A machine of plain data and a line of plain bytes: what a debugger does to them can be read back.
 
-use crate::machine::{BREAKPOINTS, Control, Debuggable, HARDWARE, Hardware, Line, Pages};
+use crate::machine::{BREAKPOINTS, Control, Debuggable, HARDWARE, Hardware, Line, PLACES, Pages};
 use abi::ipc::Status;
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Register, Registers as General};
@@ -39,6 +39,10 @@ pub(crate) struct Fake {
     pages: BTreeMap<(Option<u16>, u64), Page>,
     /// Breakpoints in the kernel, and what belongs there.
     in_kernel: Vec<(u64, u8)>,
+    /// The same in processes.
+    in_processes: Vec<(u16, u64, u8)>,
+    /// Code of processes that have ended.
+    pub(crate) released: Vec<u8>,
     pub(crate) hardware: [Option<Hardware>; HARDWARE],
     pub(crate) debug_status: u64,
     /// The space that the processor has.
@@ -52,6 +56,8 @@ impl Fake {
             log: Vec::with_capacity(1 << 16),
             pages: BTreeMap::new(),
             in_kernel: Vec::with_capacity(BREAKPOINTS),
+            in_processes: Vec::with_capacity(PLACES),
+            released: Vec::new(),
             hardware: [None; HARDWARE],
             debug_status: 0,
             loaded: None,
@@ -72,6 +78,11 @@ impl Fake {
 
     pub(crate) fn unmap(&mut self, space: u16, address: u64) {
         self.pages.remove(&(Some(space), address)).expect("a page is there");
+    }
+
+    /// Writes a byte of a process's, wherever it is.
+    pub(crate) fn set_byte(&mut self, space: u16, address: u64, byte: u8) {
+        *self.byte_mut(Some(&space), address, false).expect("a page is there") = byte;
     }
 
     /// The byte there, for whoever may look.
@@ -113,8 +124,20 @@ impl Debuggable for Fake {
         }
         from.len()
     }
-    fn patch(&mut self, space: &u16, address: u64, byte: u8) -> bool {
-        self.byte_mut(Some(space), address, false).map(|to| *to = byte).is_some()
+    fn break_process(&mut self, space: &u16, address: u64, belongs: u8) -> bool {
+        if self.in_processes.iter().any(|(owner, known, _)| (owner, *known) == (space, address)) {
+            return true;
+        }
+        let Some(byte) = self.byte_mut(Some(space), address, false) else { return false };
+        let before = core::mem::replace(byte, 0xcc);
+        self.in_processes.push((*space, address, if before == 0xcc { belongs } else { before }));
+        true
+    }
+    fn clear_processes(&mut self) {
+        while let Some((space, address, belongs)) = self.in_processes.pop() {
+            let byte = self.byte_mut(Some(&space), address, false);
+            byte.into_iter().filter(|byte| **byte == 0xcc).for_each(|byte| *byte = belongs);
+        }
     }
     fn can_stop_kernel_at(&self, address: u64) -> bool {
         (KERNEL_TEXT + DEBUGGER_CODE..KERNEL_DATA).contains(&address)
@@ -257,7 +280,11 @@ impl Machine for Fake {
         24
     }
     fn set_irq_enabled(&mut self, _: u8, _: bool) {}
-    fn release(&mut self, _: u16) {}
+    fn release(&mut self, space: u16) {
+        self.clear_processes();
+        let code = self.pages.extract_if(.., |(owner, _), page| *owner == Some(space) && !page.is_writable);
+        self.released.extend(code.flat_map(|(_, page)| page.bytes));
+    }
     fn new_space(&mut self) -> Option<u16> {
         None
     }

@@ -61,6 +61,22 @@ fn a_breakpoint_is_taken_out_when_the_page_behind_it_is_gone() {
 }
 
 #[test]
+fn a_process_that_ends_leaves_no_breakpoint_and_others_keep_theirs() {
+    // row I2
+    let mut debugged = Debugged::new();
+    let at = TEXT + 8;
+    let packets = [&b"Hgp1.2"[..], b"m10000000,1", b"Z0,10000008,1", b"vCont;c"].map(packet).concat();
+    debugged.hears(&[packet(HELLO), packets].concat());
+    debugged.system.kernel.fault(Slot::new(0), Fault::Exception { vector: 6, code: 0 });
+    let released = &debugged.system.kernel.machine.released;
+    assert!(!released.is_empty() && released.iter().all(|byte| *byte == 0x90));
+    // Before anybody runs.
+    assert_eq!(debugged.system.kernel.out_of_turn(), kernel_core::OutOfTurn::Debugger);
+    assert_eq!(debugged.stub.look(&mut debugged.system, None, Happened::Asked), Reaction::Done);
+    assert_eq!(debugged.system.kernel.machine.byte(Some(1), at), Some(0xcc));
+}
+
+#[test]
 fn the_kernel_where_it_stops_has_the_memory_that_the_processor_has() {
     // row I2
     let mut debugged = Debugged::new();
