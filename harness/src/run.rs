@@ -489,7 +489,7 @@ impl Workshop {
         }
         let image = self.image(scenario)?;
         let kernel = Kernel::File(&self.build.kernel);
-        let command_line = format!("{} gdb=wait", scenario.command_line);
+        let command_line = format!("{WATCHED} {} gdb=wait", scenario.command_line);
         let config = self.config(scenario, kernel, image.as_deref(), &command_line);
         // At a panic it is for the debugger to look.
         let config = Config { timing, at_panic: AtPanic::GoOn, ..config };

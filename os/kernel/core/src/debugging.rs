@@ -19,7 +19,7 @@ use core::fmt;
 pub(crate) struct Wishes {
     /// Nobody else is to run.
     only: Option<Slot>,
-    /// It wants to hear of memory that processes get.
+    /// It wants to hear of memory that processes get or lose.
     watches_spaces: bool,
     /// It wants to hear of signals.
     catches_signals: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Wishes {
 /// What happened that a debugger asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct News {
-    /// A process has memory that it hadn't.
+    /// A process has memory that it hadn't, or no longer has what it had.
     pub spaces_changed: bool,
     /// A process was sent a signal.
     pub signal: Option<(Slot, Signal)>,
@@ -45,7 +45,7 @@ impl<M: Machine> Kernel<M> {
         self.settle_wishes();
     }
 
-    /// Says whether the debugger is to hear of memory that processes get.
+    /// Says whether the debugger is to hear of memory that processes get or lose.
     pub fn watch_spaces(&mut self, on: bool) {
         self.wishes.watches_spaces = on;
     }

@@ -205,6 +205,7 @@ impl<M: Machine> Kernel<M> {
         }
         if let Some(process) = self.processes.remove(slot) {
             self.machine.release(process.space);
+            self.space_changed();
         }
     }
 

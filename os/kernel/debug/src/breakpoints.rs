@@ -180,8 +180,9 @@ impl Breakpoints {
         self.forget_owners();
     }
 
-    /// Puts all in place; again, for processes that have got memory since.
+    /// Puts all in place; again, for processes whose memory has changed since.
     pub(crate) fn arm<M: Debuggable>(&mut self, kernel: &mut Kernel<M>) {
+        kernel.machine.clear_processes();
         for index in 0..self.code.len() {
             let Some(breakpoint) = self.code.get(index).copied() else { break };
             if !is_user(breakpoint.address) {
@@ -190,9 +191,9 @@ impl Breakpoints {
             }
             for slot in (0..kernel.slots()).map(Slot::new) {
                 let Some(here) = self.code_of(kernel, slot, breakpoint.address) else { continue };
-                let code = self.code[index].code.get_or_insert(here);
-                if code.is_like(&here) {
-                    patch(kernel, slot, breakpoint.address, BREAKPOINT);
+                let code = *self.code[index].code.get_or_insert(here);
+                if let Some((machine, process)) = kernel.inside(slot).filter(|_| code.is_like(&here)) {
+                    machine.break_process(&process.space, breakpoint.address, code.bytes[0]);
                 }
             }
         }
@@ -208,16 +209,7 @@ impl Breakpoints {
         }
         kernel.machine.set_hardware(&[None; HARDWARE]);
         kernel.machine.clear_kernel();
-        for index in 0..self.code.len() {
-            let Some(Breakpoint { address, code: Some(code) }) = self.code.get(index).copied() else {
-                continue;
-            };
-            for slot in (0..kernel.slots()).map(Slot::new) {
-                if self.code_of(kernel, slot, address).is_some_and(|here| code.is_like(&here)) {
-                    patch(kernel, slot, address, code.bytes[0]);
-                }
-            }
-        }
+        kernel.machine.clear_processes();
     }
 
     /// What a process has at an address, but for breakpoints.
@@ -250,12 +242,6 @@ fn read<M: Debuggable>(kernel: &mut Kernel<M>, slot: Slot, address: u64) -> Opti
     // What was read before a page that is missing doesn't count.
     bytes[len..].fill(0);
     (len > 0).then_some(Code { bytes, len })
-}
-
-fn patch<M: Debuggable>(kernel: &mut Kernel<M>, slot: Slot, address: u64, byte: u8) {
-    if let Some((machine, process)) = kernel.inside(slot) {
-        machine.patch(&process.space, address, byte);
-    }
 }
 
 /// Divides what is to be watched into what debug registers can watch: 1, 2, 4 or 8 bytes, aligned. How many these are.

@@ -18,6 +18,7 @@ mod breakpoints;
 pub mod machine;
 mod monitor;
 mod packets;
+mod session;
 mod state;
 mod stub;
 mod target;

@@ -11,9 +11,14 @@ pub trait Debuggable: Machine {
     /// Writes memory where the process, or the kernel, could write itself. How many bytes were written before the
     /// first page where it can't.
     fn poke(&mut self, space: Option<&Self::Space>, address: u64, from: &[u8]) -> usize;
-    /// Changes a byte of a process's memory that may be read-only, as breakpoints need it. `false` if there is no such
-    /// memory.
-    fn patch(&mut self, space: &Self::Space, address: u64, byte: u8) -> bool;
+    /// Puts a breakpoint into a process's memory, which may be read-only. Where one is already, `belongs` is what it
+    /// stands for, unless that is known. `false` if there is no such memory, or there are too many.
+    ///
+    /// Before a page is taken away from any process, [`clear_processes`](Self::clear_processes) is done: nobody gets a
+    /// frame with a breakpoint in it.
+    fn break_process(&mut self, space: &Self::Space, address: u64, belongs: u8) -> bool;
+    /// Takes all breakpoints out of the memory of processes, but where something else was written since.
+    fn clear_processes(&mut self);
     /// Tells whether that is an instruction of the kernel's at which it can stop: none by which it gets to the
     /// debugger.
     fn can_stop_kernel_at(&self, address: u64) -> bool;
@@ -41,6 +46,9 @@ pub trait Debuggable: Machine {
 
 /// How many breakpoints there can be at a time.
 pub const BREAKPOINTS: usize = 1024;
+
+/// In how many places of processes' memory they can be.
+pub const PLACES: usize = 4096;
 
 /// How many debug registers there are.
 pub const HARDWARE: usize = 4;
@@ -131,4 +139,6 @@ pub trait Line {
     fn receive(&mut self) -> Option<u8>;
     /// Waits until there may be a byte. `false` if there is nobody any more.
     fn wait(&mut self) -> bool;
+    /// Interrupts once more for bytes that have come and were not taken.
+    fn interrupt_again(&mut self);
 }

@@ -24,16 +24,46 @@ PROCESS is a name, or an endpoint as ps shows it. Of several with one name each 
 ";
 
 /// Runs a command.
-pub(crate) fn run<M: Debuggable>(system: &mut System<M>, command: &[u8], mut out: ConsoleOutput<'_>) {
+pub(crate) fn run<M: Debuggable>(system: &mut System<M>, command: &[u8], out: ConsoleOutput<'_>) {
+    let mut out = Said { to: out, bytes: [0; SAID], len: 0 };
     // What is written goes to gdb, which can't refuse it.
     let _ = dispatch(system, command, &mut out);
+    out.flush();
 }
 
-fn dispatch<M: Debuggable>(
-    system: &mut System<M>,
-    command: &[u8],
-    out: &mut ConsoleOutput<'_>,
-) -> fmt::Result {
+/// What is said at once, in bytes.
+const SAID: usize = 1024;
+
+/// Sends what is written in few packets.
+struct Said<'a> {
+    to: ConsoleOutput<'a>,
+    bytes: [u8; SAID],
+    len: usize,
+}
+
+impl Said<'_> {
+    fn flush(&mut self) {
+        if self.len > 0 {
+            self.to.write_raw(&self.bytes[..self.len]);
+            self.len = 0;
+        }
+    }
+}
+
+impl Write for Said<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            self.bytes[self.len] = byte;
+            self.len += 1;
+            if self.len == SAID {
+                self.flush();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn dispatch<M: Debuggable>(system: &mut System<M>, command: &[u8], out: &mut Said<'_>) -> fmt::Result {
     let text = core::str::from_utf8(command).unwrap_or_default();
     let mut words = text.split_ascii_whitespace();
     let words = [words.next(), words.next(), words.next()];
@@ -76,10 +106,10 @@ fn doing<M: Debuggable>(
 
 /// Shows something of the process that `text` names: of each, if several have that name.
 fn each<M: Debuggable>(
-    out: &mut ConsoleOutput<'_>,
+    out: &mut Said<'_>,
     kernel: &mut Kernel<M>,
     text: &str,
-    show: fn(&mut ConsoleOutput<'_>, &mut Kernel<M>, Slot) -> fmt::Result,
+    show: fn(&mut Said<'_>, &mut Kernel<M>, Slot) -> fmt::Result,
 ) -> fmt::Result {
     let named = |kernel: &Kernel<M>, slot: Slot| {
         let process = kernel.processes().get(slot).filter(|process| process.name.as_str() == text);
@@ -187,7 +217,7 @@ fn catch<M: Debuggable>(system: &mut System<M>, out: &mut impl Write, what: &str
     writeln!(out, "{}", if faults || page_faults || signals { "" } else { " nothing" })
 }
 
-fn grants<M: Debuggable>(out: &mut ConsoleOutput<'_>, kernel: &mut Kernel<M>, slot: Slot) -> fmt::Result {
+fn grants<M: Debuggable>(out: &mut Said<'_>, kernel: &mut Kernel<M>, slot: Slot) -> fmt::Result {
     let mut written = Ok(());
     let mut is_empty = true;
     let found = kernel.grants(slot, |index, entry| {
@@ -217,7 +247,7 @@ fn grant(out: &mut impl Write, index: u32, entry: &GrantEntry) -> fmt::Result {
     }
 }
 
-fn maps<M: Debuggable>(out: &mut ConsoleOutput<'_>, kernel: &mut Kernel<M>, slot: Slot) -> fmt::Result {
+fn maps<M: Debuggable>(out: &mut Said<'_>, kernel: &mut Kernel<M>, slot: Slot) -> fmt::Result {
     let Some((machine, process)) = kernel.inside(slot) else { return Ok(()) };
     let mut written = Ok(());
     machine.pages(&process.space, &mut |pages| {

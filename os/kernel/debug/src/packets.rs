@@ -13,9 +13,9 @@ use crate::machine::Line;
 use alloc::vec::Vec;
 use gdbstub::conn::Connection;
 
-/// The longest packet, in bytes, and the most that is sent at once.
+/// The longest packet, in bytes, from `$` to the checksum, and the most that is sent at once.
 pub(crate) const SIZE: usize = 4096;
-/// What gdbstub needs of the buffer beside a packet.
+/// What an answer may need beside bytes of memory.
 pub(crate) const SPARE: usize = 64;
 
 /// What bytes came to.
@@ -53,11 +53,6 @@ impl Receiver {
         Self { state: State::Outside, packet: Vec::with_capacity(SIZE) }
     }
 
-    /// One that holds the place of another, and takes nothing.
-    pub(crate) const fn empty() -> Self {
-        Self { state: State::Outside, packet: Vec::new() }
-    }
-
     /// Takes a byte.
     pub(crate) fn push(&mut self, byte: u8) -> Option<Input> {
         match (self.state, byte) {
@@ -77,7 +72,8 @@ impl Receiver {
                 None
             }
             (State::Body { .. }, _) => {
-                let is_too_long = self.packet.len() >= SIZE - SPARE;
+                // Sign and checksum are yet to come.
+                let is_too_long = self.packet.len() >= SIZE - 3;
                 if !is_too_long {
                     self.packet.push(byte);
                 }
@@ -132,7 +128,7 @@ pub(crate) fn hex(digits: &[u8]) -> Option<u64> {
 
 /// What gdbstub answers into: the line, and a copy for when the debugger didn't get it.
 pub(crate) struct Output<L> {
-    pub(crate) line: L,
+    line: L,
     /// Nothing is sent: the debugger has had these answers.
     pub(crate) is_muted: bool,
     last: Vec<u8>,
@@ -148,20 +144,17 @@ impl<L: Line> Output<L> {
         self.last.iter().for_each(|byte| self.line.send(*byte));
     }
 
-    /// Sends a packet that isn't gdbstub's.
-    pub(crate) fn packet(&mut self, body: &[u8]) {
+    /// Answers a packet that gdbstub doesn't see.
+    pub(crate) fn answer(&mut self, body: &[u8]) {
+        self.line.send(b'+');
         for byte in [b'$'].iter().chain(body).chain(b"#").chain(&checksum(body)) {
-            let Ok(()) = self.write(*byte);
+            self.push(*byte);
         }
     }
-}
 
-impl<L: Line> Connection for Output<L> {
-    type Error = core::convert::Infallible;
-
-    fn write(&mut self, byte: u8) -> Result<(), Self::Error> {
+    fn push(&mut self, byte: u8) {
         if self.is_muted {
-            return Ok(());
+            return;
         }
         if byte == b'$' {
             self.last.clear();
@@ -171,6 +164,14 @@ impl<L: Line> Connection for Output<L> {
             self.last.push(byte);
         }
         self.line.send(byte);
+    }
+}
+
+impl<L: Line> Connection for &mut Output<L> {
+    type Error = core::convert::Infallible;
+
+    fn write(&mut self, byte: u8) -> Result<(), Self::Error> {
+        self.push(byte);
         Ok(())
     }
 

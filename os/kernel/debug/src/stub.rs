@@ -8,15 +8,13 @@
 use crate::System;
 use crate::breakpoints::{Asked, Point};
 use crate::machine::{Access, Cpu, Debuggable, Line, Trap};
-use crate::packets::{Input, Output, Receiver, SIZE, SPARE, body, checksum, hex};
+use crate::packets::{Input, Output, Receiver, SIZE};
+use crate::session::{End, Opening, Reason, Said, Session};
 use crate::state::{Stepping, TRAP_FLAG};
-use crate::target::{Text, Thread};
+use crate::target::Thread;
 use abi::registers::Register;
 use alloc::vec::Vec;
-use core::fmt::Write as _;
 use gdbstub::common::Signal;
-use gdbstub::stub::state_machine::GdbStubStateMachine;
-use gdbstub::stub::{DisconnectReason, GdbStubBuilder, MultiThreadStopReason};
 use gdbstub::target::ext::breakpoints::WatchKind;
 use kernel_core::Slot;
 use kernel_core::debugging::News;
@@ -60,19 +58,15 @@ enum Why {
     Signal(Signal),
 }
 
-type Reason = MultiThreadStopReason<u64>;
-type Session<M, L> = GdbStubStateMachine<'static, System<M>, Output<L>>;
-
-/// The debugger's end in the kernel.
-pub struct Stub<M: Debuggable, L: Line + Copy> {
+/// The debugger's end in the kernel. It takes no memory once it is there: the kernel may stand in its allocator.
+pub struct Stub<L: Line + Copy> {
     line: L,
     receiver: Receiver,
-    /// `None` while nobody is there.
-    session: Option<Session<M, L>>,
-    /// The packet that the session began with.
-    greeting: Vec<u8>,
-    /// The packet that chose the thread whose memory and registers gdb looks at.
-    selection: Vec<u8>,
+    output: Output<L>,
+    /// Where gdbstub puts a packet.
+    buffer: Vec<u8>,
+    /// What the debugger that is there has said of itself.
+    said: Said,
     /// Why the system is about to stop, and who stops.
     pending: Option<(Thread, Why)>,
     /// There is a packet that hasn't been dealt with.
@@ -81,17 +75,17 @@ pub struct Stub<M: Debuggable, L: Line + Copy> {
     is_at_fault: bool,
 }
 
-impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
+impl<L: Line + Copy> Stub<L> {
     /// A stub that listens at a line.
     #[must_use]
-    pub fn new(system: &mut System<M>, line: L) -> Self {
+    pub fn new<M: Debuggable>(system: &mut System<M>, line: L) -> Self {
         system.state.breakpoints.reserve();
         Self {
             line,
             receiver: Receiver::new(),
-            session: None,
-            greeting: Vec::with_capacity(SIZE),
-            selection: Vec::with_capacity(SELECTION),
+            output: Output::new(line),
+            buffer: alloc::vec![0; SIZE],
+            said: Said::new(),
             pending: None,
             has_packet: false,
             is_at_fault: false,
@@ -99,14 +93,19 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
     }
 
     /// Stops the system when the kernel comes to an address, to wait for a debugger there.
-    pub fn stop_at(&mut self, system: &mut System<M>, address: u64) {
+    pub fn stop_at<M: Debuggable>(&mut self, system: &mut System<M>, address: u64) {
         let System { kernel, state } = system;
         state.breakpoints.add(kernel, None, address);
         state.breakpoints.arm(kernel);
     }
 
     /// Says what is to be done about something that happened.
-    pub fn look(&mut self, system: &mut System<M>, running: Option<Slot>, happened: Happened) -> Reaction {
+    pub fn look<M: Debuggable>(
+        &mut self,
+        system: &mut System<M>,
+        running: Option<Slot>,
+        happened: Happened,
+    ) -> Reaction {
         system.state.running = running;
         match happened {
             Happened::Line => self.listen(running),
@@ -119,14 +118,14 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
 
     /// Whether a fault that stopped the system is to be dealt with as without a debugger. If not, the process tries
     /// its instruction again.
-    pub fn passes_fault(&mut self, system: &System<M>) -> bool {
+    pub fn passes_fault<M: Debuggable>(&mut self, system: &System<M>) -> bool {
         core::mem::take(&mut self.is_at_fault) && system.state.has_signal
     }
 
     /// Tells whether a debugger is there.
     #[must_use]
-    pub const fn is_attached(&self) -> bool {
-        self.session.is_some()
+    pub fn is_attached(&self) -> bool {
+        self.said.is_anything()
     }
 
     fn stop(&mut self, thread: Thread, why: Why) -> Reaction {
@@ -134,12 +133,13 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         Reaction::Stop
     }
 
-    /// Takes bytes that came while the system runs.
+    /// Takes bytes that came while the system runs: a few, lest a line that is never quiet keeps it from running.
     fn listen(&mut self, running: Option<Slot>) -> Reaction {
         let thread = running.map_or(Thread::Kernel, Thread::Process);
-        while let Some(byte) = self.line.receive() {
+        for _ in 0..MOST_HEARD {
+            let Some(byte) = self.line.receive() else { return Reaction::Done };
             match self.receiver.push(byte) {
-                Some(Input::Interrupt) if self.session.is_some() => {
+                Some(Input::Interrupt) if self.is_attached() => {
                     return self.stop(thread, Why::Signal(Signal::SIGINT));
                 }
                 // Nothing but the first packet of a debugger is expected.
@@ -147,21 +147,22 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
                     self.has_packet = true;
                     return self.stop(thread, Why::Attached);
                 }
-                Some(Input::Again) => self.output(Output::again),
+                Some(Input::Again) if self.is_attached() => self.output.again(),
                 _ => {}
             }
         }
+        self.line.interrupt_again();
         Reaction::Done
     }
 
-    fn look_at_fault(&mut self, system: &mut System<M>, slot: Slot, fault: Fault) -> Reaction {
+    fn look_at_fault<M: Debuggable>(&mut self, system: &mut System<M>, slot: Slot, fault: Fault) -> Reaction {
         let thread = Thread::Process(slot);
         // Also if nobody is there, or the next debugger would take it for news.
         let status = match fault {
             Fault::Exception { vector: DEBUG, .. } => system.kernel.machine.take_debug_status(),
             _ => 0,
         };
-        if self.session.is_none() {
+        if !self.is_attached() {
             return Reaction::None;
         }
         match fault {
@@ -185,7 +186,12 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
     }
 
     /// What a debug exception is about, if it is the debugger's business.
-    fn look_at_debug(&mut self, system: &mut System<M>, thread: Thread, status: u64) -> Option<Reaction> {
+    fn look_at_debug<M: Debuggable>(
+        &mut self,
+        system: &mut System<M>,
+        thread: Thread,
+        status: u64,
+    ) -> Option<Reaction> {
         let stepping = system.state.stepping.filter(|stepping| stepping.is_of(thread));
         let is_meant = |point: &Point| match (point.owner, thread) {
             (Some(owner), Thread::Process(slot)) => owner == slot,
@@ -208,14 +214,14 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
     }
 
     /// The kernel doesn't know whom to run.
-    fn decide(&mut self, system: &mut System<M>) -> Reaction {
+    fn decide<M: Debuggable>(&mut self, system: &mut System<M>) -> Reaction {
         let News { spaces_changed, signal } = system.kernel.take_news();
         if spaces_changed {
             let System { kernel, state } = system;
             state.breakpoints.arm(kernel);
         }
         if let Some((slot, signal)) = signal
-            && self.session.is_some()
+            && self.is_attached()
         {
             return self.stop(Thread::Process(slot), Why::Signal(to_gdb(signal)));
         }
@@ -226,7 +232,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         // on its way to the end of a range or to a breakpoint, where it gets with the others' help only.
         system.kernel.run_only(None);
         match system.state.stepping {
-            Some(Stepping { thread, start: 0, end: 0, .. }) if self.session.is_some() => {
+            Some(Stepping { thread, start: 0, end: 0, .. }) if self.is_attached() => {
                 self.stop(thread, Why::Step)
             }
             _ => Reaction::Done,
@@ -235,7 +241,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
 
     /// The kernel has come here by an exception, with these registers. Serves the debugger until the system is to go
     /// on. `false` if it is no business of the debugger's.
-    pub fn trapped(&mut self, system: &mut System<M>, trap: Trap, cpu: &mut Cpu) -> bool {
+    pub fn trapped<M: Debuggable>(&mut self, system: &mut System<M>, trap: Trap, cpu: &mut Cpu) -> bool {
         system.state.cpu = cpu.clone();
         match self.why(system, trap) {
             Reaction::None => return false,
@@ -254,7 +260,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         true
     }
 
-    fn why(&mut self, system: &mut System<M>, trap: Trap) -> Reaction {
+    fn why<M: Debuggable>(&mut self, system: &mut System<M>, trap: Trap) -> Reaction {
         if trap == Trap::Pause {
             return Reaction::Stop;
         }
@@ -266,8 +272,16 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
                 return self.stop(kernel, Why::Breakpoint);
             }
         }
-        if self.session.is_none() {
+        // The kernel has looped for too long. What the debugger has said meanwhile has not been heard.
+        let is_stuck = trap == Trap::Exception(NON_MASKABLE);
+        if is_stuck && self.listen(None) == Reaction::Stop {
+            return Reaction::Stop;
+        }
+        if !self.is_attached() {
             return Reaction::None;
+        }
+        if is_stuck {
+            return self.stop(kernel, Why::Signal(Signal::SIGXCPU));
         }
         let vector = match trap {
             Trap::Debug => {
@@ -284,43 +298,74 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
     }
 
     /// Lets the debugger look at the system, until it wants it to go on.
-    fn serve(&mut self, system: &mut System<M>, thread: Thread, why: Why) {
+    fn serve<M: Debuggable>(&mut self, system: &mut System<M>, thread: Thread, why: Why) {
         // Who made a step may have ended in it. gdb takes the news from one who lives only.
         let thread = if system.lives(thread) { thread } else { Thread::Kernel };
         self.halt(system, thread);
-        self.report(system, thread, why);
+        let mut opening = match reason(thread, why) {
+            Some(reason) if self.is_attached() => Opening::Stopped(reason),
+            _ => Opening::Known,
+        };
         loop {
-            match self.session.take() {
-                Some(session @ GdbStubStateMachine::Running(_)) => {
-                    self.session = Some(session);
-                    break;
-                }
-                Some(GdbStubStateMachine::Disconnected(session)) => {
-                    if session.get_reason() == DisconnectReason::Kill {
-                        system.kernel.end_by_debugger();
-                    }
+            let end = self.attend(system, opening);
+            opening = Opening::Known;
+            match end {
+                End::GoesOn => break,
+                End::Gone => {
+                    self.said.clear();
                     system.forget();
                     break;
                 }
-                // Nobody interrupts what stands still: bytes that say so never get to gdbstub.
-                Some(GdbStubStateMachine::CtrlCInterrupt(session)) => {
-                    self.session = session.interrupt_handled(system, None::<Reason>).ok();
+                End::Greeted => {
+                    system.forget();
+                    self.said.begin(self.receiver.packet());
+                    opening = Opening::New;
                 }
-                waiting => {
-                    self.session = waiting;
-                    if !self.serve_input(system) {
-                        self.session = None;
-                        system.forget();
-                        break;
-                    }
-                }
+                End::Unknown => self.said.clear(),
+                End::Refused => self.output.answer(b"E16"),
             }
         }
         Self::go_on(system);
     }
 
+    /// Serves the debugger with a session of gdbstub's, until that ends.
+    fn attend<M: Debuggable>(&mut self, system: &mut System<M>, opening: Opening) -> End {
+        let Self { line, receiver, output, buffer, said, has_packet, .. } = self;
+        let mut session = None;
+        if said.is_anything() {
+            session = Session::begin(system, buffer, output, said, opening);
+            if session.is_none() {
+                return End::Unknown;
+            }
+        }
+        loop {
+            let input = if core::mem::take(has_packet) {
+                Some(Input::Packet)
+            } else {
+                match line.receive() {
+                    Some(byte) => receiver.push(byte),
+                    None if line.wait() => None,
+                    None => return End::Gone,
+                }
+            };
+            match input {
+                Some(Input::Packet) if receiver.body().starts_with(GREETING) => return End::Greeted,
+                Some(Input::Damaged) => line.send(b'-'),
+                Some(input) => {
+                    // To nobody nothing is said.
+                    let Some(open) = session.take() else { continue };
+                    match open.take(system, said, input, receiver.packet()) {
+                        Ok(open) => session = Some(open),
+                        Err(end) => return end,
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
     /// Takes everything back by which the system was to stop.
-    fn halt(&mut self, system: &mut System<M>, thread: Thread) {
+    fn halt<M: Debuggable>(&mut self, system: &mut System<M>, thread: Thread) {
         let System { kernel, state } = system;
         state.breakpoints.disarm(kernel);
         kernel.run_only(None);
@@ -335,7 +380,7 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
     }
 
     /// Lets the system go on as the debugger wants.
-    fn go_on(system: &mut System<M>) {
+    fn go_on<M: Debuggable>(system: &mut System<M>) {
         let System { kernel, state } = system;
         let mut only = state.continued.filter(|_| state.is_locked);
         if let Some(stepping) = &mut state.stepping {
@@ -364,219 +409,39 @@ impl<M: Debuggable, L: Line + Copy> Stub<M, L> {
         state.breakpoints.forget_owners();
         state.breakpoints.arm(kernel);
     }
-
-    /// Tells a debugger that waits for it why the system stopped.
-    fn report(&mut self, system: &mut System<M>, thread: Thread, why: Why) {
-        let Some(GdbStubStateMachine::Running(session)) =
-            self.session.take_if(|session| matches!(session, GdbStubStateMachine::Running(_)))
-        else {
-            return;
-        };
-        let tid = thread.to_tid();
-        let reason = match why {
-            // Whoever it was that asked before is gone.
-            Why::Attached => return,
-            Why::Breakpoint => Reason::SwBreak(tid),
-            Why::Point(Asked { access: Access::Execute, .. }) => Reason::HwBreak(tid),
-            Why::Point(Asked { address: addr, access, is_read, .. }) => {
-                let kind = match access {
-                    _ if is_read => WatchKind::Read,
-                    Access::Write => WatchKind::Write,
-                    Access::ReadWrite | Access::Execute => WatchKind::ReadWrite,
-                };
-                Reason::Watch { tid, kind, addr }
-            }
-            Why::Step => Reason::SignalWithThread { tid, signal: Signal::SIGTRAP },
-            Why::Signal(signal) => Reason::SignalWithThread { tid, signal },
-        };
-        // It fails for reasons that were not announced only.
-        self.session = session.report_stop(system, reason).ok();
-    }
-
-    /// Deals with what comes next on the line. `false` if nobody is there any longer.
-    fn serve_input(&mut self, system: &mut System<M>) -> bool {
-        if core::mem::take(&mut self.has_packet) {
-            self.packet(system);
-            return true;
-        }
-        let Some(byte) = self.line.receive() else { return self.line.wait() };
-        match self.receiver.push(byte) {
-            Some(Input::Packet) => self.packet(system),
-            Some(Input::Damaged) => self.line.send(b'-'),
-            Some(Input::TooLong) => self.answer(b"E16"),
-            Some(Input::Again) => self.output(Output::again),
-            // It stands still already.
-            Some(Input::Interrupt) | None => {}
-        }
-        true
-    }
-
-    fn packet(&mut self, system: &mut System<M>) {
-        let body = self.receiver.body();
-        if body.starts_with(GREETING) {
-            system.forget();
-            self.greeting.clear();
-            self.selection.clear();
-            self.greeting.extend_from_slice(self.receiver.packet());
-            self.session = self.begin(system);
-        } else if body.starts_with(b"m") {
-            match short_read(body) {
-                None => return self.answer(b"E0e"),
-                Some(packet) => return self.give(system, packet.as_bytes()),
-            }
-        } else if (body.starts_with(b"M") || body.starts_with(b"X")) && !is_whole_write(body) {
-            return self.answer(b"E16");
-        } else if body.starts_with(b"qSymbol:") {
-            // gdbstub doesn't know it, and gdb would take it for missing: no symbol is wanted.
-            return self.answer(b"OK");
-        } else if body.starts_with(b"vKill") {
-            // gdbstub doesn't answer it, for which gdb would wait.
-            self.answer(b"OK");
-        }
-        // A packet is no longer than the buffer that it is copied from.
-        let packet = core::mem::replace(&mut self.receiver, Receiver::empty());
-        self.give(system, packet.packet());
-        self.receiver = packet;
-    }
-
-    /// Gives a packet to gdbstub.
-    fn give(&mut self, system: &mut System<M>, packet: &[u8]) {
-        let Some(session) = self.session.take() else { return };
-        match Self::feed(session, system, packet) {
-            Ok(session) => {
-                self.session = Some(session);
-                if body(packet).starts_with(b"Hg") && packet.len() <= SELECTION {
-                    self.selection.clear();
-                    self.selection.extend_from_slice(packet);
-                }
-            }
-            // What gdbstub can't deal with ends its session; the debugger's goes on.
-            Err(()) => {
-                self.session = self.begin_again(system);
-                self.answer(b"E16");
-            }
-        }
-    }
-
-    fn feed(mut session: Session<M, L>, system: &mut System<M>, packet: &[u8]) -> Result<Session<M, L>, ()> {
-        for byte in packet {
-            session = match session {
-                GdbStubStateMachine::Idle(idle) => idle.incoming_data(system, *byte).map_err(|_| ())?,
-                other => return Ok(other),
-            };
-        }
-        Ok(session)
-    }
-
-    /// A session that nothing was said in yet.
-    fn begin(&self, system: &mut System<M>) -> Option<Session<M, L>> {
-        let builder = GdbStubBuilder::new(Output::new(self.line)).packet_buffer_size(SIZE);
-        builder.build().ok()?.run_state_machine(system).ok()
-    }
-
-    /// A session in which what the last one began with was said.
-    fn begin_again(&self, system: &mut System<M>) -> Option<Session<M, L>> {
-        let mut session = self.begin(system)?;
-        connection(&mut session).is_muted = true;
-        let mut session = Self::feed(session, system, &self.greeting).ok()?;
-        if !self.selection.is_empty() {
-            session = Self::feed(session, system, &self.selection).ok()?;
-        }
-        connection(&mut session).is_muted = false;
-        Some(session)
-    }
-
-    /// Answers a packet that gdbstub doesn't see.
-    fn answer(&mut self, body: &[u8]) {
-        self.output(|output| {
-            output.line.send(b'+');
-            output.packet(body);
-        });
-    }
-
-    fn output(&mut self, with: impl FnOnce(&mut Output<L>)) {
-        if let Some(session) = &mut self.session {
-            with(connection(session));
-        }
-    }
 }
 
-/// Where a session's answers go.
-fn connection<M: Debuggable, L: Line>(session: &mut Session<M, L>) -> &mut Output<L> {
-    match session {
-        GdbStubStateMachine::Idle(session) => session.borrow_conn(),
-        GdbStubStateMachine::Running(session) => session.borrow_conn(),
-        GdbStubStateMachine::CtrlCInterrupt(session) => session.borrow_conn(),
-        GdbStubStateMachine::Disconnected(session) => session.borrow_conn(),
-    }
+/// What a debugger that waits for it is told of a stop. Whoever it was that waited before another came is gone.
+fn reason(thread: Thread, why: Why) -> Option<Reason> {
+    let tid = thread.to_tid();
+    Some(match why {
+        Why::Attached => return None,
+        Why::Breakpoint => Reason::SwBreak(tid),
+        Why::Point(Asked { access: Access::Execute, .. }) => Reason::HwBreak(tid),
+        Why::Point(Asked { address: addr, access, is_read, .. }) => {
+            let kind = match access {
+                _ if is_read => WatchKind::Read,
+                Access::Write => WatchKind::Write,
+                Access::ReadWrite | Access::Execute => WatchKind::ReadWrite,
+            };
+            Reason::Watch { tid, kind, addr }
+        }
+        Why::Step => Reason::SignalWithThread { tid, signal: Signal::SIGTRAP },
+        Why::Signal(signal) => Reason::SignalWithThread { tid, signal },
+    })
 }
 
 /// What a debugger's first packet begins with.
 const GREETING: &[u8] = b"qSupported";
 
 const DEBUG: u8 = 1;
+const NON_MASKABLE: u8 = 2;
 const BREAKPOINT: u8 = 3;
 /// In `dr6`: a step.
 const SINGLE_STEP: u64 = 1 << 14;
 
-/// The longest packet that chooses a thread.
-const SELECTION: usize = 64;
-
-/// The most bytes of memory that fit into an answer, two digits each.
-const MOST_READ: u64 = (SIZE - SPARE) as u64 / 2;
-
-/// A packet that reads what was asked for, as far as it fits into an answer: gdbstub would read on in pieces, also
-/// behind what is missing, and put an error behind bytes that it has sent. Nothing if that makes no sense.
-fn short_read(body: &[u8]) -> Option<ShortRead> {
-    let mut numbers = body.get(1..).unwrap_or_default().split(|byte| *byte == b',').map(hex);
-    match [numbers.next(), numbers.next(), numbers.next()] {
-        [Some(Some(address)), Some(Some(len)), None] => {
-            let is_sensible = len <= SIZE as u64 && address.checked_add(len).is_some();
-            is_sensible.then(|| ShortRead::new(address, len.min(MOST_READ)))
-        }
-        _ => None,
-    }
-}
-
-/// A packet `m`.
-struct ShortRead {
-    bytes: [u8; 48],
-    len: usize,
-}
-
-impl ShortRead {
-    fn new(address: u64, len: u64) -> Self {
-        let mut bytes = [0; 48];
-        let mut text = Text::new(&mut bytes);
-        // Two numbers of 16 digits at most, a checksum and four signs fit.
-        let _ = write!(text, "$m{address:x},{len:x}#");
-        let end = text.len();
-        let [high, low] = checksum(body(&bytes[..end]));
-        (bytes[end], bytes[end + 1]) = (high, low);
-        Self { bytes, len: end + 2 }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-}
-
-/// Tells whether there are as many bytes to be written as it says: in digits, or in bytes of which some are escaped.
-fn is_whole_write(body: &[u8]) -> bool {
-    let mut parts = body.splitn(3, |byte| b",:".contains(byte));
-    let [Some(_), Some(len), Some(data)] = [parts.next(), parts.next(), parts.next()] else { return false };
-    let count = if body.starts_with(b"X") {
-        let mut bytes = data.iter();
-        let unescaped =
-            || bytes.next().and_then(|byte| if *byte == b'}' { bytes.next() } else { Some(byte) });
-        core::iter::from_fn(unescaped).count()
-    } else if data.len().is_multiple_of(2) {
-        data.len() / 2
-    } else {
-        return false;
-    };
-    hex(len) == Some(count as u64)
-}
+/// The most bytes that are taken while the system runs, before it goes on.
+const MOST_HEARD: usize = 256;
 
 /// Tells whether a process has just come to a breakpoint of gdb's, and puts it there.
 fn is_at_breakpoint<M: Debuggable>(system: &mut System<M>, slot: Slot) -> bool {

@@ -5,7 +5,7 @@ mod hostile;
 mod random;
 mod stops;
 
-use crate::machine::{Cpu, Debuggable as _, Trap};
+use crate::machine::{Cpu, Trap};
 use crate::packets::{body, checksum};
 use crate::{Happened, Reaction, Stub, System, arch};
 use abi::boot::{self, Pair};
@@ -18,7 +18,7 @@ use kernel_core::{Kernel, Slot};
 /// A system with a debugger at its line.
 struct Debugged {
     system: System<Fake>,
-    stub: Stub<Fake, Wire>,
+    stub: Stub<Wire>,
     wire: Wire,
     cpu: Cpu,
     /// The process that runs.
@@ -192,7 +192,7 @@ fn a_breakpoint_stops_who_comes_to_it_and_is_in_memory_only_while_the_system_run
 fn a_breakpoint_is_only_in_who_has_the_same_code_there() {
     // row I2
     let mut debugged = Debugged::new();
-    assert!(debugged.system.kernel.machine.patch(&1, TEXT + 8, 0x91));
+    debugged.system.kernel.machine.set_byte(1, TEXT + 8, 0x91);
     let packets = [&b"Hgp1.2"[..], b"m10000000,1", b"Z0,10000008,1", b"vCont;c"].map(packet).concat();
     debugged.hears(&[packet(HELLO), packets].concat());
     let byte = |debugged: &Debugged, space| debugged.system.kernel.machine.byte(Some(space), TEXT + 8);

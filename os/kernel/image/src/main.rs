@@ -105,7 +105,7 @@ fn over_line(memory: &mut PhysicalMemory, parameters: Parameters) -> Given {
 struct Tessera {
     system: System<Hardware>,
     /// `None` unless the command line asks for it.
-    stub: Option<Stub<Hardware, Com2>>,
+    stub: Option<Stub<Com2>>,
     /// The uptime at which it must be over, if there is one.
     limit_ns: Option<u64>,
 }

@@ -15,7 +15,7 @@ use abi::registers::{FloatRegisters, Register as Name};
 use core::arch::asm;
 use core::cell::Cell;
 use kernel_core::elf::USER_END;
-use kernel_debug::machine::{Access, BREAKPOINTS, Control, Cpu, Debuggable, HARDWARE, Pages, Trap};
+use kernel_debug::machine::{Access, BREAKPOINTS, Control, Cpu, Debuggable, HARDWARE, PLACES, Pages, Trap};
 use x86_64::registers::control::{Cr0, Cr2, Cr3, Cr4};
 use x86_64::registers::model_specific::{FsBase, GsBase};
 
@@ -64,6 +64,58 @@ impl InKernel {
         let count = crate::paging::to_usize(self.count.get().into());
         let bytes = self.bytes.iter().map(|byte| byte.get().to_le_bytes()[0]);
         self.addresses.iter().map(Cell::get).zip(bytes).take(count)
+    }
+}
+
+/// Breakpoints in memory of processes. Others may come to have a frame by then, so these go by frames.
+struct InFrames {
+    /// How many there are.
+    count: Cell<usize>,
+    /// Where they are in physical memory.
+    addresses: [Cell<u64>; PLACES],
+    /// What belongs there.
+    bytes: [Cell<u8>; PLACES],
+}
+// SAFETY: as above.
+unsafe impl Sync for InFrames {}
+
+static IN_FRAMES: InFrames = InFrames {
+    count: Cell::new(0),
+    addresses: [const { Cell::new(0) }; _],
+    bytes: [const { Cell::new(0) }; _],
+};
+
+impl InFrames {
+    /// Puts one in place; `false` if there are too many.
+    fn add(&self, address: u64, belongs: u8) -> bool {
+        let code = layout::direct_pointer::<u8>(address);
+        let count = self.count.get();
+        // SAFETY: a byte of a process's memory, which the direct map holds.
+        let byte = unsafe { code.read_volatile() };
+        if byte == INT3 && self.addresses[..count].iter().any(|known| known.get() == address) {
+            return true;
+        }
+        let Some(place) = self.addresses.get(count) else { return false };
+        place.set(address);
+        self.bytes[count].set(if byte == INT3 { belongs } else { byte });
+        self.count.set(count + 1);
+        // SAFETY: as above; it is the start of an instruction, or gdb is wrong.
+        unsafe { code.write_volatile(INT3) };
+        true
+    }
+}
+
+/// Takes all breakpoints out of the memory of processes, before a frame goes from hand to hand.
+pub(crate) fn clear_frames() {
+    let count = IN_FRAMES.count.replace(0);
+    for (address, belongs) in IN_FRAMES.addresses.iter().zip(&IN_FRAMES.bytes).take(count) {
+        let code = layout::direct_pointer::<u8>(address.get());
+        // SAFETY: a byte of a frame that processes or VM have had since `add`, or this would have been called.
+        let byte = unsafe { code.read_volatile() };
+        if byte == INT3 {
+            // SAFETY: as above.
+            unsafe { code.write_volatile(belongs.get()) };
+        }
     }
 }
 
@@ -247,13 +299,14 @@ impl Debuggable for Hardware {
         })
     }
 
-    fn patch(&mut self, space: &AddressSpace, address: u64, byte: u8) -> bool {
-        let found = walk(Some(space), address, 1, false, |_, page| {
-            // SAFETY: a byte of a process's code, which the direct map holds; it is the start of an instruction, or gdb
-            // is wrong.
-            unsafe { layout::direct_pointer::<u8>(page.address).write_volatile(byte) };
-        });
-        found == 1
+    fn break_process(&mut self, space: &AddressSpace, address: u64, belongs: u8) -> bool {
+        let mut is_there = false;
+        walk(Some(space), address, 1, false, |_, page| is_there = IN_FRAMES.add(page.address, belongs));
+        is_there
+    }
+
+    fn clear_processes(&mut self) {
+        clear_frames();
     }
 
     fn can_stop_kernel_at(&self, address: u64) -> bool {

@@ -160,6 +160,7 @@ impl Struck {
     pub fn event(self) -> Event {
         let Self(trap::Exit { vector, code }) = self;
         match vector {
+            NMI if watchdog::has_struck_early() => Event::Spurious,
             NMI => panic!("{}", trap::STUCK),
             DOUBLE_FAULT | MACHINE_CHECK => panic!("the machine reports trouble by vector {vector}"),
             0..32 => {
@@ -257,6 +258,7 @@ impl Machine for Hardware {
     }
 
     fn release(&mut self, space: Self::Space) {
+        debug::clear_frames();
         space.release(&mut self.memory);
     }
 
@@ -344,6 +346,7 @@ impl Machine for Hardware {
     }
 
     fn unmap_page(&mut self, space: &mut AddressSpace, page: UserPage) -> Option<u64> {
+        debug::clear_frames();
         space.unmap(&mut self.memory, page)
     }
 

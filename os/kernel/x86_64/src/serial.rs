@@ -142,9 +142,18 @@ impl Line for Com2 {
         Uart::COM2.receive()
     }
 
+    fn interrupt_again(&mut self) {
+        // The interrupt controller sees edges only.
+        Uart::COM2.write(ENABLE, 0);
+        Uart::COM2.write(ENABLE, 1);
+    }
+
     fn wait(&mut self) -> bool {
-        // A cable without a debugger at its other end has no data set ready. QEMU always says ready.
-        if Uart::COM2.read(MODEM_STATUS) & 0x20 == 0 {
+        // A cable whose other end is let go of has no data set ready any longer. One of three wires never has, and
+        // none has before somebody is there. QEMU always says ready.
+        static WAS_READY: AtomicBool = AtomicBool::new(false);
+        let is_ready = Uart::COM2.read(MODEM_STATUS) & 0x20 != 0;
+        if WAS_READY.swap(is_ready, Ordering::Relaxed) && !is_ready {
             return false;
         }
         // Where the kernel stopped in the middle of an interrupt nobody would wake it.

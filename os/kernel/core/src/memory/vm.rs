@@ -80,7 +80,9 @@ impl<M: Machine> Kernel<M> {
         let slot = self.process_of(process)?;
         let page = UserPage::new(address)?;
         let Self { machine, processes, .. } = self;
-        machine.unmap_page(&mut processes.process_mut(slot).space, page).ok_or(Errno::ENOENT)
+        let frame = machine.unmap_page(&mut processes.process_mut(slot).space, page).ok_or(Errno::ENOENT)?;
+        self.space_changed();
+        Ok(frame)
     }
 
     pub(crate) fn vm_protect_page(

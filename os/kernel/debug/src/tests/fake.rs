@@ -1,6 +1,6 @@
 //! A machine of plain data and a line of plain bytes: what a debugger does to them can be read back.
 
-use crate::machine::{Control, Debuggable, HARDWARE, Hardware, Line, Pages};
+use crate::machine::{BREAKPOINTS, Control, Debuggable, HARDWARE, Hardware, Line, PLACES, Pages};
 use abi::ipc::Status;
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Register, Registers as General};
@@ -32,13 +32,17 @@ struct Page {
     is_writable: bool,
 }
 
-/// The machine. A space is the number of a process; the kernel has none.
-#[derive(Debug, Default)]
+/// The machine. A space is the number of a process; the kernel has none. It takes no memory while it works.
+#[derive(Debug)]
 pub(crate) struct Fake {
     log: Vec<u8>,
     pages: BTreeMap<(Option<u16>, u64), Page>,
     /// Breakpoints in the kernel, and what belongs there.
-    in_kernel: BTreeMap<u64, u8>,
+    in_kernel: Vec<(u64, u8)>,
+    /// The same in processes.
+    in_processes: Vec<(u16, u64, u8)>,
+    /// Code of processes that have ended.
+    pub(crate) released: Vec<u8>,
     pub(crate) hardware: [Option<Hardware>; HARDWARE],
     pub(crate) debug_status: u64,
     /// The space that the processor has.
@@ -48,7 +52,16 @@ pub(crate) struct Fake {
 impl Fake {
     /// Has a kernel and these processes, each with a page of code and one of data.
     pub(crate) fn with_processes(count: u16) -> Self {
-        let mut fake = Self::default();
+        let mut fake = Self {
+            log: Vec::with_capacity(1 << 16),
+            pages: BTreeMap::new(),
+            in_kernel: Vec::with_capacity(BREAKPOINTS),
+            in_processes: Vec::with_capacity(PLACES),
+            released: Vec::new(),
+            hardware: [None; HARDWARE],
+            debug_status: 0,
+            loaded: None,
+        };
         fake.map(None, KERNEL_TEXT, 0x90, false);
         fake.map(None, KERNEL_DATA, 0, true);
         for space in 0..count {
@@ -65,6 +78,11 @@ impl Fake {
 
     pub(crate) fn unmap(&mut self, space: u16, address: u64) {
         self.pages.remove(&(Some(space), address)).expect("a page is there");
+    }
+
+    /// Writes a byte of a process's, wherever it is.
+    pub(crate) fn set_byte(&mut self, space: u16, address: u64, byte: u8) {
+        *self.byte_mut(Some(&space), address, false).expect("a page is there") = byte;
     }
 
     /// The byte there, for whoever may look.
@@ -106,8 +124,20 @@ impl Debuggable for Fake {
         }
         from.len()
     }
-    fn patch(&mut self, space: &u16, address: u64, byte: u8) -> bool {
-        self.byte_mut(Some(space), address, false).map(|to| *to = byte).is_some()
+    fn break_process(&mut self, space: &u16, address: u64, belongs: u8) -> bool {
+        if self.in_processes.iter().any(|(owner, known, _)| (owner, *known) == (space, address)) {
+            return true;
+        }
+        let Some(byte) = self.byte_mut(Some(space), address, false) else { return false };
+        let before = core::mem::replace(byte, 0xcc);
+        self.in_processes.push((*space, address, if before == 0xcc { belongs } else { before }));
+        true
+    }
+    fn clear_processes(&mut self) {
+        while let Some((space, address, belongs)) = self.in_processes.pop() {
+            let byte = self.byte_mut(Some(&space), address, false);
+            byte.into_iter().filter(|byte| **byte == 0xcc).for_each(|byte| *byte = belongs);
+        }
     }
     fn can_stop_kernel_at(&self, address: u64) -> bool {
         (KERNEL_TEXT + DEBUGGER_CODE..KERNEL_DATA).contains(&address)
@@ -119,13 +149,16 @@ impl Debuggable for Fake {
         if !self.can_stop_kernel_at(address) {
             return false;
         }
+        if self.in_kernel.iter().any(|(known, _)| *known == address) {
+            return true;
+        }
         let Some(byte) = self.byte_mut(None, address, false) else { return false };
         let before = core::mem::replace(byte, 0xcc);
-        self.in_kernel.entry(address).or_insert(before);
+        self.in_kernel.push((address, before));
         true
     }
     fn clear_kernel(&mut self) {
-        for (address, before) in core::mem::take(&mut self.in_kernel) {
+        while let Some((address, before)) = self.in_kernel.pop() {
             self.byte_mut(None, address, false).into_iter().for_each(|byte| *byte = before);
         }
     }
@@ -247,7 +280,11 @@ impl Machine for Fake {
         24
     }
     fn set_irq_enabled(&mut self, _: u8, _: bool) {}
-    fn release(&mut self, _: u16) {}
+    fn release(&mut self, space: u16) {
+        self.clear_processes();
+        let code = self.pages.extract_if(.., |(owner, _), page| *owner == Some(space) && !page.is_writable);
+        self.released.extend(code.flat_map(|(_, page)| page.bytes));
+    }
     fn new_space(&mut self) -> Option<u16> {
         None
     }
@@ -294,7 +331,7 @@ impl Machine for Fake {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire(&'static RefCell<Bytes>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bytes {
     to_kernel: VecDeque<u8>,
     from_kernel: Vec<u8>,
@@ -303,7 +340,8 @@ struct Bytes {
 impl Wire {
     /// A line as the kernel has it: for as long as it runs.
     pub(crate) fn new() -> Self {
-        Self(Box::leak(Box::default()))
+        let bytes = Bytes { to_kernel: VecDeque::new(), from_kernel: Vec::with_capacity(1 << 20) };
+        Self(Box::leak(Box::new(RefCell::new(bytes))))
     }
 
     pub(crate) fn put(&self, bytes: &[u8]) {
@@ -316,7 +354,7 @@ impl Wire {
 
     /// What the kernel has sent since it was last asked.
     pub(crate) fn take(&self) -> Vec<u8> {
-        core::mem::take(&mut self.0.borrow_mut().from_kernel)
+        self.0.borrow_mut().from_kernel.drain(..).collect()
     }
 }
 
@@ -331,4 +369,5 @@ impl Line for Wire {
     fn wait(&mut self) -> bool {
         !self.is_read()
     }
+    fn interrupt_again(&mut self) {}
 }

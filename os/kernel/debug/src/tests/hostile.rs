@@ -57,10 +57,31 @@ fn a_packet_without_an_end_gives_way_to_the_next() {
 
 #[test]
 fn a_packet_that_is_too_long_is_refused_and_the_next_is_read() {
-    for len in [SIZE - 64, SIZE, 10 * SIZE, 1 << 20] {
+    for len in [SIZE, 10 * SIZE, 1 << 20] {
         let long = [&b"M10001000,1:"[..], &vec![b'0'; len]].concat();
         let answers = Debugged::new().survives(&[packet(&long), packet(b"Tp1.2")].concat());
         assert_eq!(answers, ["E16", "OK"], "{len}");
+    }
+}
+
+#[test]
+fn packets_of_the_size_that_is_announced_are_taken_and_none_that_is_longer() {
+    // row I2
+    let hello = super::replies(&Debugged::new().hears(&packet(HELLO)));
+    let announced = hello[0].split(';').find_map(|word| word.strip_prefix("PacketSize="));
+    let size = usize::from_str_radix(announced.expect("a size"), 16).unwrap();
+    for (kind, digits) in [('M', 2), ('X', 1)] {
+        let start = format!("{kind}{DATA:x},7f4:").len();
+        for len in [1, (size - start - 4) / digits, (size - start - 4) / digits + 1] {
+            let data = if kind == 'M' { "61".repeat(len) } else { "a".repeat(len) };
+            let write = packet(format!("{kind}{DATA:x},{len:03x}:{data}").as_bytes());
+            let mut debugged = Debugged::new();
+            let answers = debugged.survives(&[packet(b"Hgp1.2"), write.clone()].concat());
+            let is_taken = write.len() <= size;
+            assert_eq!(answers[1], if is_taken { "OK" } else { "E16" }, "{kind} of {} bytes", write.len());
+            let last = debugged.system.kernel.machine.byte(Some(0), DATA + len as u64 - 1);
+            assert_eq!(last, Some(if is_taken { b'a' } else { 0 }));
+        }
     }
 }
 

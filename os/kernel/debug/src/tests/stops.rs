@@ -61,6 +61,22 @@ fn a_breakpoint_is_taken_out_when_the_page_behind_it_is_gone() {
 }
 
 #[test]
+fn a_process_that_ends_leaves_no_breakpoint_and_others_keep_theirs() {
+    // row I2
+    let mut debugged = Debugged::new();
+    let at = TEXT + 8;
+    let packets = [&b"Hgp1.2"[..], b"m10000000,1", b"Z0,10000008,1", b"vCont;c"].map(packet).concat();
+    debugged.hears(&[packet(HELLO), packets].concat());
+    debugged.system.kernel.fault(Slot::new(0), Fault::Exception { vector: 6, code: 0 });
+    let released = &debugged.system.kernel.machine.released;
+    assert!(!released.is_empty() && released.iter().all(|byte| *byte == 0x90));
+    // Before anybody runs.
+    assert_eq!(debugged.system.kernel.out_of_turn(), kernel_core::OutOfTurn::Debugger);
+    assert_eq!(debugged.stub.look(&mut debugged.system, None, Happened::Asked), Reaction::Done);
+    assert_eq!(debugged.system.kernel.machine.byte(Some(1), at), Some(0xcc));
+}
+
+#[test]
 fn the_kernel_where_it_stops_has_the_memory_that_the_processor_has() {
     // row I2
     let mut debugged = Debugged::new();
@@ -176,4 +192,41 @@ fn a_step_from_the_kernel_into_a_process_ends_there() {
     debugged.pauses();
     assert_eq!(replies(&debugged.wire.take())[0], "T05thread:p01.03;");
     assert!(!is_stepped(&debugged));
+}
+
+#[test]
+fn a_kernel_that_loops_stops_where_somebody_asks_for_it_or_by_itself() {
+    // row I2
+    let strikes = |debugged: &mut Debugged| {
+        debugged.stub.trapped(&mut debugged.system, Trap::Exception(2), &mut debugged.cpu)
+    };
+    assert!(!strikes(&mut Debugged::new()), "nobody is there");
+    for (said, expected) in [(&b"\x03"[..], "T02thread:p01.01;"), (b"", "T18thread:p01.01;")] {
+        let mut debugged = Debugged::new();
+        debugged.hears(&[packet(HELLO), packet(b"vCont;c")].concat());
+        // It is not heard while the kernel loops.
+        debugged.wire.put(&[said, &packet(b"p10")].concat());
+        assert!(strikes(&mut debugged));
+        assert_eq!(replies(&debugged.wire.take())[0], expected);
+    }
+    // A debugger that comes to such a kernel.
+    let mut debugged = Debugged::new();
+    debugged.wire.put(&[packet(HELLO), packet(b"?")].concat());
+    assert!(strikes(&mut debugged));
+    assert_eq!(replies(&debugged.wire.take())[1], "T05thread:p01.01;");
+}
+
+#[test]
+fn a_line_that_is_never_quiet_keeps_nobody_from_running() {
+    // row I2
+    let mut debugged = Debugged::new();
+    let noise = vec![b'?'; 100_000];
+    debugged.wire.put(&noise);
+    let running = Some(debugged.running);
+    let looks = core::iter::from_fn(|| {
+        let reaction = debugged.stub.look(&mut debugged.system, running, Happened::Line);
+        assert_eq!(reaction, Reaction::Done);
+        (!debugged.wire.is_read()).then_some(())
+    });
+    assert!(looks.count() > 100);
 }
