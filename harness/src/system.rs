@@ -177,8 +177,12 @@ impl System {
             .map(|(name, service)| check_service(name, service, &slots))
             .collect::<Result<Vec<Service>, _>>()?;
         check_roles(&services)?;
-        if let Some(cycle) = cycle(&services) {
+        if let Some(cycle) = cycle(&services, &|service| service.send_to.clone()) {
             return Err(SystemError::Cycle(cycle));
+        }
+        let scheduler = |service: &Service| service.managers.scheduler.slot().into_iter().collect();
+        if let Some(cycle) = cycle(&services, &scheduler) {
+            return Err(SystemError::SchedulerCycle(cycle));
         }
         Ok(Self {
             programs_managers: managers(
@@ -476,18 +480,21 @@ fn trap_mask(owner: &str, names: Option<&[String]>) -> Result<u32, SystemError> 
     names.iter().try_fold(0, |mask, name| Ok(mask | bit(name)?))
 }
 
-/// A circle of services that send each other requests, by name, if there is one. Each of them could
-/// wait for the next, and nobody would answer.
-fn cycle(services: &[Service]) -> Option<Vec<String>> {
+/// A circle of services, by name, in which each waits for the next, if there is one: nobody in it would ever go on.
+/// Whom a service waits for is told by its slot.
+fn cycle(services: &[Service], waits_for: &dyn Fn(&Service) -> Vec<u16>) -> Option<Vec<String>> {
+    let find = |slot: u16| services.iter().position(|service| service.slot == slot);
+    let next: Vec<Vec<usize>> =
+        services.iter().map(|service| waits_for(service).into_iter().filter_map(find).collect()).collect();
     let mut is_done = vec![false; services.len()];
     let circle =
-        (0..services.len()).find_map(|start| cycle_from(services, start, &mut Vec::new(), &mut is_done))?;
+        (0..services.len()).find_map(|start| cycle_from(&next, start, &mut Vec::new(), &mut is_done))?;
     Some(circle.into_iter().map(|index| services[index].name().to_owned()).collect())
 }
 
 /// A circle that can be reached from the end of a path.
 fn cycle_from(
-    services: &[Service],
+    next: &[Vec<usize>],
     at: usize,
     path: &mut Vec<usize>,
     is_done: &mut [bool],
@@ -499,9 +506,7 @@ fn cycle_from(
         return None;
     }
     path.push(at);
-    let find = |slot: &u16| services.iter().position(|service| service.slot == *slot);
-    let mut next = services[at].send_to.iter().filter_map(find);
-    let circle = next.find_map(|next| cycle_from(services, next, path, is_done));
+    let circle = next[at].iter().find_map(|after| cycle_from(next, *after, path, is_done));
     path.pop();
     is_done[at] = true;
     circle

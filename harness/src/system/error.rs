@@ -47,6 +47,8 @@ pub enum SystemError {
     SendsToItself(String),
     /// Services send each other requests in a circle, in which all could wait for ever.
     Cycle(Vec<String>),
+    /// Services schedule each other in a circle.
+    SchedulerCycle(Vec<String>),
     /// A manager is no process.
     UnknownManager {
         /// Whose manager.
@@ -141,6 +143,12 @@ impl fmt::Display for SystemError {
                 f,
                 "services send requests in a circle, in which all could wait for ever: {}; a reply needs no \
                  send_to, so let one of them answer, or notify, instead of asking",
+                names.join(" -> ")
+            ),
+            Self::SchedulerCycle(names) => write!(
+                f,
+                "services are scheduled in a circle, in which nobody would give anybody a quantum: {}; let the kernel \
+                 schedule one of them",
                 names.join(" -> ")
             ),
             Self::UnknownManager { owner, key, name } => {

@@ -337,6 +337,18 @@ fn nobody_waits_in_a_circle_of_requests() {
 }
 
 #[test]
+fn nobody_is_scheduled_in_a_circle() {
+    let text = |ds_scheduler: &str| {
+        format!("{}{PM}scheduler = \"ds\"\n", text()).replacen("package = \"ds\"", ds_scheduler, 1)
+    };
+    let error =
+        System::parse(&text("package = \"ds\"\nscheduler = \"pm\"")).expect_err("a circle").to_string();
+    let circle = error.split(": ").nth(1).and_then(|rest| rest.split(';').next());
+    assert_eq!(circle, Some("ds -> pm -> ds"), "{error}");
+    assert!(System::parse(&text("package = \"ds\"")).is_ok(), "a chain is no circle");
+}
+
+#[test]
 fn a_service_may_use_the_primitives_that_it_names() {
     let with = |traps: &str| format!("{PROGRAMS}{TTY}{DS}{traps}");
     let entries = |text: &str| System::parse(text).expect("right").entries(&[]).expect("no guests");
