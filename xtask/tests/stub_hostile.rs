@@ -1,18 +1,22 @@
 //! gdb at the kernel's own stub, asked for what no sober person asks for: breakpoints in the code that the
 //! debugger itself runs, on its way in and out, and where memory changes afterwards. And who isn't gdb at all, or is it no
-//! longer: noise at the line, half a packet, a gdb that is killed.
+//! longer: noise at the line, half a packet, a gdb that is killed, one that a line loses bytes of.
 //!
 //! These tests need QEMU and gdb; where they are missing they test nothing, except in CI, where that is an error.
 
+mod bad_line;
 mod debugged;
 mod host;
 
 use abi::boot::ExitCode;
+use bad_line::{Harm, Line};
 use debugged::{Debugged, LIMIT, PROGRAM, Waiting};
+use harness::gdb::Driven;
 use harness::machine::Machine;
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A machine whose program is debugged.
@@ -309,4 +313,111 @@ fn whatever_comes_over_the_line_the_next_gdb_finds_the_system_as_it_was() {
         "bt 1",
     ]);
     insta::assert_snapshot!(debugged.ends_well());
+}
+
+/// A program that writes to the terminal without end.
+const ENDLESS: &str = "endless_output_ends_the_machine";
+/// Where it comes again and again.
+const PLACE: &str = "console::Output::flush";
+/// As many bad lines are tried.
+const SEEDS: u64 = 3;
+/// After that long word of a stop is taken for lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// gdb's words for what it could not make out. Where a digit of a sum is another sign it doesn't ask again.
+const ERRORS: [&str; 2] = ["Invalid hex digit", "Ignoring packet error"];
+/// As many of them in a row are no accident.
+const ATTEMPTS: usize = 8;
+
+/// What is asked of a system that stands, over a good line and over a bad one.
+const QUESTIONS: [&str; 5] =
+    ["info threads", "bt -3", "info registers rip rsp rbx r12 cs ss fs_base cr3", "x/32xg $sp", "monitor ps"];
+
+/// Puts the questions to one who may have to ask again: an answer is the right one, or gdb says that it isn't whole.
+fn ask_again_and_again(gdb: &mut Driven, right: &[String]) {
+    for (question, right) in QUESTIONS.iter().zip(right) {
+        for attempt in 0.. {
+            // What it has is what it got over the line.
+            ask(gdb, "maintenance flush register-cache");
+            let answer = ask(gdb, question);
+            if answer == *right {
+                break;
+            }
+            let is_error = ERRORS.iter().any(|error| answer.contains(error));
+            assert!(is_error && attempt < ATTEMPTS, "{question}: {answer}\n{right}\n{}", gdb.transcript());
+        }
+    }
+}
+
+fn ask(gdb: &mut Driven, command: &str) -> String {
+    gdb.ask(command).unwrap_or_else(|error| panic!("{command}: {error:#}\n{}", gdb.transcript()))
+}
+
+/// Has a gdb of little patience connect to a line, which may take more than one attempt.
+fn connect(gdb: &mut Driven, line: &Line) {
+    for setting in ["remotetimeout 1", "remote noack-packet off", "confirm off"] {
+        ask(gdb, &format!("set {setting}"));
+    }
+    let connects = |gdb: &mut Driven| {
+        let said = ask(gdb, &format!("target remote {}", line.path().display()));
+        said.contains(PLACE)
+    };
+    assert!((0..ATTEMPTS).any(|_| connects(gdb)), "{}", gdb.transcript());
+}
+
+/// Goes on to the next breakpoint.
+fn go_on(gdb: &mut Driven) -> String {
+    gdb.tell("continue").expect("gdb takes commands");
+    gdb.stop_after(PATIENCE).unwrap_or_else(|error| panic!("{error:#}\n{}", gdb.transcript()))
+}
+
+// row I2
+#[test]
+fn over_a_line_that_loses_bytes_gdb_gets_through_and_the_next_one_finds_the_system_good() {
+    let Some(waiting) = Waiting::start(ENDLESS) else { return };
+    let mut debugged = waiting.attach(&[]);
+    let place = format!("break {PLACE}");
+    for seed in 1..=SEEDS {
+        debugged.ask(&place);
+        debugged.says("continue", "hit Breakpoint 1, ");
+        // Threads are numbered as they are met.
+        debugged.another_gdb();
+        let right = QUESTIONS.map(|question| debugged.ask(question));
+        debugged.gdb.kill();
+        let line = Line::to(debugged.machine.debugger(), Harm::Noise { seed });
+        let mut gdb = debugged.unconnected_gdb();
+        connect(&mut gdb, &line);
+        ask_again_and_again(&mut gdb, &right);
+        ask(&mut gdb, &place);
+        let said = [go_on(&mut gdb), go_on(&mut gdb)].concat();
+        assert!(said.contains("hit Breakpoint "), "{said}\n{}", gdb.transcript());
+        let harmed = line.count.load(Ordering::Relaxed);
+        assert!(harmed > 5, "it was a good line: {harmed}");
+        drop(gdb);
+        debugged.another_gdb();
+    }
+    let threads = debugged.ask("info threads");
+    assert!(threads.contains("(tty, endpoint 5: ") && threads.contains("(ds, endpoint 6: "), "{threads}");
+}
+
+// row I2
+#[test]
+fn where_word_of_a_stop_is_lost_gdb_gives_up_when_told_to_and_the_next_one_finds_the_system_stopped() {
+    let Some(waiting) = Waiting::start(ENDLESS) else { return };
+    let mut debugged = waiting.attach(&[]);
+    let place = format!("break {PLACE}");
+    debugged.ask(&place);
+    debugged.says("continue", "hit Breakpoint 1, ");
+    debugged.gdb.kill();
+    let line = Line::to(debugged.machine.debugger(), Harm::LosesStops);
+    let mut gdb = debugged.unconnected_gdb();
+    connect(&mut gdb, &line);
+    ask(&mut gdb, &place);
+    let said = go_on(&mut gdb);
+    assert!(said.contains("Disconnected from target."), "{said}");
+    assert_eq!(line.count.load(Ordering::Relaxed), 1);
+    drop(gdb);
+    debugged.another_gdb();
+    debugged.says("bt 1", PLACE);
+    debugged.ask(&place);
+    debugged.says("continue", "hit Breakpoint 1, ");
 }

@@ -154,12 +154,18 @@ impl Driven {
     /// # Errors
     /// As for [`ask`](Self::ask).
     pub fn stop(&mut self) -> Result<String> {
+        self.stop_after(Duration::ZERO)
+    }
+
+    /// The same where the machine may stop by itself, and word of that be lost on the line: it has `patience` to.
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask).
+    pub fn stop_after(&mut self, patience: Duration) -> Result<String> {
+        self.take_output_for(patience)?;
         while !self.is_ready() {
             self.interrupt()?;
-            let end = Instant::now() + CTRL_C;
-            while !self.is_ready() && Instant::now() < end {
-                self.take_output(end)?;
-            }
+            self.take_output_for(CTRL_C)?;
         }
         self.answer()
     }
@@ -204,6 +210,15 @@ impl Driven {
     /// Tells whether gdb takes the next command.
     fn is_ready(&self) -> bool {
         self.said.ends_with(self.prompt.as_bytes())
+    }
+
+    /// Takes what gdb says until it takes the next command, but no longer than that.
+    fn take_output_for(&mut self, most: Duration) -> Result<()> {
+        let end = Instant::now() + most;
+        while !self.is_ready() && Instant::now() < end {
+            self.take_output(end)?;
+        }
+        Ok(())
     }
 
     /// Waits for more of what gdb says, but no longer than that.

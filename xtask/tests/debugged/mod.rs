@@ -8,7 +8,7 @@ use harness::machine::{Exit, Machine, Next, Output, Timing};
 use harness::run::Workshop;
 use harness::scenario::Scenario;
 use harness::tools::{GDB, QEMU};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// For a whole conversation. It only guards against what hangs.
@@ -46,27 +46,26 @@ impl Waiting {
     /// Has gdb attach.
     pub(crate) fn attach(self, arguments: &[&str]) -> Debugged {
         let Self { workshop, machine, program } = self;
-        let gdb = drive(&workshop, &machine, &program, arguments);
+        let gdb = drive(&workshop, Some(&machine.debugger()), &program, arguments);
         Debugged { workshop, machine, gdb, program, before: String::new() }
     }
 }
 
-/// A gdb at a machine's stub.
-fn drive(workshop: &Workshop, machine: &Machine, program: &str, arguments: &[&str]) -> Driven {
+/// A gdb with the symbols of a program, at the stub behind a socket if there is one.
+fn drive(workshop: &Workshop, socket: Option<&Path>, program: &str, arguments: &[&str]) -> Driven {
     let [gdb] = programs([GDB]).expect("it was there");
     let images: Vec<PathBuf> = workshop.build.images(Some(program));
-    let socket = machine.debugger();
     let script = workshop.project.gdb_script();
     let debugger = Debugger {
         gdb: &gdb,
         launcher: launcher(),
         images: &images,
         script: Some(&script),
-        remote: Some(socket.as_os_str()),
+        remote: socket.map(Path::as_os_str),
         commands: &[],
         arguments: &arguments.iter().map(Into::into).collect::<Vec<_>>(),
     };
-    debugger.drive(LIMIT).expect("gdb attaches")
+    debugger.drive(LIMIT).expect("gdb starts")
 }
 
 impl Debugged {
@@ -84,7 +83,12 @@ impl Debugged {
     pub(crate) fn another_gdb(&mut self) {
         self.before = self.transcript() + "--- gdb is killed, and another one attaches\n";
         self.gdb.kill();
-        self.gdb = drive(&self.workshop, &self.machine, &self.program, &[]);
+        self.gdb = drive(&self.workshop, Some(&self.machine.debugger()), &self.program, &[]);
+    }
+
+    /// One that isn't attached yet.
+    pub(crate) fn unconnected_gdb(&self) -> Driven {
+        drive(&self.workshop, None, &self.program, &[])
     }
 
     pub(crate) fn ask(&mut self, command: &str) -> String {
