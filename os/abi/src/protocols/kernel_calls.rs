@@ -15,7 +15,9 @@
 //!   reads the state of the old one in a form that both know;
 //! - of `SYS_GETINFO`, `GET_CPUINFO`, for `cpuid` is nobody's privilege; `GET_REGS`, for registers are PM's to read, by
 //!   [`kernel::trace_read_register`]; and `GET_IMAGE`, for who lives when RS starts is of the boot image, which
-//!   [`kernel::get_process`] tells, and [`kernel::get_privileges`] and its neighbours what each may do.
+//!   [`kernel::get_process`] tells, and [`kernel::get_privileges`] and its neighbours what each may do. `GET_KINFO` is in
+//!   parts: [`kernel::get_machine`] and [`kernel::get_parameters`]; and `GET_RANDOMNESS_BIN` is in
+//!   [`kernel::get_randomness`], which has one source and no bins.
 
 use crate::registers::Register;
 use crate::{
@@ -202,7 +204,8 @@ crate::protocol! {
         uptime_ns: u64,
         /// Nanoseconds since 1970, UTC; counted from the kernel's start until [`set_time`].
         real_ns: i64,
-        /// Clock ticks that found the caller running.
+        /// Clock ticks that found the caller running. Interrupts wait while the kernel works, so its time is in here,
+        /// and no system time is told apart; what servers do for a process is theirs.
         user_ticks: u64,
         /// Ticks a second.
         tick_hz: u32,
