@@ -7,6 +7,7 @@
 //! that has the same code there as the one that gdb looked at, and gdb itself lets those go on that are not meant.
 
 use crate::machine::{Access, BREAKPOINTS, Debuggable, HARDWARE, Hardware};
+use abi::Endpoint;
 use alloc::vec::Vec;
 use kernel_core::elf::USER_END;
 use kernel_core::{Kernel, Slot};
@@ -45,7 +46,7 @@ pub(crate) struct Point {
     /// As gdb knows it.
     pub(crate) asked: Asked,
     /// Whose memory it is, if it is a process's.
-    pub(crate) owner: Option<Slot>,
+    pub(crate) owner: Option<Endpoint>,
 }
 
 /// A request of gdb's for one or more debug registers.
@@ -65,7 +66,7 @@ pub(crate) struct Breakpoints {
     points: [Option<Point>; HARDWARE],
     /// Whose memory was meant by what gdb took back since the system stopped: it takes all back at each stop, and asks
     /// again before the system goes on.
-    owners: [Option<(Asked, Slot)>; HARDWARE],
+    owners: [Option<(Asked, Endpoint)>; HARDWARE],
     is_armed: bool,
 }
 
@@ -119,7 +120,7 @@ impl Breakpoints {
     }
 
     /// Gives debug registers to a request; `false` if there are too few, or it can't be watched.
-    pub(crate) fn add_point(&mut self, asked: Asked, owner: Option<Slot>) -> bool {
+    pub(crate) fn add_point(&mut self, asked: Asked, owner: Option<Endpoint>) -> bool {
         let known = self.owners.iter().flatten().find(|(known, _)| *known == asked);
         let owner = known.map_or(owner, |(_, owner)| Some(*owner)).filter(|_| is_user(asked.address));
         let free = self.points.iter().filter(|point| point.is_none()).count();
@@ -144,8 +145,8 @@ impl Breakpoints {
         removed.is_some()
     }
 
-    fn remember(&mut self, asked: Asked, owner: Slot) {
-        let is_same = |known: &Option<(Asked, Slot)>| known.is_some_and(|(known, _)| known == asked);
+    fn remember(&mut self, asked: Asked, owner: Endpoint) {
+        let is_same = |known: &Option<(Asked, Endpoint)>| known.is_some_and(|(known, _)| known == asked);
         let same = self.owners.iter().position(is_same);
         // What is not known already becomes the newest, instead of the oldest.
         self.owners[same.unwrap_or(0)] = Some((asked, owner));
@@ -154,10 +155,10 @@ impl Breakpoints {
 
     /// gdb reads a process's memory. What it is to watch it reads as a whole before: it doesn't tell of a watchpoint
     /// that is deleted while the system stands, only of the next one by the same address.
-    pub(crate) fn is_read(&mut self, slot: Slot, address: u64, len: u64) {
+    pub(crate) fn is_read(&mut self, reader: Endpoint, address: u64, len: u64) {
         for (asked, owner) in self.owners.iter_mut().flatten() {
             if (asked.address, asked.len) == (address, len) {
-                *owner = slot;
+                *owner = reader;
             }
         }
     }

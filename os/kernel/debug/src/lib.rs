@@ -20,6 +20,7 @@ mod monitor;
 mod packets;
 mod session;
 mod state;
+mod step;
 mod stub;
 mod target;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use crate::System;
 use crate::machine::Debuggable;
 use crate::state::Catches;
-use crate::target::Thread;
+use crate::target::tid_of;
 use abi::{Endpoint, Errno, GrantAccess, GrantEntry, GrantId};
 use core::fmt::{self, Write};
 use gdbstub::target::ext::monitor_cmd::ConsoleOutput;
@@ -142,7 +142,7 @@ fn by_endpoint<M: Debuggable>(kernel: &Kernel<M>, text: &str) -> Option<Slot> {
 fn ps<M: Debuggable>(out: &mut impl Write, kernel: &Kernel<M>, running: Option<Slot>) -> fmt::Result {
     writeln!(out, "thread endpoint priority  ticks process")?;
     for (slot, process) in kernel.processes().iter() {
-        let tid = Thread::Process(slot).to_tid();
+        let tid = tid_of(process.endpoint);
         let (endpoint, ticks) = (Padded(process.endpoint), process.user_ticks);
         // Names are last, which may be long.
         write!(out, "{tid:>6} {endpoint:>8} {:>8} {ticks:>6} {}: ", process.priority, process.name)?;

@@ -3,6 +3,7 @@
 use crate::arch::no_registers;
 use crate::breakpoints::{Breakpoints, is_user};
 use crate::machine::Cpu;
+use crate::step::Shows;
 use crate::target::Thread;
 use abi::registers::Register;
 use kernel_core::Slot;
@@ -43,6 +44,8 @@ pub(crate) struct Stepping {
     pub(crate) process: Option<Slot>,
     /// A tracer steps through that process, too.
     pub(crate) was_stepped: bool,
+    /// The next instruction shows the thread its flags.
+    pub(crate) shows: Option<Shows>,
 }
 
 impl Stepping {

@@ -14,7 +14,7 @@ use crate::state::{Stepping, TRAP_FLAG};
 use crate::target::Thread;
 use abi::registers::Register;
 use alloc::vec::Vec;
-use gdbstub::common::Signal;
+use gdbstub::common::{Signal, Tid};
 use gdbstub::target::ext::breakpoints::WatchKind;
 use kernel_core::Slot;
 use kernel_core::debugging::News;
@@ -193,10 +193,11 @@ impl<L: Line + Copy> Stub<L> {
         status: u64,
     ) -> Option<Reaction> {
         let stepping = system.state.stepping.filter(|stepping| stepping.is_of(thread));
-        let is_meant = |point: &Point| match (point.owner, thread) {
-            (Some(owner), Thread::Process(slot)) => owner == slot,
-            _ => true,
-        };
+        if status & SINGLE_STEP != 0 && stepping.is_some() {
+            system.hide_step(thread);
+        }
+        let stopped = system.endpoint_of(thread);
+        let is_meant = |point: &Point| point.owner.is_none() || stopped.is_none() || point.owner == stopped;
         let breakpoints = &system.state.breakpoints;
         if let Some(point) = breakpoints.hits(status).find(is_meant) {
             return Some(self.stop(thread, Why::Point(point.asked)));
@@ -210,6 +211,8 @@ impl<L: Line + Copy> Stub<L> {
         if stepping.is_over_at(instruction) || system.state.breakpoints.has(instruction) {
             return Some(self.stop(thread, Why::Step));
         }
+        // The instruction may have changed the flag: `popfq` does.
+        system.prepare_step();
         Some(Reaction::Done)
     }
 
@@ -246,7 +249,10 @@ impl<L: Line + Copy> Stub<L> {
         match self.why(system, trap) {
             Reaction::None => return false,
             // Somebody else's memory, or a step in the middle of a range.
-            Reaction::Done => return true,
+            Reaction::Done => {
+                *cpu = system.state.cpu.clone();
+                return true;
+            }
             Reaction::Stop => {}
         }
         system.state.stopped_at_ns = system.kernel.machine.uptime_ns();
@@ -302,7 +308,7 @@ impl<L: Line + Copy> Stub<L> {
         // Who made a step may have ended in it. gdb takes the news from one who lives only.
         let thread = if system.lives(thread) { thread } else { Thread::Kernel };
         self.halt(system, thread);
-        let mut opening = match reason(thread, why) {
+        let mut opening = match reason(system.tid_of(thread), why) {
             Some(reason) if self.is_attached() => Opening::Stopped(reason),
             _ => Opening::Known,
         };
@@ -393,10 +399,6 @@ impl<L: Line + Copy> Stub<L> {
             if let Some((_, process)) = stepping.process.and_then(|slot| kernel.inside(slot)) {
                 let flags = process.context.registers()[Register::Rflags as usize];
                 stepping.was_stepped = flags & TRAP_FLAG != 0;
-                process.context.set_single_step(true);
-            }
-            if stepping.thread == Thread::Kernel {
-                state.step_kernel(true);
             }
         }
         if let Some(Thread::Process(slot)) = only
@@ -407,13 +409,14 @@ impl<L: Line + Copy> Stub<L> {
         kernel.watch_spaces(state.breakpoints.are_in_processes());
         kernel.catch_signals(state.catches.signals);
         state.breakpoints.forget_owners();
+        system.prepare_step();
+        let System { kernel, state } = system;
         state.breakpoints.arm(kernel);
     }
 }
 
 /// What a debugger that waits for it is told of a stop. Whoever it was that waited before another came is gone.
-fn reason(thread: Thread, why: Why) -> Option<Reason> {
-    let tid = thread.to_tid();
+fn reason(tid: Tid, why: Why) -> Option<Reason> {
     Some(match why {
         Why::Attached => return None,
         Why::Breakpoint => Reason::SwBreak(tid),

@@ -6,8 +6,8 @@ use crate::breakpoints::{Asked, is_user};
 use crate::machine::{Access, Cpu, Debuggable};
 use crate::monitor;
 use crate::state::Stepping;
+use abi::Endpoint;
 use core::fmt::Write as _;
-use core::num::NonZeroUsize;
 use gdbstub::common::{Signal, Tid};
 use gdbstub::target::ext::base::BaseOps;
 use gdbstub::target::ext::base::multithread::{
@@ -38,22 +38,22 @@ pub(crate) enum Thread {
     Process(Slot),
 }
 
-impl Thread {
-    /// gdb's number of it: 1 is the kernel; the process of a slot has the slot's number and 2.
-    pub(crate) fn to_tid(self) -> Tid {
-        let number = match self {
-            Self::Kernel => 1,
-            Self::Process(slot) => usize::from(slot.number()) + 2,
-        };
-        NonZeroUsize::MIN.saturating_add(number - 1)
-    }
+/// gdb's number of the kernel.
+pub(crate) const KERNEL: Tid = Tid::MIN;
 
-    pub(crate) fn of_tid(tid: Tid) -> Option<Self> {
-        match tid.get() {
-            1 => Some(Self::Kernel),
-            number => Some(Self::Process(Slot::new(u16::try_from(number - 2).ok()?))),
-        }
-    }
+/// gdb's number of a process: the first one of a slot has the slot's number and 2, and each later one another number,
+/// lest gdb takes it for who was there before.
+pub(crate) fn tid_of(endpoint: Endpoint) -> Tid {
+    let generation = to_usize(endpoint.generation().saturating_sub(1));
+    KERNEL.saturating_add(1 + usize::from(endpoint.slot_bits()) + generation * GENERATION)
+}
+
+/// By how much the numbers of processes of one slot differ: there are fewer slots.
+const GENERATION: usize = 1 << 15;
+const _: () = assert!(Endpoint::SLOTS as usize <= GENERATION);
+
+fn to_usize(value: u32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 impl<M: Debuggable> System<M> {
@@ -69,7 +69,21 @@ impl<M: Debuggable> System<M> {
 
     /// The thread of that number, if it lives.
     fn thread(&self, tid: Tid) -> Option<Thread> {
-        Thread::of_tid(tid).filter(|thread| self.lives(*thread))
+        let Some(number) = tid.get().checked_sub(2) else { return Some(Thread::Kernel) };
+        let slot = Slot::new(u16::try_from(number % GENERATION).ok()?);
+        let process = self.kernel.processes().get(slot)?;
+        (tid_of(process.endpoint) == tid).then_some(Thread::Process(slot))
+    }
+
+    /// gdb's number of a thread that lives.
+    pub(crate) fn tid_of(&self, thread: Thread) -> Tid {
+        self.endpoint_of(thread).map_or(KERNEL, tid_of)
+    }
+
+    /// The endpoint of a thread that is a process.
+    pub(crate) fn endpoint_of(&self, thread: Thread) -> Option<Endpoint> {
+        let Thread::Process(slot) = thread else { return None };
+        self.kernel.processes().get(slot).map(|process| process.endpoint)
     }
 
     pub(crate) fn lives(&self, thread: Thread) -> bool {
@@ -83,7 +97,7 @@ impl<M: Debuggable> System<M> {
         self.thread(tid).map(found).ok_or(TargetError::Errno(NO_SUCH_THREAD))
     }
 
-    fn cpu(&self, thread: Thread) -> Cpu {
+    pub(crate) fn cpu(&self, thread: Thread) -> Cpu {
         match thread {
             Thread::Kernel => self.state.cpu.clone(),
             Thread::Process(slot) => match self.kernel.processes().get(slot) {
@@ -136,7 +150,7 @@ impl<M: Debuggable> System<M> {
     }
 
     /// Whose space an address of a thread is in.
-    fn access(
+    pub(crate) fn access(
         &mut self,
         thread: Thread,
         address: u64,
@@ -154,6 +168,11 @@ impl<M: Debuggable> System<M> {
             },
             None => with(&mut self.kernel.machine, None),
         }
+    }
+
+    /// Whose memory gdb looks at.
+    fn owner(&self) -> Option<Endpoint> {
+        self.endpoint_of(Thread::Process(self.looked_at()?))
     }
 
     fn looked_at(&self) -> Option<Slot> {
@@ -206,8 +225,8 @@ impl<M: Debuggable> MultiThreadBase for System<M> {
     fn read_addrs(&mut self, address: u64, data: &mut [u8], tid: Tid) -> TargetResult<usize, Self> {
         let thread = self.checked(tid, |thread| thread)?;
         self.state.looked_at = Some(thread);
-        if let Some(slot) = self.looked_at() {
-            self.state.breakpoints.is_read(slot, address, data.len() as u64);
+        if let Some(owner) = self.owner() {
+            self.state.breakpoints.is_read(owner, address, data.len() as u64);
         }
         match self.access(thread, address, |machine, space| machine.peek(space, address, data)) {
             0 if !data.is_empty() => Err(TargetError::Errno(BAD_ADDRESS)),
@@ -227,7 +246,7 @@ impl<M: Debuggable> MultiThreadBase for System<M> {
         let processes = self.kernel.processes().iter().map(|(slot, _)| Thread::Process(slot));
         let others = [Thread::Kernel].into_iter().chain(processes).filter(|thread| *thread != stopped);
         let is_alive = self.lives(stopped);
-        is_alive.then_some(stopped).into_iter().chain(others).for_each(|thread| visit(thread.to_tid()));
+        is_alive.then_some(stopped).into_iter().chain(others).for_each(|thread| visit(self.tid_of(thread)));
         Ok(())
     }
 
@@ -344,7 +363,8 @@ impl<M: Debuggable> MultiThreadSingleStep for System<M> {
 impl<M: Debuggable> MultiThreadRangeStepping for System<M> {
     fn set_resume_action_range_step(&mut self, tid: Tid, start: u64, end: u64) -> Result<(), Self::Error> {
         if let Some(thread) = self.thread(tid) {
-            self.state.stepping = Some(Stepping { thread, start, end, process: None, was_stepped: false });
+            self.state.stepping =
+                Some(Stepping { thread, start, end, process: None, was_stepped: false, shows: None });
         }
         Ok(())
     }
@@ -413,7 +433,7 @@ impl<M: Debuggable> HwWatchpoint for System<M> {
         if !is_user(address) && !self.kernel.machine.can_watch_kernel_at(address, len) {
             return Ok(false);
         }
-        let owner = self.looked_at();
+        let owner = self.owner();
         Ok(self.state.breakpoints.add_point(data(address, len, kind), owner))
     }
 

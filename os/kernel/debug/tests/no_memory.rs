@@ -55,8 +55,8 @@ impl Debugged {
         let mut kernel = Kernel::new(Fake::with_processes(PROCESSES), 8);
         for slot in 0..PROCESSES {
             let process = boot::Process {
-                name: Name::new(&format!("s{slot}")).unwrap(),
-                file: Name::new("file").unwrap(),
+                name: Name::new(&format!("s{slot}")).expect("a name"),
+                file: Name::new("file").expect("a name"),
                 slot,
                 class: Callers::SERVICE,
                 priority: 7,
@@ -68,7 +68,7 @@ impl Debugged {
                 grants_magic: true,
                 ends_machine: false,
             };
-            kernel.add(&process, Registers::new(), slot).unwrap();
+            kernel.add(&process, Registers::new(), slot).expect("a free slot");
         }
         let mut system = System::new(kernel);
         let wire = Wire::new();

@@ -72,7 +72,7 @@ impl Fake {
     }
 
     pub(crate) fn map(&mut self, space: Option<u16>, address: u64, byte: u8, is_writable: bool) {
-        let bytes = vec![byte; usize::try_from(PAGE).unwrap()];
+        let bytes = vec![byte; usize::try_from(PAGE).expect("a page is small")];
         self.pages.insert((space, address), Page { bytes, is_writable });
     }
 

@@ -230,3 +230,78 @@ fn a_line_that_is_never_quiet_keeps_nobody_from_running() {
     });
     assert!(looks.count() > 100);
 }
+
+/// The process of the first slot has made a step.
+fn steps(debugged: &mut Debugged) -> Reaction {
+    debugged.system.kernel.machine.debug_status = STEPPED;
+    debugged.stub.look(&mut debugged.system, Some(Slot::new(0)), Happened::Fault(DEBUG))
+}
+
+fn registers_of(debugged: &mut Debugged) -> abi::registers::Registers {
+    debugged.system.kernel.inside(Slot::new(0)).unwrap().1.context.registers()
+}
+
+fn set_register(debugged: &mut Debugged, register: Register, value: u64) {
+    let mut registers = registers_of(debugged);
+    registers[register as usize] = value;
+    debugged.system.kernel.inside(Slot::new(0)).unwrap().1.context.set_registers(&registers).unwrap();
+}
+
+#[test]
+fn a_step_does_not_show_in_the_flags_that_a_program_reads() {
+    // row I2
+    for (code, is_shown) in
+        [([0x9c, 0x90], false), ([0x48, 0x9c], false), ([0x66, 0x9c], false), ([0x90, 0x9c], true)]
+    {
+        let mut debugged = Debugged::new();
+        (0..).zip(code).for_each(|(at, byte)| debugged.system.kernel.machine.set_byte(0, TEXT + at, byte));
+        debugged.hears(&[packet(HELLO), packet(b"vCont;s:p1.2")].concat());
+        // What the instruction does.
+        set_register(&mut debugged, Register::Rsp, DATA + 0x7f8);
+        debugged.system.kernel.machine.set_byte(0, DATA + 0x7f9, 0x03);
+        assert_eq!(steps(&mut debugged), Reaction::Stop);
+        let pushed = debugged.system.kernel.machine.byte(Some(0), DATA + 0x7f9);
+        assert_eq!(pushed, Some(if is_shown { 0x03 } else { 0x02 }), "{code:x?}");
+    }
+    for (r11, expected) in [(0x302, 0x202), (0x100, 0x100)] {
+        let mut debugged = Debugged::new();
+        set_register(&mut debugged, Register::Rflags, 0x202);
+        (0..)
+            .zip([0x0f, 0x05])
+            .for_each(|(at, byte)| debugged.system.kernel.machine.set_byte(0, TEXT + at, byte));
+        debugged.hears(&[packet(HELLO), packet(b"vCont;s:p1.2")].concat());
+        set_register(&mut debugged, Register::R11, r11);
+        assert_eq!(steps(&mut debugged), Reaction::Stop);
+        assert_eq!(registers_of(&mut debugged)[Register::R11 as usize], expected);
+    }
+}
+
+#[test]
+fn a_step_goes_on_behind_an_instruction_that_sets_the_flags() {
+    // row I2
+    let mut debugged = Debugged::new();
+    debugged
+        .hears(&[packet(HELLO), packet(format!("vCont;r{TEXT:x},{:x}:p1.2", TEXT + 8).as_bytes())].concat());
+    set_register(&mut debugged, Register::Rflags, 0x202);
+    assert_eq!(steps(&mut debugged), Reaction::Done);
+    assert_eq!(registers_of(&mut debugged)[Register::Rflags as usize], 0x302);
+    set_register(&mut debugged, Register::Rip, TEXT + 8);
+    assert_eq!(steps(&mut debugged), Reaction::Stop);
+    debugged.pauses();
+    assert_eq!(registers_of(&mut debugged)[Register::Rflags as usize], 0x202);
+}
+
+#[test]
+fn the_next_process_of_a_slot_is_another_thread_with_no_watchpoint_of_the_last() {
+    // row I2
+    let mut debugged = Debugged::new();
+    let packets = [&b"Hgp1.2"[..], b"m10001000,8", b"Z2,10001000,8", b"vCont;c"].map(packet).concat();
+    debugged.hears(&[packet(HELLO), packets].concat());
+    debugged.system.kernel.fault(Slot::new(0), Fault::Exception { vector: 6, code: 0 });
+    debugged.system.kernel.add(&super::service(0), super::Registers::new(), 0).unwrap();
+    assert!(!is_hit(&mut debugged, 0));
+    let answers =
+        replies(&debugged.hears(&[&b"\x03"[..], &packet(b"Tp1.2"), &packet(b"qfThreadInfo")].concat()));
+    assert_eq!(answers[0], "T02thread:p01.8002;");
+    assert!(answers[1].starts_with('E') && answers[2].contains("p01.8002"), "{answers:?}");
+}
