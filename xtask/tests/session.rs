@@ -17,6 +17,8 @@ const SHARING: &str = "messages_cross_whole_between_services";
 const SHARED: &str = "messages_cross_whole_between_services::pattern";
 /// A program that is interrupted by the clock.
 const BUSY: &str = "equals_take_turns";
+/// A program that waits for the clock.
+const WAITING: &str = "alarms_go_off_in_time";
 /// Where a service answers a request.
 const ANSWERS: &str = "ds::{impl#1}::publish";
 
@@ -142,6 +144,68 @@ fn signals_of_processes_stop_the_system_if_asked() {
     for _ in ["SIGUSR1", "SIGTERM"] {
         debugged.ask_all(&["continue", "info threads", "monitor ipc"]);
     }
+    debugged.ask_all(&["monitor catch none", "continue"]);
+    insta::assert_snapshot!(debugged.told(ExitCode::Success));
+}
+
+// row I2
+#[test]
+fn whoever_reads_or_executes_is_stopped_by_debug_registers_as_well() {
+    let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
+    debugged.ask_all(&[&format!("hbreak {ANSWERS}"), "continue", "bt 1", "delete"]);
+    // A program's return address is read when its function ends; below it the function keeps something, and takes it back.
+    debugged.ask_all(&["tbreak console::Output::flush", "continue"]);
+    debugged.ask_all(&[
+        "set output-radix 16",
+        "rwatch -l *($rsp as *mut u64)",
+        "awatch -l *(($rsp - 8) as *mut u64)",
+    ]);
+    for _ in 0..3 {
+        debugged.ask_all(&["continue", "thread"]);
+    }
+    debugged.ask("delete");
+    insta::assert_snapshot!(debugged.ends_well());
+}
+
+// row I2
+#[test]
+fn a_watchpoint_in_the_kernel_stops_the_kernel() {
+    let Some(mut debugged) = Debugged::start(WAITING) else { return };
+    debugged.ask_all(&["watch -l kernel_x86_64::timer::IDLE", "continue", "thread", "bt 3", "delete"]);
+    let told = debugged.ends_well();
+    insta::assert_snapshot!(with_each(&told, "{value: ", "[TIME]", |rest| rest.find('}')));
+}
+
+// row I2
+#[test]
+fn registers_that_are_written_are_those_that_the_processor_goes_on_with() {
+    let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
+    debugged.ask_all(&["tbreak console::Output::flush", "continue"]);
+    let [call, branch] = ["syscall", "jne"].map(|instruction| {
+        let code = "gdb.execute('disassemble sys::sendrec', to_string=True)";
+        let found = format!("next(l.split()[0] for l in {code}.splitlines() if '\\t{instruction}' in l)");
+        debugged.ask(&format!("python print({found})")).trim().to_owned()
+    });
+    let at_call = format!("break *{call}");
+    // Messages go in vector registers: this is text for the console.
+    debugged.ask_all(&[&at_call, "continue", "set var $xmm2.v2_int64[0] = 0x2121212121212121"]);
+    // The next call isn't made at all, and has a result of ours.
+    let behind = format!("set var $rip = {call} + 2");
+    debugged.ask_all(&["continue", &behind, "set var $rax = -1", "delete"]);
+    // The comparison with the result of the last of these has another outcome.
+    debugged.ask_all(&[&format!("break *{branch}"), "continue", "continue", "continue", "continue"]);
+    debugged.ask_all(&["print $eflags", "set var $eflags = 0x202", "delete", "detach"]);
+    let transcript = debugged.transcript();
+    let (exit_code, console) = debugged.end();
+    assert_eq!(exit_code, exit(ExitCode::Success), "{console}\n{transcript}");
+    insta::assert_snapshot!(format!("{transcript}--- console\n{console}"));
+}
+
+// row I2
+#[test]
+fn page_faults_that_vm_takes_stop_the_system_if_asked() {
+    let Some(mut debugged) = Debugged::start("vm_is_told_of_page_faults") else { return };
+    debugged.ask_all(&["monitor catch page-faults", "continue", "bt 1", "monitor ipc", "continue", "bt 1"]);
     debugged.ask_all(&["monitor catch none", "continue"]);
     insta::assert_snapshot!(debugged.told(ExitCode::Success));
 }

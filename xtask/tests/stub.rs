@@ -151,6 +151,7 @@ fn what_can_t_be_read_or_written_is_an_error_and_no_crash() {
     let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
     debugged.ask_all(&["break ds::main", "continue", "delete"]);
     debugged.ask_all(&["x/1xg 0x10", "x/1xg 0x7ffffffffff8", "x/1xg 0xffff900000000000"]);
+    debugged.ask_all(&["set var *(0x10 as *mut u64) = 1", "set var *(0xffff900000000000 as *mut u64) = 1"]);
     debugged.ask_all(&[
         "set var *($pc as *mut u8) = 0",
         "set var $pc = 0xffffffff80200000",
