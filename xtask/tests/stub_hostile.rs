@@ -152,7 +152,7 @@ fn the_stack_by_which_the_debugger_is_reached_is_not_watched() {
     // have the third, or the last while it works.
     const STACK: u64 = 0x9000;
     for (index, offset) in [(2, 8), (2, 40), (7, 100)] {
-        let place = format!("(char *)&kernel_stack_top + {:#x}", index * STACK - offset);
+        let place = format!("(unsigned char *)&kernel_stack_top + {:#x}", index * STACK - offset);
         debugged.ask_all(&[&format!("watch -l *({place})"), "continue", "delete"]);
     }
     insta::assert_snapshot!(debugged.ends_well());
