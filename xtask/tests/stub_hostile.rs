@@ -9,7 +9,7 @@ mod debugged;
 mod host;
 
 use abi::boot::ExitCode;
-use bad_line::{Harm, Line};
+use bad_line::{Harm, Line, Random};
 use debugged::{Debugged, LIMIT, PROGRAM, Waiting};
 use harness::gdb::Driven;
 use harness::machine::Machine;
@@ -197,8 +197,7 @@ fn a_gdb_that_is_killed_while_the_system_runs_leaves_it_to_the_next() {
 /// The stub's line, at whose other end is no gdb.
 struct Noise {
     stream: UnixStream,
-    /// What looks random and is the same each time (xorshift).
-    state: u64,
+    random: Random,
 }
 
 impl Noise {
@@ -206,20 +205,13 @@ impl Noise {
         let stream = UnixStream::connect(machine.debugger()).expect("a socket");
         stream.set_read_timeout(Some(Duration::from_millis(1))).expect("a timeout");
         stream.set_write_timeout(Some(LIMIT)).expect("a timeout");
-        let mut noise = Self { stream, state: seed };
+        let mut noise = Self { stream, random: Random(seed) };
         noise.say(&packet(HELLO));
         noise
     }
 
-    fn below(&mut self, end: u64) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state % end
-    }
-
     fn byte(&mut self) -> u8 {
-        u8::try_from(self.below(256)).expect("a byte")
+        u8::try_from(self.random.below(256)).expect("a byte")
     }
 
     fn say(&mut self, bytes: &[u8]) {
@@ -280,16 +272,18 @@ fn whatever_comes_over_the_line_the_next_gdb_finds_the_system_as_it_was() {
     for seed in 1..=6 {
         let mut noise = Noise::at(&waiting.machine, seed);
         for _ in 0..60 {
-            let index = usize::try_from(noise.below(HARMLESS.len() as u64)).expect("an index");
+            let index = usize::try_from(noise.random.below(HARMLESS.len() as u64)).expect("an index");
             let mut bytes = packet(HARMLESS[index]);
-            match noise.below(4) {
+            match noise.random.below(4) {
                 // Bytes that belong to no packet.
-                0 => bytes.extend((0..noise.below(20)).map(|_| noise.byte()).collect::<Vec<_>>()),
+                0 => bytes.extend((0..noise.random.below(20)).map(|_| noise.byte()).collect::<Vec<_>>()),
                 // A byte is lost.
-                1 => drop(bytes.remove(usize::try_from(noise.below(bytes.len() as u64)).expect("an index"))),
+                1 => drop(
+                    bytes.remove(usize::try_from(noise.random.below(bytes.len() as u64)).expect("an index")),
+                ),
                 // Another one came.
                 2 => {
-                    let place = usize::try_from(noise.below(bytes.len() as u64)).expect("an index");
+                    let place = usize::try_from(noise.random.below(bytes.len() as u64)).expect("an index");
                     bytes[place] = noise.byte();
                 }
                 _ => {}

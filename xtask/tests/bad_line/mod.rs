@@ -57,15 +57,14 @@ fn carry(listener: &UnixListener, machine: &Path, [forth, back]: [Wire; 2]) {
 /// One direction of a line.
 struct Wire {
     harm: Harm,
-    /// What looks random and is the same each time (xorshift).
-    state: u64,
+    random: Random,
     count: Arc<AtomicU32>,
 }
 
 impl Wire {
     fn new(harm: Harm, index: u64, count: &Arc<AtomicU32>) -> Self {
         let seed = if let Harm::Noise { seed } = harm { seed } else { 0 };
-        Self { harm, state: 2 * seed + index + 1, count: Arc::clone(count) }
+        Self { harm, random: Random(2 * seed + index + 1), count: Arc::clone(count) }
     }
 
     /// Carries bytes until one end hangs up, which the other is told.
@@ -90,11 +89,11 @@ impl Wire {
     fn as_it_arrives(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
         let harm = self.harm;
         match harm {
-            Harm::Noise { .. } if self.below(RARITY) == 0 => {
-                let place = usize::try_from(self.below(bytes.len() as u64)).expect("an index");
-                match self.below(3) {
+            Harm::Noise { .. } if self.random.below(RARITY) == 0 => {
+                let place = usize::try_from(self.random.below(bytes.len() as u64)).expect("an index");
+                match self.random.below(3) {
                     0 => drop(bytes.remove(place)),
-                    1 => bytes[place] ^= 1 << self.below(7),
+                    1 => bytes[place] ^= 1 << self.random.below(7),
                     _ => bytes.insert(place, bytes[place]),
                 }
             }
@@ -105,12 +104,17 @@ impl Wire {
         self.count.fetch_add(1, Ordering::Relaxed);
         bytes
     }
+}
 
-    fn below(&mut self, end: u64) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        self.state % end
+/// What looks random and is the same each time (Marsaglia's xorshift).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
     }
 }
 

@@ -8,10 +8,10 @@ mod stops;
 use crate::machine::{Cpu, Trap};
 use crate::packets::{body, checksum};
 use crate::{Happened, Reaction, Stub, System, arch};
-use abi::boot::{self, Pair};
+use abi::Name;
+use abi::boot::Pair;
 use abi::registers::Register;
-use abi::{Callers, Name};
-use fake::{DATA, Fake, KERNEL_DATA, KERNEL_TEXT, Registers, TEXT, Wire};
+use fake::{DATA, Fake, KERNEL_DATA, KERNEL_TEXT, Registers, TEXT, Wire, service};
 use kernel_core::machine::Context as _;
 use kernel_core::{Kernel, Slot};
 
@@ -80,23 +80,6 @@ impl Debugged {
         assert_eq!(self.answers(&[b"qfThreadInfo", b"qsThreadInfo"]), ["mp01.02,p01.01,p01.03", "l"]);
         assert_eq!(self.system.kernel.machine.code(), before);
         replies(&output).into_iter().skip(1).collect()
-    }
-}
-
-fn service(slot: u16) -> boot::Process {
-    boot::Process {
-        name: Name::new(&format!("s{slot}")).unwrap(),
-        file: Name::new("file").unwrap(),
-        slot,
-        class: Callers::SERVICE,
-        priority: 7,
-        quantum_ms: 2,
-        stack_bytes: 0,
-        heap_bytes: 0,
-        traps: u32::MAX,
-        kernel_calls: u128::MAX,
-        grants_magic: true,
-        ends_machine: false,
     }
 }
 

@@ -6,8 +6,7 @@
 mod fake;
 
 use abi::registers::Register;
-use abi::{Callers, Name, boot};
-use fake::{DATA, Fake, KERNEL_DATA, KERNEL_TEXT, Registers, Wire};
+use fake::{DATA, Fake, KERNEL_DATA, KERNEL_TEXT, Registers, Wire, service};
 use kernel_core::fault::Fault;
 use kernel_core::{Kernel, Slot};
 use kernel_debug::machine::{Cpu, Trap};
@@ -54,21 +53,7 @@ impl Debugged {
     fn new() -> Self {
         let mut kernel = Kernel::new(Fake::with_processes(PROCESSES), 8);
         for slot in 0..PROCESSES {
-            let process = boot::Process {
-                name: Name::new(&format!("s{slot}")).expect("a name"),
-                file: Name::new("file").expect("a name"),
-                slot,
-                class: Callers::SERVICE,
-                priority: 7,
-                quantum_ms: 2,
-                stack_bytes: 0,
-                heap_bytes: 0,
-                traps: u32::MAX,
-                kernel_calls: u128::MAX,
-                grants_magic: true,
-                ends_machine: false,
-            };
-            kernel.add(&process, Registers::new(), slot).expect("a free slot");
+            kernel.add(&service(slot), Registers::new(), slot).expect("a free slot");
         }
         let mut system = System::new(kernel);
         let wire = Wire::new();

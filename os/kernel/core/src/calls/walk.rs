@@ -65,9 +65,9 @@ impl Seen {
     fn look(&mut self, kernel: &Kernel<Fake>) {
         for (_, process) in kernel.processes.iter() {
             let stops = process.stops;
-            let is_held = kernel.processes.iter().any(|(_, other)| other.is_held());
-            self.for_vm += u64::from(stops.contains(Stops::MEMORY_REQUEST) && !is_held);
-            self.for_release += u64::from(stops.contains(Stops::MEMORY_REQUEST) && is_held);
+            let parked = &process.memory.call.parked;
+            self.for_vm += u64::from(parked.request().is_some());
+            self.for_release += u64::from(parked.needs_vm() && parked.request().is_none());
             self.in_faults += u64::from(stops.contains(Stops::PAGE_FAULT));
             self.at_scheduler += u64::from(stops.contains(Stops::NO_QUANTUM));
         }

@@ -4,7 +4,7 @@ use crate::machine::{BREAKPOINTS, Control, Debuggable, HARDWARE, Hardware, Line,
 use abi::ipc::Status;
 use abi::protocols::Width;
 use abi::registers::{FloatRegisters, Register, Registers as General};
-use abi::{Errno, Message, PageAccess};
+use abi::{Callers, Errno, Message, Name, PageAccess, boot};
 use kernel_core::elf::USER_END;
 use kernel_core::machine::{BadContext, Context, Machine};
 use kernel_core::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
@@ -30,6 +30,24 @@ pub(crate) const DATA: u64 = TEXT + PAGE;
 struct Page {
     bytes: Vec<u8>,
     is_writable: bool,
+}
+
+/// What a process is that may do everything.
+pub(crate) fn service(slot: u16) -> boot::Process {
+    boot::Process {
+        name: Name::new(&format!("s{slot}")).expect("a name"),
+        file: Name::new("file").expect("a name"),
+        slot,
+        class: Callers::SERVICE,
+        priority: 7,
+        quantum_ms: 2,
+        stack_bytes: 0,
+        heap_bytes: 0,
+        traps: u32::MAX,
+        kernel_calls: u128::MAX,
+        grants_magic: true,
+        ends_machine: false,
+    }
 }
 
 /// The machine. A space is the number of a process; the kernel has none. It takes no memory while it works.
