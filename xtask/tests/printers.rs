@@ -154,14 +154,10 @@ fn numbers_are_called_what_abi_calls_them() {
                 .map(|bits| Endpoint::from_bits(u32::try_from(*bits).expect("32 bits")).to_string())
         )
     );
-    let grants = [0, 1, 0x10_0003, 0xffff_ffff];
+    let grants = [0, 1, 0x10_0003, u64::MAX];
     assert_eq!(
-        shown(&mut debugged, "abi::grant::GrantId", &bytes(4, &grants)),
-        lines(
-            grants
-                .iter()
-                .map(|bits| format!("{:?}", GrantId::from_bits(u32::try_from(*bits).expect("32 bits"))))
-        )
+        shown(&mut debugged, "abi::grant::GrantId", &bytes(8, &grants)),
+        lines(grants.iter().map(|bits| format!("{:?}", GrantId::from_bits(*bits))))
     );
 }
 

@@ -6,58 +6,64 @@ use core::fmt;
 /// Names one entry of the granter's table, and which use of that entry is meant.
 ///
 /// ```text
-///  31      20 19          0
-/// +----------+-------------+
-/// | sequence |    index    |
-/// +----------+-------------+
+///  63              20 19          0
+/// +------------------+-------------+
+/// |     sequence     |    index    |
+/// +------------------+-------------+
 /// ```
 ///
-/// The sequence changes each time the entry is used anew, so that a stale id never reaches
-/// the memory behind a newer grant. It counts from 1, so the zero of an empty field names none.
+/// No two grants made under one endpoint have the same sequence, so that a stale id never reaches the memory behind a
+/// newer grant, not even that of a program which a service became by `exec`, or of the version that took its place.
+/// For that the kernel hands out sequences in [blocks](Self::BLOCK), one each time a table is registered. They
+/// count from 1, so the zero of an empty field names none.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(transparent)]
-pub struct GrantId(u32);
+pub struct GrantId(u64);
 
 impl GrantId {
     const INDEX_BITS: u32 = 20;
+    const INDEX_MASK: u64 = (1 << Self::INDEX_BITS) - 1;
     /// One more than the highest index.
     pub const INDICES: u32 = 1 << Self::INDEX_BITS;
     /// One more than the highest sequence.
-    pub const SEQUENCES: u32 = 1 << (32 - Self::INDEX_BITS);
+    pub const SEQUENCES: u64 = 1 << (64 - Self::INDEX_BITS);
+    /// How many sequences the registration of a table brings: enough that hardly a granter needs a second block,
+    /// and few enough that 4 million registrations have one.
+    pub const BLOCK: u64 = 1 << 22;
 
     /// No grant.
     pub const NONE: Self = Self(0);
 
     /// Puts an id together, if both parts are in range.
     #[must_use]
-    pub const fn new(index: u32, sequence: u32) -> Option<Self> {
+    pub const fn new(index: u32, sequence: u64) -> Option<Self> {
         if index >= Self::INDICES || sequence >= Self::SEQUENCES {
             return None;
         }
-        Some(Self(sequence << Self::INDEX_BITS | index))
+        Some(Self(sequence << Self::INDEX_BITS | index as u64))
     }
 
     /// Where the entry is in the granter's table.
     #[must_use]
     pub const fn index(self) -> u32 {
-        self.0 & (Self::INDICES - 1)
+        (self.0 & Self::INDEX_MASK) as u32
     }
 
     /// Which use of the entry is meant.
     #[must_use]
-    pub const fn sequence(self) -> u32 {
+    pub const fn sequence(self) -> u64 {
         self.0 >> Self::INDEX_BITS
     }
 
-    /// The 32 bits that travel in messages.
+    /// The 64 bits that travel in messages.
     #[must_use]
-    pub const fn to_bits(self) -> u32 {
+    pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// Reads 32 bits that came from somewhere else; the kernel checks them against the table.
+    /// Reads 64 bits that came from somewhere else; the kernel checks them against the table.
     #[must_use]
-    pub const fn from_bits(bits: u32) -> Self {
+    pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 }
@@ -135,15 +141,16 @@ crate::fields! {
     GrantEntry {
         /// [`GrantAccess`], exactly one kind, and [`GrantEntry::VALID`].
         flags: u32,
-        /// Which use of the entry this is, see [`GrantId::sequence`].
-        sequence: u32,
         /// Who may use it, or [`Endpoint::ANY`].
         grantee: Endpoint,
-        /// The id of this entry once a copy through it with [`GrantAccess::TRY`] has failed on a
-        /// page. Written by the kernel.
-        faulted: GrantId,
         /// Magic: whose memory. Indirect: who granted it to this granter. Direct: not used.
         owner: Endpoint,
+        /// Zero.
+        reserved: u32,
+        /// What its grantee knows it by.
+        id: GrantId,
+        /// [`Self::id`] once a copy through it with [`GrantAccess::TRY`] has failed on a page. Written by the kernel.
+        faulted: GrantId,
         /// Indirect: the grant of `owner`. Else not used.
         through: GrantId,
         /// Where the memory starts. Indirect: not used.
@@ -168,10 +175,11 @@ impl GrantEntry {
     /// An entry that grants nothing.
     pub const EMPTY: Self = Self {
         flags: 0,
-        sequence: 0,
         grantee: Endpoint::NONE,
-        faulted: GrantId::NONE,
         owner: Endpoint::NONE,
+        reserved: 0,
+        id: GrantId::NONE,
+        faulted: GrantId::NONE,
         through: GrantId::NONE,
         start: 0,
         len: 0,

@@ -43,8 +43,6 @@ crate::fields! {
         to: Endpoint,
         /// The grant.
         grant: GrantId,
-        /// Zero.
-        reserved: u32,
         /// Where in the granted memory.
         offset: u64,
         /// Where in the caller's.

@@ -45,7 +45,7 @@ macro_rules! wire_newtypes {
 wire_newtypes! {
     Pid as i32: |pid| pid.0, Pid;
     Endpoint as u32: |endpoint| endpoint.to_bits(), Endpoint::from_bits;
-    GrantId as u32: |id| id.to_bits(), GrantId::from_bits;
+    GrantId as u64: |id| id.to_bits(), GrantId::from_bits;
     Callers as u8: |callers| callers.0, Callers;
     CopyFlags as u32: |flags| flags.0, CopyFlags;
 }
@@ -65,13 +65,13 @@ impl Wire for bool {
 }
 
 impl Wire for Grant {
-    const SIZE: usize = 8;
+    const SIZE: usize = 12;
     fn put(&self, out: &mut [u8]) {
-        self.id.put(&mut out[..4]);
-        self.len.put(&mut out[4..]);
+        self.id.put(&mut out[..8]);
+        self.len.put(&mut out[8..]);
     }
     fn get(from: &[u8]) -> Option<Self> {
-        let (id, len) = from.split_at_checked(4)?;
+        let (id, len) = from.split_at_checked(8)?;
         Some(Self { id: GrantId::get(id)?, len: u32::get(len)? })
     }
 }

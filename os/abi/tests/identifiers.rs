@@ -122,7 +122,7 @@ fn an_endpoint_is_shown_as_short_as_it_can_be_told_apart() {
 #[test]
 fn a_grant_id_keeps_its_index_and_its_sequence() {
     for index in [0, 1, 0xffff, GrantId::INDICES - 1] {
-        for sequence in 0..GrantId::SEQUENCES {
+        for sequence in [0, 1, GrantId::BLOCK, u32::MAX.into(), GrantId::SEQUENCES - 1] {
             let id = GrantId::new(index, sequence).unwrap();
             assert_eq!((id.index(), id.sequence()), (index, sequence));
             assert_eq!(GrantId::from_bits(id.to_bits()), id);
@@ -130,12 +130,12 @@ fn a_grant_id_keeps_its_index_and_its_sequence() {
     }
     assert_eq!(GrantId::new(GrantId::INDICES, 0), None);
     assert_eq!(GrantId::new(0, GrantId::SEQUENCES), None);
-    assert_eq!(GrantId::new(u32::MAX, u32::MAX), None);
+    assert_eq!(GrantId::new(u32::MAX, u64::MAX), None);
 }
 
 #[test]
-fn all_32_bits_are_a_grant_id() {
-    for bits in [0, 1, 0x000f_ffff, 0x0010_0000, 0x8000_0000, u32::MAX] {
+fn all_64_bits_are_a_grant_id() {
+    for bits in [0, 1, 0x000f_ffff, 0x0010_0000, 0x8000_0000, 1 << 63, u64::MAX] {
         let id = GrantId::from_bits(bits);
         assert_eq!(GrantId::new(id.index(), id.sequence()), Some(id));
     }
@@ -145,7 +145,7 @@ fn all_32_bits_are_a_grant_id() {
 fn a_grant_is_shown_as_what_it_covers() {
     let grant = Grant { id: GrantId::new(3, 11).unwrap(), len: 512 };
     assert_eq!(format!("{grant:?}"), "grant 3#11 of 512 bytes");
-    assert_eq!(bytes_of(&grant), [3, 0, 0xb0, 0, 0, 2, 0, 0]);
+    assert_eq!(bytes_of(&grant), [3, 0, 0xb0, 0, 0, 0, 0, 0, 0, 2, 0, 0]);
     assert_eq!(Grant::get(&bytes_of(&grant)), Some(grant));
 }
 

@@ -909,11 +909,17 @@ crate::protocol! {
     32 setgrant {
         address: u64,
         entries: u32,
-    } returns {} fails [
+    } returns {
+        /// The lowest of [`GrantId::BLOCK`] sequences for grants that are made from now on. No other registration
+        /// under the caller's endpoint got or gets one of them. Zero, and none, if the caller has no table now.
+        first_sequence: u64,
+    } fails [
         /// The address is no multiple of 8, or there are more entries than a grant's id can name.
         EINVAL,
         /// The table is outside of user space.
         EFAULT,
+        /// All sequences of the caller's endpoint have been handed out, after some four million registrations.
+        ENOSPC,
     ] from SERVICE;
 
     /// Copies from granted memory to the caller's. (MINIX `SYS_SAFECOPYFROM`.)
@@ -936,7 +942,7 @@ crate::protocol! {
         EDOM,
         /// The grant leads through more than five others.
         ELOOP,
-        /// The granter has been replaced and has not registered its table again; or twelve other marks have yet to
+        /// The granter has been replaced and has not registered its table again; or five other marks have yet to
         /// be written into its table, which it can't write itself at the moment.
         ENOTREADY,
         ENOMEM,

@@ -480,7 +480,9 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         _: Endpoint,
         request: kernel::setgrant::Request,
     ) -> Result<kernel::setgrant::Reply, Errno> {
-        self.kernel.setgrant(self.caller, request).map(|()| kernel::setgrant::Reply {})
+        self.kernel
+            .setgrant(self.caller, request)
+            .map(|first_sequence| kernel::setgrant::Reply { first_sequence })
     }
 
     fn vm_memory_request_get(

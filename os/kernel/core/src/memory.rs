@@ -27,6 +27,8 @@ pub struct State {
     pub(crate) grants: Option<grants::Table>,
     /// What is to be written there.
     pub(crate) marks: grants::Marks,
+    /// How many tables were registered under its endpoint. Neither `exec` nor `update` takes that back.
+    pub(crate) registrations: u32,
     /// Its kernel call.
     pub(crate) call: OpenCall,
 }

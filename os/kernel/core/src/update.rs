@@ -164,6 +164,7 @@ impl<M: Machine> Kernel<M> {
         core::mem::swap(&mut one.mail_over, &mut other.mail_over);
         core::mem::swap(&mut one.irqs_pending, &mut other.irqs_pending);
         core::mem::swap(&mut one.watches_log, &mut other.watches_log);
+        core::mem::swap(&mut one.memory.registrations, &mut other.memory.registrations);
         core::mem::swap(&mut one.scheduler, &mut other.scheduler);
         // A scheduler answers for the name that asked; nobody would answer for the other one.
         let (waits, other_waits) = (one.stops.only(Stops::NO_QUANTUM), other.stops.only(Stops::NO_QUANTUM));

@@ -4,7 +4,7 @@ use crate::System;
 use crate::machine::Debuggable;
 use crate::state::Catches;
 use crate::target::tid_of;
-use abi::{Endpoint, Errno, GrantAccess, GrantEntry, GrantId};
+use abi::{Endpoint, Errno, GrantAccess, GrantEntry};
 use core::fmt::{self, Write};
 use gdbstub::target::ext::monitor_cmd::ConsoleOutput;
 use kernel_core::process::Ipc;
@@ -236,9 +236,11 @@ fn grants<M: Debuggable>(out: &mut Said<'_>, kernel: &mut Kernel<M>, slot: Slot)
 }
 
 fn grant(out: &mut impl Write, index: u32, entry: &GrantEntry) -> fmt::Result {
-    let id = GrantId::new(index, entry.sequence & (GrantId::SEQUENCES - 1)).unwrap_or_default();
     let access = GrantAccess(entry.flags);
-    write!(out, "{id:?} to {}: {access:?} ", entry.grantee)?;
+    write!(out, "{:?} to {}: {access:?} ", entry.id, entry.grantee)?;
+    if entry.id.index() != index {
+        write!(out, "(in entry {index}, where no use finds it) ")?;
+    }
     match entry.flags & (GrantEntry::DIRECT | GrantEntry::INDIRECT | GrantEntry::MAGIC) {
         GrantEntry::DIRECT => writeln!(out, "{:#x}, {} bytes", entry.start, entry.len),
         GrantEntry::INDIRECT => writeln!(out, "of what {} granted as {:?}", entry.owner, entry.through),

@@ -13,6 +13,7 @@ use abi::protocols::kernel;
 use abi::{Endpoint, Errno, GrantAccess, GrantEntry, GrantId};
 use alloc::vec::Vec;
 use core::mem::offset_of;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Memory to be granted, by its place.
@@ -61,11 +62,12 @@ pub struct Revoked {
 
 /// Tells the kernel where a table is.
 pub trait Register {
-    /// Registers a table; the one before is not used any longer.
+    /// Registers a table; the one before is not used any longer. The answer is the first of [`GrantId::BLOCK`]
+    /// sequences for grants from now on.
     ///
     /// # Errors
     /// Those of [`kernel::setgrant`].
-    fn register(&mut self, address: u64, entries: u32) -> Result<(), Errno>;
+    fn register(&mut self, address: u64, entries: u32) -> Result<u64, Errno>;
 }
 
 /// The kernel itself.
@@ -73,8 +75,8 @@ pub trait Register {
 pub struct Kernel;
 
 impl Register for Kernel {
-    fn register(&mut self, address: u64, entries: u32) -> Result<(), Errno> {
-        sys::kernel_call(&kernel::setgrant::Request { address, entries }).map(|_| ())
+    fn register(&mut self, address: u64, entries: u32) -> Result<u64, Errno> {
+        sys::kernel_call(&kernel::setgrant::Request { address, entries }).map(|reply| reply.first_sequence)
     }
 }
 
@@ -87,6 +89,8 @@ pub struct Table<R = Kernel> {
     free: Vec<u32>,
     /// No slot from here on was used yet.
     fresh: u32,
+    /// Sequences that no grant had yet.
+    sequences: Range<u64>,
 }
 
 /// A [`GrantEntry`] that the kernel looks at, and writes to, at any time.
@@ -94,11 +98,12 @@ pub struct Table<R = Kernel> {
 #[repr(C)]
 struct Slot {
     flags: AtomicU32,
-    sequence: AtomicU32,
     grantee: AtomicU32,
-    faulted: AtomicU32,
     owner: AtomicU32,
-    through: AtomicU32,
+    reserved: AtomicU32,
+    id: AtomicU64,
+    faulted: AtomicU64,
+    through: AtomicU64,
     start: AtomicU64,
     len: AtomicU64,
 }
@@ -106,10 +111,11 @@ struct Slot {
 const _: () = {
     assert!(size_of::<Slot>() == size_of::<GrantEntry>());
     assert!(offset_of!(Slot, flags) == offset_of!(GrantEntry, flags));
-    assert!(offset_of!(Slot, sequence) == offset_of!(GrantEntry, sequence));
     assert!(offset_of!(Slot, grantee) == offset_of!(GrantEntry, grantee));
-    assert!(offset_of!(Slot, faulted) == offset_of!(GrantEntry, faulted));
     assert!(offset_of!(Slot, owner) == offset_of!(GrantEntry, owner));
+    assert!(offset_of!(Slot, reserved) == offset_of!(GrantEntry, reserved));
+    assert!(offset_of!(Slot, id) == offset_of!(GrantEntry, id));
+    assert!(offset_of!(Slot, faulted) == offset_of!(GrantEntry, faulted));
     assert!(offset_of!(Slot, through) == offset_of!(GrantEntry, through));
     assert!(offset_of!(Slot, start) == offset_of!(GrantEntry, start));
     assert!(offset_of!(Slot, len) == offset_of!(GrantEntry, len));
@@ -136,7 +142,7 @@ impl<R: Register> Table<R> {
     /// No grants yet, and somebody else who registers the table.
     #[must_use]
     pub const fn with(register: R) -> Self {
-        Self { register, slots: Vec::new(), free: Vec::new(), fresh: 0 }
+        Self { register, slots: Vec::new(), free: Vec::new(), fresh: 0, sequences: 0..0 }
     }
 
     /// Who registers the table.
@@ -148,8 +154,8 @@ impl<R: Register> Table<R> {
     /// Grants memory of the caller's.
     ///
     /// # Errors
-    /// `EINVAL` if the access is none, `ENOSPC` if all ids are used up, `ENOMEM` if the table can't
-    /// grow, or the kernel's.
+    /// `EINVAL` if the access is none, `ENOSPC` if there are [`GrantId::INDICES`] grants, `ENOMEM` if the table
+    /// can't grow, or the kernel's.
     pub fn grant_direct(
         &mut self,
         grantee: Endpoint,
@@ -198,55 +204,68 @@ impl<R: Register> Table<R> {
         let slot = usize::try_from(id.index()).ok().and_then(|index| self.slots.get(index));
         let slot = slot.ok_or(Errno::EINVAL)?;
         let flags = slot.flags.load(Ordering::Relaxed);
-        if flags & GrantEntry::VALID == 0 || slot.sequence.load(Ordering::Relaxed) != id.sequence() {
+        if flags & GrantEntry::VALID == 0 || slot.id.load(Ordering::Relaxed) != id.to_bits() {
             return Err(Errno::EINVAL);
         }
         // First, so that no copy fails after the mark was looked at.
         slot.flags.store(0, Ordering::SeqCst);
         let tries = GrantAccess(flags).contains(GrantAccess::TRY);
         let faulted = tries && slot.faulted.load(Ordering::SeqCst) == id.to_bits();
-        // An entry whose sequence would start again is never used again, so that no id ever is.
-        let next = id.sequence() + 1;
-        if next < GrantId::SEQUENCES && self.free.try_reserve(1).is_ok() {
-            slot.sequence.store(next, Ordering::Relaxed);
+        // Without memory for the list the entry is of no use any more.
+        if self.free.try_reserve(1).is_ok() {
             self.free.push(id.index());
         }
         Ok(Revoked { faulted })
     }
 
-    /// Registers the table again, after the process has become another one.
+    /// Takes all grants back and registers the table again, after an update has given the process another's endpoint:
+    /// the ids that it made under its own may be those of grants that the other made.
     ///
     /// # Errors
     /// The kernel's.
     pub fn reload(&mut self) -> Result<(), Errno> {
-        let (address, entries) = place(&self.slots)?;
-        self.register.register(address, entries)
+        for slot in &self.slots {
+            slot.flags.store(0, Ordering::SeqCst);
+        }
+        self.free.clear();
+        self.fresh = 0;
+        self.sequences = register(&mut self.register, &self.slots)?;
+        Ok(())
     }
 
     /// Fills an entry that is not used.
     fn put(&mut self, entry: &GrantEntry) -> Result<GrantId, Errno> {
-        let index = match self.free.pop() {
-            Some(index) => index,
+        let index = match self.free.last() {
+            Some(index) => *index,
             None => self.next_fresh()?,
         };
+        if self.sequences.is_empty() {
+            self.sequences = register(&mut self.register, &self.slots)?;
+        }
         let slot =
             usize::try_from(index).ok().and_then(|index| self.slots.get(index)).ok_or(Errno::ENOSPC)?;
+        let sequence = self.sequences.next().ok_or(Errno::ENOSPC)?;
+        let id = GrantId::new(index, sequence).ok_or(Errno::ENOSPC)?;
+        if self.free.pop().is_none() {
+            self.fresh += 1;
+        }
         slot.grantee.store(entry.grantee.to_bits(), Ordering::Relaxed);
+        slot.id.store(id.to_bits(), Ordering::Relaxed);
         slot.faulted.store(GrantId::NONE.to_bits(), Ordering::Relaxed);
         slot.owner.store(entry.owner.to_bits(), Ordering::Relaxed);
         slot.through.store(entry.through.to_bits(), Ordering::Relaxed);
         slot.start.store(entry.start, Ordering::Relaxed);
         slot.len.store(entry.len, Ordering::Relaxed);
         slot.flags.store(entry.flags | GrantEntry::VALID, Ordering::Release);
-        GrantId::new(index, slot.sequence.load(Ordering::Relaxed)).ok_or(Errno::ENOSPC)
+        Ok(id)
     }
 
+    /// The first entry that was never used, for which there is room.
     fn next_fresh(&mut self) -> Result<u32, Errno> {
         let index = self.fresh;
         if usize::try_from(index).is_ok_and(|index| index >= self.slots.len()) {
             self.grow()?;
         }
-        self.fresh += 1;
         Ok(index)
     }
 
@@ -261,8 +280,7 @@ impl<R: Register> Table<R> {
         larger.try_reserve_exact(len).map_err(|_| Errno::ENOMEM)?;
         larger.extend(self.slots.iter().map(Slot::copy));
         larger.resize_with(len, Slot::fresh);
-        let (address, entries) = place(&larger)?;
-        self.register.register(address, entries)?;
+        self.sequences = register(&mut self.register, &larger)?;
         // The old table may have been marked after it was copied.
         for (old, new) in self.slots.iter().zip(&larger) {
             let mark = old.faulted.load(Ordering::SeqCst);
@@ -275,10 +293,11 @@ impl<R: Register> Table<R> {
     }
 }
 
-/// What the kernel is told of a table.
-fn place(slots: &[Slot]) -> Result<(u64, u32), Errno> {
+/// The sequences that a table gets.
+fn register(kernel: &mut impl Register, slots: &[Slot]) -> Result<Range<u64>, Errno> {
     let entries = u32::try_from(slots.len()).map_err(|_| Errno::ENOSPC)?;
-    Ok((slots.as_ptr().expose_provenance() as u64, entries))
+    let first = kernel.register(slots.as_ptr().expose_provenance() as u64, entries)?;
+    Ok(first..first.saturating_add(GrantId::BLOCK))
 }
 
 /// The bits of an access that permits something.
@@ -294,11 +313,12 @@ impl Slot {
     fn fresh() -> Self {
         Self {
             flags: AtomicU32::new(0),
-            sequence: AtomicU32::new(1),
             grantee: AtomicU32::new(0),
-            faulted: AtomicU32::new(0),
             owner: AtomicU32::new(0),
-            through: AtomicU32::new(0),
+            reserved: AtomicU32::new(0),
+            id: AtomicU64::new(0),
+            faulted: AtomicU64::new(0),
+            through: AtomicU64::new(0),
             start: AtomicU64::new(0),
             len: AtomicU64::new(0),
         }
@@ -309,11 +329,12 @@ impl Slot {
         let long = |long: &AtomicU64| AtomicU64::new(long.load(Ordering::Relaxed));
         Self {
             flags: word(&self.flags),
-            sequence: word(&self.sequence),
             grantee: word(&self.grantee),
-            faulted: word(&self.faulted),
             owner: word(&self.owner),
-            through: word(&self.through),
+            reserved: word(&self.reserved),
+            id: long(&self.id),
+            faulted: long(&self.faulted),
+            through: long(&self.through),
             start: long(&self.start),
             len: long(&self.len),
         }

@@ -5,6 +5,12 @@ use std::sync::atomic::Ordering;
 
 const TO: Endpoint = Endpoint::at_boot(5);
 const ACCESS: GrantAccess = GrantAccess::READ.or(GrantAccess::TRY);
+/// What the first table gets.
+const FIRST: u64 = GrantId::BLOCK + 1;
+
+fn id((index, sequence): (u32, u64)) -> GrantId {
+    GrantId::new(index, sequence).unwrap()
+}
 
 /// Remembers what it was told, and refuses when it is told to.
 #[derive(Debug, Default)]
@@ -14,12 +20,12 @@ struct Told {
 }
 
 impl Register for Told {
-    fn register(&mut self, address: u64, entries: u32) -> Result<(), Errno> {
+    fn register(&mut self, address: u64, entries: u32) -> Result<u64, Errno> {
         if self.refuses {
             return Err(Errno::EFAULT);
         }
         self.tables.push((address, entries));
-        Ok(())
+        Ok(self.tables.len() as u64 * GrantId::BLOCK + 1)
     }
 }
 
@@ -28,14 +34,13 @@ fn table() -> Table<Told> {
 }
 
 /// The entry of a grant, as the kernel finds it, or `None` if the id is not valid.
-fn entry(table: &Table<Told>, id: GrantId) -> Option<(u32, u32, u32, u64, u64)> {
+fn entry(table: &Table<Told>, id: GrantId) -> Option<(u32, u32, u64, u64, u64)> {
     let slot = table.slots.get(usize::try_from(id.index()).unwrap())?;
     let load = |word: &std::sync::atomic::AtomicU32| word.load(Ordering::Relaxed);
-    let is_valid = load(&slot.flags) & GrantEntry::VALID != 0 && load(&slot.sequence) == id.sequence();
+    let long = |long: &std::sync::atomic::AtomicU64| long.load(Ordering::Relaxed);
+    let is_valid = load(&slot.flags) & GrantEntry::VALID != 0 && long(&slot.id) == id.to_bits();
     let Slot { flags, owner, through, start, len, .. } = slot;
-    is_valid.then(|| {
-        (load(flags), load(owner), load(through), start.load(Ordering::Relaxed), len.load(Ordering::Relaxed))
-    })
+    is_valid.then(|| (load(flags), load(owner), long(through), long(start), long(len)))
 }
 
 /// What the kernel does when a copy fails.
@@ -54,7 +59,7 @@ fn each_kind_of_grant_is_written_as_the_kernel_reads_it() {
     assert_eq!(entry(&table, direct), Some((0x1211, 0, 0, 0x1000, 16)));
     assert_eq!(entry(&table, indirect), Some((0x1400, owner.to_bits(), other.to_bits(), 0, 0)));
     assert_eq!(entry(&table, magic), Some((0x1802, owner.to_bits(), 0, 0x2000, 32)));
-    assert_eq!([direct, indirect, magic].map(|id| (id.index(), id.sequence())), [(0, 1), (1, 1), (2, 1)]);
+    assert_eq!([direct, indirect, magic], [(0, FIRST), (1, FIRST + 1), (2, FIRST + 2)].map(id));
     for access in [GrantAccess(0), GrantAccess::TRY, GrantAccess(8), GrantAccess(0x201)] {
         assert_eq!(table.grant_direct(TO, Memory::at(0, 1), access), Err(Errno::EINVAL), "{access:?}");
     }
@@ -70,33 +75,55 @@ fn a_revocation_tells_of_a_fault_once_and_only_of_its_own() {
     assert_eq!(table.revoke(first), Ok(Revoked { faulted: true }));
     assert_eq!(table.revoke(first), Err(Errno::EINVAL));
     let second = grant(&mut table, ACCESS);
-    assert_eq!((second.index(), second.sequence()), (first.index(), 2));
+    assert_eq!((first, second), (id((0, FIRST)), id((0, FIRST + 1))));
     assert_eq!(table.revoke(second), Ok(Revoked { faulted: false }));
     let third = grant(&mut table, GrantAccess::READ);
     mark(&table, third);
     assert_eq!(table.revoke(third), Ok(Revoked { faulted: false }), "without TRY there are no marks");
     assert_eq!(table.revoke(GrantId::NONE), Err(Errno::EINVAL));
-    assert_eq!(table.revoke(GrantId::from_bits(u32::MAX)), Err(Errno::EINVAL));
+    assert_eq!(table.revoke(GrantId::from_bits(u64::MAX)), Err(Errno::EINVAL));
 }
 
+// row F2
 #[test]
-fn an_entry_whose_sequence_would_start_again_is_retired() {
+fn a_granter_that_has_used_its_sequences_up_gets_more() {
     let mut table = table();
-    for sequence in 1..GrantId::SEQUENCES {
-        let id = table.grant_indirect(TO, TO, GrantId::NONE).unwrap();
-        assert_eq!((id.index(), id.sequence()), (0, sequence));
-        table.revoke(id).unwrap();
+    let grant = |table: &mut Table<Told>| table.grant_indirect(TO, TO, GrantId::NONE);
+    let kept = grant(&mut table).unwrap();
+    for sequence in FIRST + 1..FIRST + GrantId::BLOCK {
+        let made = grant(&mut table).unwrap();
+        assert_eq!(made, id((1, sequence)));
+        table.revoke(made).unwrap();
     }
-    let id = table.grant_indirect(TO, TO, GrantId::NONE).unwrap();
-    assert_eq!((id.index(), id.sequence()), (1, 1));
-    let last = GrantId::new(0, GrantId::SEQUENCES - 1).unwrap();
-    assert_eq!((entry(&table, last), table.revoke(last)), (None, Err(Errno::EINVAL)));
+    table.register.refuses = true;
+    assert_eq!(grant(&mut table), Err(Errno::EFAULT));
+    table.register.refuses = false;
+    assert_eq!(grant(&mut table), Ok(id((1, FIRST + GrantId::BLOCK))));
+    assert_eq!(table.register.tables.len(), 2);
+    assert_eq!(table.register.tables[0], table.register.tables[1]);
+    assert_eq!(table.revoke(kept), Ok(Revoked { faulted: false }), "what was granted before still is");
+}
+
+// row F2
+#[test]
+fn a_process_that_got_another_name_grants_nothing_that_it_granted_before() {
+    let mut table = table();
+    let grant = |table: &mut Table<Told>| table.grant_direct(TO, Memory::at(0x1000, 16), ACCESS).unwrap();
+    let before: Vec<GrantId> = (0..3).map(|_| grant(&mut table)).collect();
+    table.revoke(before[1]).unwrap();
+    table.reload().unwrap();
+    for id in before {
+        assert_eq!((entry(&table, id), table.revoke(id)), (None, Err(Errno::EINVAL)), "{id:?}");
+    }
+    let after: Vec<GrantId> = (0..3).map(|_| grant(&mut table)).collect();
+    assert_eq!(after, (0..3).map(|n| id((n, 2 * GrantId::BLOCK + 1 + u64::from(n)))).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_table_that_the_kernel_refuses_is_not_used() {
     let mut table = table();
-    let ids: Vec<GrantId> = (0..8).map(|_| table.grant_indirect(TO, TO, GrantId::NONE).unwrap()).collect();
+    let ids: Vec<GrantId> =
+        (0..8).map(|_| table.grant_direct(TO, Memory::at(0x1000, 16), ACCESS).unwrap()).collect();
     table.register.refuses = true;
     assert_eq!(table.grant_indirect(TO, TO, GrantId::NONE), Err(Errno::EFAULT));
     assert_eq!(table.slots.len(), 8);
@@ -105,9 +132,7 @@ fn a_table_that_the_kernel_refuses_is_not_used() {
     let ninth = table.grant_indirect(TO, TO, GrantId::NONE).unwrap();
     assert_eq!((ninth.index(), table.slots.len()), (8, 16));
     assert!(ids.iter().all(|id| entry(&table, *id).is_some()));
-    table.reload().unwrap();
-    assert_eq!(table.register.tables.len(), 3);
-    assert_eq!(table.register.tables[1], table.register.tables[2]);
+    assert_eq!(table.revoke(ids[0]), Ok(Revoked { faulted: true }), "the mark has moved with the grant");
 }
 
 /// Random grants, revocations and faults against a model: which ids are valid, and what they grant.
@@ -122,7 +147,7 @@ fn no_run_gives_an_id_twice_or_revives_a_stale_one() {
     };
     for round in 0..40 {
         let mut table = table();
-        let mut valid: BTreeMap<u32, (u64, bool, bool)> = BTreeMap::new();
+        let mut valid: BTreeMap<u64, (u64, bool, bool)> = BTreeMap::new();
         let mut given = BTreeSet::new();
         for _ in 0..1_500 {
             // Rounds differ in how many grants there are at once.
@@ -146,7 +171,7 @@ fn no_run_gives_an_id_twice_or_revives_a_stale_one() {
                 }
                 _ => {
                     let nth = usize::try_from(below(given.len() as u64 + 1)).unwrap();
-                    let bits = given.iter().nth(nth).copied().unwrap_or(u32::MAX);
+                    let bits = given.iter().nth(nth).copied().unwrap_or(u64::MAX);
                     let expected = valid
                         .remove(&bits)
                         .map(|(_, tries, faulted)| Revoked { faulted: tries && faulted })

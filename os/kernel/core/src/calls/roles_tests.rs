@@ -11,7 +11,7 @@ use abi::ipc::Primitive::{Notify, Receive, SendRec};
 use abi::protocols::{
     AlarmFrom, FilterKind, FilterRule, KEEP_PRIORITY, KEEP_QUANTUM, Scheduler, kernel as calls,
 };
-use abi::{Bytes, Callers, Endpoint, Errno, Signal};
+use abi::{Bytes, Callers, Endpoint, Errno, GrantId, Name, Signal};
 
 const RS: u16 = 0;
 const OLD: u16 = 1;
@@ -69,7 +69,7 @@ fn who_is_another_keeps_nothing_of_what_it_had() {
         };
         assert_eq!(kernel.asks(OLD, &filter), "kernel.ipc_filter_add = {}");
         let grants = calls::setgrant::Request { address: 0x7000, entries: 1 };
-        assert_eq!(kernel.asks(OLD, &grants), "kernel.setgrant = {}");
+        assert_eq!(kernel.asks(OLD, &grants), "kernel.setgrant = { first_sequence: 1 }");
         assert_eq!(kernel.sends_async(OLD, at(OTHER), AsyncFlags::NONE), Some(Ok(())));
         assert_eq!(kernel.traps(OTHER, Notify, at(OLD)), Some(Ok(())));
         assert_eq!(kernel.sends(THIRD, SendRec, at(OLD), 1), None);
@@ -88,6 +88,57 @@ fn who_is_another_keeps_nothing_of_what_it_had() {
         assert!(process.filters.is_empty() && process.memory.grants.is_none() && process.has_no_mail());
         assert_eq!(process.irqs_pending, 0);
     }
+}
+
+// row F2
+#[test]
+fn no_two_tables_of_an_endpoint_get_the_same_sequences() {
+    let mut kernel = four();
+    let register = |kernel: &mut Kernel<Fake>, slot: u16| {
+        let table = calls::setgrant::Request { address: 0x7000, entries: 1 };
+        let answer = kernel.asks(slot, &table);
+        let first = answer.strip_prefix("kernel.setgrant = { first_sequence: ");
+        let first = first.and_then(|first| first.strip_suffix(" }")?.parse::<u64>().ok());
+        first.unwrap_or_else(|| panic!("{answer}"))
+    };
+    let first = |kernel: &mut Kernel<Fake>| register(kernel, OLD);
+    assert_eq!(first(&mut kernel), 1);
+    assert_eq!(first(&mut kernel), 1 + GrantId::BLOCK, "a larger one");
+    let none = calls::setgrant::Request { address: 0, entries: 0 };
+    assert_eq!(kernel.asks(OLD, &none), "kernel.setgrant = { first_sequence: 0 }");
+    assert_eq!(first(&mut kernel), 1 + 2 * GrantId::BLOCK, "one after none");
+    let name = Name::new("anew").unwrap();
+    let (process, argument) = (at(OLD), 0);
+    let exec = calls::exec::Request { process, instruction: 0x7000, stack: 0x7000, argument, name };
+    assert_eq!(kernel.asks(RS, &exec), "kernel.exec = {}");
+    assert_eq!(first(&mut kernel), 1 + 3 * GrantId::BLOCK, "one of another program");
+    becomes(&mut kernel, OLD, None);
+    becomes(&mut kernel, OLD, Some(Callers::SERVICE));
+    let allow = calls::privilege_allow::Request { process: at(OLD) };
+    assert_eq!(kernel.asks(RS, &allow), "kernel.privilege_allow = {}");
+    assert_eq!(first(&mut kernel), 1 + 4 * GrantId::BLOCK, "one of another role");
+
+    // The new version has registered a table under its own endpoint, which the old one goes by from then on.
+    assert_eq!(register(&mut kernel, OTHER), 1);
+    for slot in [OLD, OTHER] {
+        kernel.stop(Slot::new(slot), Stops::NO_PRIVILEGES);
+    }
+    let update = calls::update::Request { source: at(OTHER), target: at(OLD), rollback: false };
+    assert_eq!(kernel.asks(RS, &update), "kernel.update = {}");
+    for slot in [OLD, OTHER] {
+        kernel.resume(Slot::new(slot), Stops::NO_PRIVILEGES);
+    }
+    assert_eq!(first(&mut kernel), 1 + 5 * GrantId::BLOCK, "one of another version");
+    assert_eq!(register(&mut kernel, OTHER), 1 + GrantId::BLOCK);
+
+    // The last block is followed by none.
+    let process = kernel.processes.process_mut(Slot::new(OLD));
+    process.memory.registrations = u32::try_from(GrantId::SEQUENCES / GrantId::BLOCK - 2).unwrap();
+    let last = first(&mut kernel) + GrantId::BLOCK - 1;
+    assert!(GrantId::new(0, last).is_some() && GrantId::new(0, last + GrantId::BLOCK).is_none());
+    let table = calls::setgrant::Request { address: 0x7000, entries: 1 };
+    assert_eq!(kernel.asks(OLD, &table), "kernel.setgrant = ENOSPC");
+    assert_eq!(kernel.asks(OLD, &none), "kernel.setgrant = { first_sequence: 0 }");
 }
 
 #[test]

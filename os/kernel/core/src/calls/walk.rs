@@ -117,7 +117,7 @@ fn entry(granter: u16, index: u16) -> GrantEntry {
     let access = GrantAccess::READ.or(GrantAccess::WRITE).or(tries);
     GrantEntry {
         flags: GrantEntry::VALID | kind | if kind == GrantEntry::INDIRECT { 0 } else { access.0 },
-        sequence: 1,
+        id: GrantId::new(u32::from(index), 1).unwrap(),
         grantee: Endpoint::ANY,
         owner: at((granter + index) % 5),
         through: GrantId::new(u32::from(index + 1) % 8, 1).unwrap(),

@@ -67,9 +67,9 @@ pub(crate) struct Mark {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Marks {
     /// [`GrantId::NONE`] where there is none.
-    // With twelve of them an entry of the process table is found by one multiplication, which counts in each message;
-    // with sixteen `ipc.round_trip` takes 6 instructions more.
-    ids: [GrantId; 12],
+    // With five of them an entry of the process table is found by one multiplication, which counts in each message;
+    // with six `ipc.round_trip` takes 6 instructions more.
+    ids: [GrantId; 5],
 }
 
 impl Marks {
@@ -87,21 +87,31 @@ impl Marks {
 }
 
 impl<M: Machine> Kernel<M> {
-    pub(crate) fn setgrant(&mut self, caller: Slot, request: kernel::setgrant::Request) -> Result<(), Errno> {
+    /// Answers with the first sequence of a block of them that is the table's alone.
+    pub(crate) fn setgrant(
+        &mut self,
+        caller: Slot,
+        request: kernel::setgrant::Request,
+    ) -> Result<u64, Errno> {
         let kernel::setgrant::Request { address, entries } = request;
         let process = self.processes.process_mut(caller);
         if entries == 0 {
             process.memory.grants = None;
             process.memory.marks = Marks::default();
-            return Ok(());
+            return Ok(0);
         }
         if entries > GrantId::INDICES || !address.is_multiple_of(align_of::<GrantEntry>() as u64) {
             return Err(Errno::EINVAL);
         }
         UserRange::new(address, u64::from(entries) * GrantEntry::SIZE as u64).ok_or(Errno::EFAULT)?;
+        let first = u64::from(process.memory.registrations) * GrantId::BLOCK + 1;
+        if first + GrantId::BLOCK > GrantId::SEQUENCES {
+            return Err(Errno::ENOSPC);
+        }
+        process.memory.registrations += 1;
         process.memory.grants = Some(Table { owner: process.endpoint, start: address, entries });
         self.write_marks(caller);
-        Ok(())
+        Ok(first)
     }
 
     pub(crate) fn safecopy_from(
@@ -148,10 +158,7 @@ impl<M: Machine> Kernel<M> {
             let mut bytes = [0; CopyElement::SIZE];
             self.read_of(caller, caller, address + u64::from(index) * size, &mut bytes)?;
             let element = CopyElement::get(&bytes).ok_or(Errno::EINVAL)?;
-            let CopyElement { from, to, grant, reserved, offset, address, len } = element;
-            if reserved != 0 {
-                return Err(Errno::EINVAL.into());
-            }
+            let CopyElement { from, to, grant, offset, address, len } = element;
             let (granter, access) = match (from == Endpoint::SELF, to == Endpoint::SELF) {
                 (true, false) => (to, GrantAccess::WRITE),
                 (false, true) => (from, GrantAccess::READ),
@@ -240,9 +247,9 @@ impl<M: Machine> Kernel<M> {
         let space = process.memory_space()?;
         machine.read(Place::Process { space, range }, &mut bytes).map_err(|_| Errno::EPERM)?;
         let entry = GrantEntry::get(&bytes).ok_or(Errno::EPERM)?;
-        let is_known = entry.flags & !(KINDS | ACCESS | GrantEntry::VALID) == 0;
+        let is_known = entry.flags & !(KINDS | ACCESS | GrantEntry::VALID) == 0 && entry.reserved == 0;
         let is_used = entry.flags & GrantEntry::VALID != 0;
-        if !is_known || !is_used || entry.sequence != id.sequence() || id.sequence() == 0 {
+        if !is_known || !is_used || entry.id != id || id.sequence() == 0 {
             return Err(Errno::EPERM);
         }
         Ok(entry)

@@ -198,7 +198,8 @@ impl<M: Machine> Kernel<M> {
     /// Forgets the kernel call of a process that goes on somewhere else, and its grants.
     pub(crate) fn forget_call(&mut self, slot: Slot) {
         self.leave_queue(slot);
-        self.processes.process_mut(slot).memory = State::default();
+        let memory = &mut self.processes.process_mut(slot).memory;
+        *memory = State { registrations: memory.registrations, ..State::default() };
         self.resume(slot, Stops::MEMORY_REQUEST);
         self.end_delay(slot);
     }

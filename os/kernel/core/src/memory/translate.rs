@@ -65,8 +65,7 @@ impl<M: Machine> Kernel<M> {
                 let start = start.checked_add(skipped).ok_or(Errno::EFAULT)?;
                 Lookup { granter, grant: GrantId::NONE, start, len, access }
             } else {
-                let grant = u32::try_from(start).map(GrantId::from_bits).map_err(|_| Errno::EPERM)?;
-                Lookup { granter, grant, start: skipped, len, access }
+                Lookup { granter, grant: GrantId::from_bits(start), start: skipped, len, access }
             };
             let place = self.look_up(caller, &lookup)?;
             let mut done = 0;

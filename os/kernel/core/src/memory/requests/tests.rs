@@ -785,7 +785,7 @@ fn a_process_that_starts_anew_has_neither_call_nor_grants() {
         let mut kernel = four();
         kernel.processes.process_mut(Slot::new(1)).class = Callers::SERVICE.or(Callers::PM).or(Callers::RS);
         let grants = calls::setgrant::Request { address: HERE, entries: 1 };
-        assert_eq!(ask(&mut kernel, 0, &grants).as_deref(), Some("{}"));
+        assert_eq!(ask(&mut kernel, 0, &grants).as_deref(), Some("{ first_sequence: 1 }"));
         assert_eq!(ask(&mut kernel, 0, &take()), None);
         if goes_on {
             get(&mut kernel);
