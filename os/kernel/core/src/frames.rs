@@ -1,8 +1,8 @@
 //! Page frames of physical memory: who owns each, and which are free.
 //!
 //! Everything that is done to a frame by its number asks here first: what VM may map, what a copy of
-//! physical memory may reach, what can be given back. A frame of nobody else's is the kernel's, page
-//! tables, firmware and holes among them.
+//! physical memory may reach, which of its own a device can show, what can be given back. Memory of nobody
+//! else's is the kernel's, page tables among it.
 
 use core::ops::Range;
 
@@ -11,6 +11,9 @@ use core::ops::Range;
 pub enum Owner {
     /// The kernel, for itself: its image, its heap, page tables, and what no one may touch.
     Kernel,
+    /// Who has the device or the firmware that is there, if anything is: it is no memory that the machine gives
+    /// to its system.
+    NoMemory,
     /// Nobody.
     Nobody,
     /// One process, into which the kernel has mapped it.
@@ -40,11 +43,14 @@ impl State {
     const PROCESS: Self = Self(1);
     /// VM's, mapped nowhere. Each mapping adds one.
     const VM: Self = Self(2);
+    /// More than VM's frames can have mappings.
+    const NO_MEMORY: Self = Self(u32::MAX);
 
     const fn owner(self) -> Owner {
         match self.0 {
             0 => Owner::Kernel,
             1 => Owner::Process,
+            u32::MAX => Owner::NoMemory,
             mapped => Owner::Vm { mappings: mapped - Self::VM.0 },
         }
     }
@@ -69,7 +75,7 @@ impl<'a> Frames<'a> {
         frames.div_ceil(64)
     }
 
-    /// Starts with the usable frames free, and all others the kernel's. What states and bits hold
+    /// Starts with the usable frames free, and all others no memory. What states and bits hold
     /// before doesn't matter; there are as many frames as states, and bits enough for them.
     ///
     /// Machines have few frames that are not usable, so this is quick.
@@ -87,7 +93,7 @@ impl<'a> Frames<'a> {
                     .iter_mut()
                     .enumerate()
                     .filter(|(bit, _)| word & 1 << bit == 0)
-                    .for_each(|(_, state)| *state = State::KERNEL);
+                    .for_each(|(_, state)| *state = State::NO_MEMORY);
             }
         }
         frames
@@ -99,7 +105,7 @@ impl<'a> Frames<'a> {
         self.free
     }
 
-    /// Who owns a frame; the kernel, if there is none.
+    /// Who owns a frame. Beyond the last there is no memory.
     #[must_use]
     pub fn owner(&self, frame: usize) -> Owner {
         if self.is_free(frame) { Owner::Nobody } else { self.state(frame).owner() }
@@ -185,7 +191,7 @@ impl<'a> Frames<'a> {
     #[must_use]
     pub fn add_mapping(&mut self, frame: usize) -> bool {
         match self.owner(frame) {
-            Owner::Vm { mappings } if mappings < u32::MAX - State::VM.0 => {
+            Owner::Vm { mappings } if mappings < State::NO_MEMORY.0 - State::VM.0 - 1 => {
                 self.states[frame].0 += 1;
                 true
             }
@@ -222,7 +228,7 @@ impl<'a> Frames<'a> {
     }
 
     fn state(&self, frame: usize) -> State {
-        self.states.get(frame).copied().unwrap_or_default()
+        self.states.get(frame).copied().unwrap_or(State::NO_MEMORY)
     }
 
     fn is_free(&self, frame: usize) -> bool {
@@ -258,7 +264,7 @@ mod tests {
         let usable = [3..70, 128..500];
         let mut frames = Frames::new(&mut states, &mut words, usable.iter().cloned());
         let mut model: [Owner; COUNT] = std::array::from_fn(|frame| {
-            if usable.iter().any(|range| range.contains(&frame)) { Owner::Nobody } else { Owner::Kernel }
+            if usable.iter().any(|range| range.contains(&frame)) { Owner::Nobody } else { Owner::NoMemory }
         });
         let mut random = 0x2545_f491_4f6c_dd1d_u64;
         for _ in 0..40_000 {
@@ -356,9 +362,10 @@ mod tests {
     #[test]
     fn a_frame_that_has_all_the_mappings_that_can_be_counted_gets_no_more() {
         let (mut states, mut words) = ([State(0); 64], [0]);
-        let mut frames = Frames::new(&mut states, &mut words, std::iter::empty());
+        let mut frames = Frames::new(&mut states, &mut words, std::iter::once(3..4));
+        assert_eq!(frames.take(), Some(3));
         frames.give_to_vm(3, Owner::Kernel);
-        frames.states[3] = State(u32::MAX);
+        frames.states[3] = State(u32::MAX - 1);
         assert!(!frames.add_mapping(3));
         assert_eq!(frames.take_back(3..4), Err(NotGiven::Mapped));
         frames.remove_mapping(3);

@@ -337,7 +337,7 @@ impl Machine for Hardware {
         device: PhysicalRange,
         access: PageAccess,
     ) -> Result<(), Errno> {
-        if !crate::paging::is_free_device(device.start()) {
+        if !crate::paging::is_free_device(&self.memory, device.start()) {
             return Err(Errno::EPERM);
         }
         let device = PhysAddr::new(device.start());

@@ -134,6 +134,11 @@ impl PhysicalMemory {
         frames_of(frames).all(|frame| matches!(self.frames.owner(frame), Owner::Vm { .. }))
     }
 
+    /// Tells whether there is memory at all in a page.
+    pub(crate) fn is_there(&self, page: PhysAddr) -> bool {
+        self.frames.owner(frame_of(page)) != Owner::NoMemory
+    }
+
     /// Counts a mapping of a frame of VM's. `false` if there are too many.
     #[must_use]
     pub(crate) fn add_mapping(&mut self, frame: PhysAddr) -> bool {

@@ -336,14 +336,17 @@ const DEVICE: Flags = Flags::BIT_10;
 const UNCACHED: Flags = Flags::NO_CACHE.union(Flags::WRITE_THROUGH);
 
 /// Tells whether a page of physical addresses is no memory, and no device of the kernel's own.
-pub(crate) fn is_free_device(address: u64) -> bool {
+///
+/// It may share 2 MiB of the direct map with memory, as a VGA's does. The kernel touches nothing there, and what a
+/// processor reads ahead is not cached: its MTRRs say so of all that is no memory (Intel SDM 3A, 11.11).
+pub(crate) fn is_free_device(memory: &PhysicalMemory, address: u64) -> bool {
     // AMD64 APM 3, CPUID Fn8000_0008: EAX bits 7-0 are how many bits an address has. The direct map has no place for
     // more than 46, and an entry with more bits than the processor has would fault.
     let bits = core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff;
     let is_address = address >> bits.min(46) == 0;
     let is_mapped = |at| kernel_walk().page(at, Permissions::kernel(false)).is_some();
     let is_own = || address >> 32 == 0 && is_mapped(device(address));
-    is_address && !is_mapped(direct(PhysAddr::new(address)).as_u64()) && !is_own()
+    is_address && !memory.is_there(PhysAddr::new(address)) && !is_own()
 }
 
 /// What an entry of a process's page says.
