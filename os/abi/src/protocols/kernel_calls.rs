@@ -771,8 +771,8 @@ crate::protocol! {
     ] from RS;
 
     /// Makes a process that may not run a service, which may do only this: no ports, no lines, no memory,
-    /// and nobody to send to. Its interrupts, alarm, filters, grants and messages on their way are gone, and who
-    /// waited for it goes on with `EDEADSRCDST`. Fails with `EPERM` if the process may run. (MINIX `SYS_PRIV_SET_SYS`.)
+    /// and nobody to send to. Its interrupts, alarm, filters, grants, pages of devices and messages on their way are
+    /// gone, and who waited for it goes on with `EDEADSRCDST`. Fails with `EPERM` if the process may run. (MINIX `SYS_PRIV_SET_SYS`.)
     86 privilege_set_system {
         process: Endpoint,
         class: Callers,

@@ -205,6 +205,9 @@ impl Machine for Fake {
     fn unmap_page(&mut self, space: &mut u16, page: UserPage) -> Option<u64> {
         self.memory.unmap_page(*space, page)
     }
+    fn unmap_devices(&mut self, space: &mut u16) {
+        self.memory.devices.retain(|(of, _), _| of != space);
+    }
     fn protect_page(&mut self, space: &mut u16, page: UserPage, access: PageAccess) -> Option<()> {
         if self.memory.devices.contains_key(&(*space, page.address())) {
             return Some(());

@@ -98,6 +98,8 @@ pub trait Machine {
     ) -> Result<(), Errno>;
     /// Takes a page away from a process. The address of its frame, which is VM's from now on, unless it is a device's.
     fn unmap_page(&mut self, space: &mut Self::Space, page: UserPage) -> Option<u64>;
+    /// Takes all pages of devices away from a process.
+    fn unmap_devices(&mut self, space: &mut Self::Space);
     /// Changes what a process may do to a page, if there is one.
     fn protect_page(&mut self, space: &mut Self::Space, page: UserPage, access: PageAccess) -> Option<()>;
 }

@@ -350,6 +350,10 @@ impl Machine for Hardware {
         space.unmap(&mut self.memory, page)
     }
 
+    fn unmap_devices(&mut self, space: &mut AddressSpace) {
+        space.unmap_devices();
+    }
+
     fn protect_page(&mut self, space: &mut AddressSpace, page: UserPage, access: PageAccess) -> Option<()> {
         space.protect(page, access_of(access))
     }

@@ -468,6 +468,14 @@ impl AddressSpace {
         Some(memory.hand_over(unsafe { Frame::from_address(address) }))
     }
 
+    /// Takes all pages of devices out.
+    pub(crate) fn unmap_devices(&mut self) {
+        unmap_devices_below(self.root, ROOT);
+        if Cr3::read().0.start_address() == self.root {
+            x86_64::instructions::tlb::flush_all();
+        }
+    }
+
     /// Changes what the process may do to a page.
     pub(crate) fn protect(&mut self, page: UserPage, access: Access) -> Option<()> {
         let entry = self.find(page)?;
@@ -590,6 +598,20 @@ fn each_page(address: PhysAddr, level: u32, start: u64, visit: &mut dyn FnMut(u6
             flags if !flags.contains(Flags::PRESENT) => {}
             flags if level == LAST => visit(at, flags),
             _ => each_page(entry.addr(), level - 1, at, visit),
+        }
+    }
+}
+
+/// Takes the pages of devices out of a table of that level of the lower half, and of those that it leads to.
+fn unmap_devices_below(address: PhysAddr, level: u32) {
+    // SAFETY: a table of a living space, which the caller holds exclusively; only its entry above leads here.
+    let table = unsafe { table(address) };
+    let entries = if level == ROOT { 256 } else { 512 };
+    for entry in table.iter_mut().take(entries).filter(|entry| !entry.is_unused()) {
+        if level > LAST {
+            unmap_devices_below(entry.addr(), level - 1);
+        } else if entry.flags().contains(DEVICE) {
+            entry.set_unused();
         }
     }
 }

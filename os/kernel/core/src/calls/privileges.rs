@@ -295,6 +295,9 @@ impl<M: Machine> Kernel<M> {
         if !class.admits(Callers::SERVICE) {
             self.schedule_without(endpoint);
         }
+        let Self { machine, processes, .. } = self;
+        machine.unmap_devices(&mut processes.process_mut(slot).space);
+        self.space_changed();
         let process = self.processes.process_mut(slot);
         process.filters = Filters::default();
         process.memory.grants = None;

@@ -74,8 +74,10 @@ fn who_is_another_keeps_nothing_of_what_it_had() {
         assert_eq!(kernel.traps(OTHER, Notify, at(OLD)), Some(Ok(())));
         assert_eq!(kernel.sends(THIRD, SendRec, at(OLD), 1), None);
         kernel.interrupt(4);
+        kernel.machine.memory.devices.extend([((OLD, 0x8000), 0xfed0_0000), ((OTHER, 0x8000), 0xfed0_0000)]);
 
         becomes(&mut kernel, OLD, service);
+        assert_eq!(kernel.machine.memory.devices.keys().collect::<Vec<_>>(), [&(OTHER, 0x8000)]);
         assert!(kernel.machine.open_lines.is_empty());
         assert_eq!(kernel.next_alarm_ns(), None);
         assert_eq!(

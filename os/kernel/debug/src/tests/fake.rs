@@ -340,6 +340,7 @@ impl Machine for Fake {
     fn unmap_page(&mut self, _: &mut u16, _: UserPage) -> Option<u64> {
         None
     }
+    fn unmap_devices(&mut self, _: &mut u16) {}
     fn protect_page(&mut self, _: &mut u16, _: UserPage, _: PageAccess) -> Option<()> {
         None
     }
