@@ -205,12 +205,20 @@ impl Host {
 
     /// The run is given up: what may have been printed was. A machine that gets ready later is not to be given it.
     pub fn give_up(&mut self, tell: &mut impl FnMut(Heard)) {
+        self.pause(&mut |_| {}, tell);
         match &mut self.answers.phase {
             Phase::Running(running) => running.trust(tell),
             Phase::Loading(_) | Phase::Going(_) => {}
             Phase::Idle { .. } | Phase::Ended => return,
         }
         self.answers.phase = Phase::Idle { is_ready: false };
+    }
+
+    /// If a record of the run may have begun and has no end yet: which byte of all that came since the run was offered
+    /// it starts with.
+    #[must_use]
+    pub fn held_from(&self) -> Option<u64> {
+        self.keyed.as_ref().and_then(Reader::held_from)
     }
 
     /// Nothing came for a while: what may be the start of a record is none.

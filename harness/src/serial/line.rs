@@ -13,8 +13,11 @@ use std::time::{Duration, Instant};
 
 /// Bits a second, as the kernel and the terminal driver set the port up; with 8 data bits, no parity, one stop bit.
 pub const BAUD: u32 = 115_200;
-/// If nothing comes for so long, what may be the start of a record is none.
+/// If nothing comes for so long, what may be the start of a record is none,
 const PAUSE: Duration = Duration::from_millis(100);
+/// unless it is one of a run's, which comes once: its machine or this host may have had no turn in the middle of it. A whole
+/// one takes 90 ms.
+const HELD: Duration = Duration::from_secs(2);
 /// A machine takes bytes, or they are lost, which it notices.
 const WRITE_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of no run that are kept, and that are shown.
@@ -46,6 +49,8 @@ pub struct Line {
     path: PathBuf,
     host: Host,
     heard: VecDeque<Heard>,
+    /// What may be the start of a record of the run: with which byte it starts, and since when nothing followed it.
+    held: Option<(u64, Instant)>,
     noise: Vec<u8>,
     failure: Option<String>,
     /// The kernel that the machine must run, by the checksum of its code.
@@ -95,6 +100,7 @@ impl Line {
             path: path.to_owned(),
             host: Host::default(),
             heard: VecDeque::new(),
+            held: None,
             noise: Vec::new(),
             failure: None,
             kernel,
@@ -168,6 +174,7 @@ impl Line {
                 return Next::Late;
             }
             let read = self.port.read(&mut buffer);
+            let is_held = matches!(&read, Err(error) if error.kind() == ErrorKind::TimedOut) && self.holds();
             let Self { port, host, heard, failure, .. } = self;
             // A machine that takes nothing costs patience once, and not for each of many answers.
             let mut takes = true;
@@ -175,6 +182,7 @@ impl Line {
             let mut tell = |event| heard.push_back(event);
             match read {
                 Ok(size @ 1..) => host.hear(&buffer[..size], &mut say, &mut tell),
+                Err(_) if is_held => {}
                 Err(error) if error.kind() == ErrorKind::TimedOut => host.pause(&mut say, &mut tell),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(_) => *failure = Some(format!("the serial port was closed: {PORT_HINT}")),
@@ -183,6 +191,16 @@ impl Line {
                 }
             }
         }
+    }
+
+    /// Nothing comes: tells whether what may be the start of a record is still one.
+    fn holds(&mut self) -> bool {
+        let now = Instant::now();
+        self.held = match (self.host.held_from(), self.held) {
+            (Some(from), Some((same, since))) if from == same => Some((from, since)),
+            (from, _) => from.map(|from| (from, now)),
+        };
+        self.held.is_some_and(|(_, since)| now < since + HELD)
     }
 
     /// Waits until the machine is ready for a run. If that takes long, the user is told what to do.

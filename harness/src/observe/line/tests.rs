@@ -29,6 +29,8 @@ const SHORT: Duration = Duration::from_millis(300);
 enum Part {
     Print(Vec<u8>),
     Log(&'static [u8]),
+    /// A record of the log, in whose middle the machine stands for so long.
+    SlowLog(&'static [u8], Duration),
     Report(Report),
     /// A record that is lost on its way.
     Lost,
@@ -121,6 +123,13 @@ impl Machine {
             match part {
                 Part::Print(text) => bytes.extend(text),
                 Part::Log(text) => record(serial::LOG, text, &mut bytes),
+                Part::SlowLog(text, time) => {
+                    self.port.write_all(&std::mem::take(&mut bytes))?;
+                    record(serial::LOG, text, &mut bytes);
+                    let rest = bytes.split_off(bytes.len() / 2);
+                    self.port.write_all(&std::mem::replace(&mut bytes, rest))?;
+                    std::thread::sleep(time);
+                }
                 Part::Report(report) => {
                     let mut payload = [0; Report::PAYLOAD_LIMIT];
                     let (kind, payload) = report.put(&mut payload);
@@ -326,6 +335,26 @@ fn a_lost_record_is_trouble_and_never_a_triple_fault() {
         let reason = reason(judged);
         assert!(reason.contains("record 2 where record 1 is due: take a shorter cable"), "{reason}");
     }
+}
+
+#[test]
+fn a_record_whose_rest_comes_late_is_whole() {
+    // As on a host that is so busy that its machine, or the harness, has no turn.
+    let parts = vec![Part::SlowLog(b"I kernel: up\n", SHORT), exited(), end(ExitCode::Success)];
+    let (judged, record) = watch(LONG, KERNEL, b"image", parts, Then::Restarts);
+    assert_eq!(judged, End::Exited(0), "{record:?}");
+    assert_eq!(record.events()[0].what.to_string(), "kernel: up");
+}
+
+#[test]
+fn what_only_looks_like_the_start_of_a_record_hides_no_end() {
+    // Of a payload that never comes.
+    let mut start = Vec::new();
+    Writer::new(0).record(Kind(serial::LOG), &[0; 1000], &mut |byte| start.push(byte)).expect("it fits");
+    start.truncate(20);
+    let parts = vec![Part::Print(start), exited(), end(ExitCode::Success)];
+    let (judged, record) = watch(LONG, KERNEL, b"image", parts, Then::Restarts);
+    assert_eq!(judged, End::Exited(0), "{record:?}");
 }
 
 #[test]

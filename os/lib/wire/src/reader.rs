@@ -32,6 +32,8 @@ pub struct Reader {
     len: usize,
     /// How many bytes there must be to tell more of them; more than there are.
     wanted: usize,
+    /// How many bytes came so far.
+    taken: u64,
 }
 
 /// What bytes are that start with the first byte of a record.
@@ -48,7 +50,13 @@ impl Reader {
     /// A reader of a line with that key.
     #[must_use]
     pub const fn new(key: u64) -> Self {
-        Self { key, held: [0; RECORD_LIMIT], len: 0, wanted: START.len() }
+        Self { key, held: [0; RECORD_LIMIT], len: 0, wanted: START.len(), taken: 0 }
+    }
+
+    /// If something is kept back: which byte of all that came it starts with.
+    #[must_use]
+    pub fn held_from(&self) -> Option<u64> {
+        (self.len > 0).then(|| self.taken - self.len as u64)
     }
 
     /// Takes bytes, and gives to `give` what they are. Those that may be the start of a record are kept back, at
@@ -58,12 +66,14 @@ impl Reader {
         while !rest.is_empty() {
             if self.len == 0 {
                 let (others, from_start) = rest.split_at(next_start(rest, 0));
+                self.taken += others.len() as u64;
                 give_bytes(others, give);
                 rest = from_start;
             }
             let (more, behind) = rest.split_at(rest.len().min(self.wanted - self.len));
             self.held[self.len..self.len + more.len()].copy_from_slice(more);
             self.len += more.len();
+            self.taken += more.len() as u64;
             rest = behind;
             if self.len == self.wanted {
                 self.settle(give);

@@ -1,4 +1,5 @@
-use super::{HEADER, Item, Kind, PAYLOAD_LIMIT, Reader, TooLong, Writer};
+use super::{HEADER, Item, Kind, PAYLOAD_LIMIT, Reader, TAG, TooLong, Writer};
+use std::cell::Cell;
 
 const KEY: u64 = 0x1234_5678_9abc_def0;
 
@@ -9,21 +10,37 @@ enum Part {
     Bytes(Vec<u8>),
 }
 
+/// How many bytes it has on the line.
+fn size_of_item(item: &Item<'_>) -> u64 {
+    let bytes = match item {
+        Item::Record(record) => HEADER + record.payload.len() + TAG,
+        Item::Bytes(bytes) => bytes.len(),
+    };
+    bytes as u64
+}
+
 /// What a reader gives for bytes that come in these pieces.
 fn read<'a>(key: u64, pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Part> {
     let mut reader = Reader::new(key);
     let mut parts = vec![];
-    let mut give = |item: Item<'_>| match (item, parts.last_mut()) {
-        (Item::Record(record), _) => {
-            parts.push(Part::Record(record.sequence, record.kind.0, record.payload.to_vec()));
+    let (mut pushed, given) = (0, Cell::new(0));
+    let mut give = |item: Item<'_>| {
+        given.set(given.get() + size_of_item(&item));
+        match (item, parts.last_mut()) {
+            (Item::Record(record), _) => {
+                parts.push(Part::Record(record.sequence, record.kind.0, record.payload.to_vec()));
+            }
+            (Item::Bytes(bytes), Some(Part::Bytes(before))) => before.extend(bytes),
+            (Item::Bytes(bytes), _) => parts.push(Part::Bytes(bytes.to_vec())),
         }
-        (Item::Bytes(bytes), Some(Part::Bytes(before))) => before.extend(bytes),
-        (Item::Bytes(bytes), _) => parts.push(Part::Bytes(bytes.to_vec())),
     };
     for piece in pieces {
         reader.push(piece, &mut give);
+        pushed += piece.len() as u64;
+        assert_eq!(reader.held_from(), (given.get() < pushed).then(|| given.get()));
     }
     reader.end(&mut give);
+    assert_eq!((reader.held_from(), given.get()), (None, pushed));
     assert!(!parts.contains(&Part::Bytes(vec![])));
     parts
 }
