@@ -218,8 +218,8 @@ impl<R: Register> Table<R> {
         Ok(Revoked { faulted })
     }
 
-    /// Takes all grants back and registers the table again, after an update has given the process another's endpoint:
-    /// the ids that it made under its own may be those of grants that the other made.
+    /// Takes all grants back and registers the table again, after a fork or an update has given the process another
+    /// endpoint: its ids were made under the one that it had, and may be those of other grants under this one.
     ///
     /// # Errors
     /// The kernel's.
@@ -229,6 +229,8 @@ impl<R: Register> Table<R> {
         }
         self.free.clear();
         self.fresh = 0;
+        // If the kernel refuses, the next grant asks for others first.
+        self.sequences = 0..0;
         self.sequences = register(&mut self.register, &self.slots)?;
         Ok(())
     }

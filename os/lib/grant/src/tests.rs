@@ -115,8 +115,11 @@ fn a_process_that_got_another_name_grants_nothing_that_it_granted_before() {
     for id in before {
         assert_eq!((entry(&table, id), table.revoke(id)), (None, Err(Errno::EINVAL)), "{id:?}");
     }
+    table.register.refuses = true;
+    assert_eq!(table.reload(), Err(Errno::EFAULT));
+    table.register.refuses = false;
     let after: Vec<GrantId> = (0..3).map(|_| grant(&mut table)).collect();
-    assert_eq!(after, (0..3).map(|n| id((n, 2 * GrantId::BLOCK + 1 + u64::from(n)))).collect::<Vec<_>>());
+    assert_eq!(after, (0..3).map(|n| id((n, 3 * GrantId::BLOCK + 1 + u64::from(n)))).collect::<Vec<_>>());
 }
 
 #[test]
