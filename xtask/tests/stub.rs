@@ -8,10 +8,13 @@ mod debugged;
 mod host;
 
 use abi::boot::ExitCode;
-use debugged::{Debugged, PROGRAM};
+use debugged::{Debugged, LIMIT, PROGRAM, Waiting};
 use harness::build;
 use harness::tools::{GDB, QEMU};
 use host::{launcher, programs};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A program that grants memory directly and by way of other grants.
@@ -222,13 +225,18 @@ fn a_machine_that_gdb_kills_ends_as_a_failure() {
 fn ctrl_c_stops_a_machine_that_waits_and_gdb_can_come_back() {
     let Some(mut debugged) = Debugged::start(build::MONITOR) else { return };
     debugged.gdb.tell("continue").expect("gdb takes commands");
-    std::thread::sleep(Duration::from_millis(500));
+    debugged.wait_until_idle_behind("> ");
     debugged.gdb.stop().expect("it stops");
     debugged.ask_all(&["info threads", "monitor ps", "monitor timers", "detach"]);
     let remote = format!("target remote {}", debugged.machine.debugger().display());
     debugged.ask_all(&[&remote, "info threads"]);
     insta::assert_snapshot!(debugged.transcript());
 }
+
+/// A program that writes to the terminal without end.
+const ENDLESS: &str = "endless_output_ends_the_machine";
+/// Where it comes again and again.
+const PLACE: &str = "console::Output::flush";
 
 /// `cargo xtask gdb`, without a terminal: its exit code, and all that it printed.
 fn command(arguments: &[&str]) -> (Option<i32>, String) {
@@ -237,6 +245,52 @@ fn command(arguments: &[&str]) -> (Option<i32>, String) {
     let output = output.expect("xtask runs");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A terminal that leads to a machine's stub, as a cable does: as long as its end is held.
+fn cable(socket: &Path) -> (serialport::TTYPort, PathBuf) {
+    use serialport::SerialPort as _;
+    let (mut ours, mut theirs) = serialport::TTYPort::pair().expect("a pseudo-terminal");
+    theirs.set_exclusive(false).expect("it can be shared");
+    ours.set_timeout(LIMIT).expect("a timeout");
+    let path = PathBuf::from(theirs.name().expect("a path"));
+    let machine = UnixStream::connect(socket).expect("the machine's socket");
+    let carry = |mut from: Box<dyn Read + Send>, mut to: Box<dyn Write + Send>| {
+        // It ends with the machine.
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+    };
+    let terminal = || Box::new(ours.try_clone_native().expect("a copy"));
+    let stream = || Box::new(machine.try_clone().expect("a copy"));
+    carry(terminal(), stream());
+    carry(stream(), terminal());
+    (theirs, path)
+}
+
+// row I2
+#[test]
+fn the_command_attaches_to_a_running_machine_leaves_it_and_attaches_again() {
+    let Some(waiting) = Waiting::start(ENDLESS) else { return };
+    let socket = waiting.machine.debugger();
+    let place = format!("break {PLACE}");
+    let goes_on = ["-batch", "-ex", &place, "-ex", "continue", "-ex", "info threads", "-ex", "detach"];
+    let attach = |remote: &Path| {
+        let remote = remote.to_str().expect("text");
+        let (code, text) = command(&[&[ENDLESS, "--attach", remote, "--"], &goes_on[..]].concat());
+        assert_eq!(code, Some(0), "{remote}: {text}");
+        for expected in [
+            "hit Breakpoint 1, ",
+            "(tty, endpoint 5: ",
+            "(ds, endpoint 6: ",
+            "[Inferior 1 (process 1) detached]",
+        ] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+    };
+    // Each time it has gone on, or it would not come there.
+    attach(&socket);
+    attach(&socket);
+    let (_end, terminal) = cable(&socket);
+    attach(&terminal);
 }
 
 // row I2
