@@ -9,9 +9,10 @@ mod host;
 
 use abi::boot::ExitCode;
 use debugged::{Debugged, LIMIT, PROGRAM, Waiting};
+use harness::bench::RoundTrips;
 use harness::build;
 use harness::tools::{GDB, QEMU};
-use host::{launcher, programs};
+use host::{launcher, programs, workshop};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -322,6 +323,15 @@ fn the_command_starts_a_machine_and_ends_it_with_gdb() {
     let (code, text) = command(&[PROGRAM, "--print-command", "--attach", "/dev/ttyUSB0"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("-ex 'target remote /dev/ttyUSB0'") && text.contains("add-symbol-file"), "{text}");
+}
+
+// row I2
+#[test]
+fn a_stub_that_nobody_is_attached_to_costs_a_round_trip_no_instruction() {
+    let Some([qemu]) = programs([QEMU]) else { return };
+    let trips = RoundTrips::measure(&workshop(qemu)).expect("all end well");
+    let RoundTrips { built_in, attachable, without_debugger } = &trips;
+    assert!(built_in == without_debugger && attachable == without_debugger, "{trips:?}");
 }
 
 /// Processes that have this word in their environment, which they have from who started them.
