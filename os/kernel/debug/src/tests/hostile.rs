@@ -2,6 +2,7 @@
 
 use super::fake::{DATA, KERNEL_DATA, KERNEL_TEXT, PAGE, STACK, TEXT};
 use super::{Debugged, HELLO, packet};
+use crate::machine::PLACES;
 use crate::packets::SIZE;
 use crate::{Happened, Reaction};
 
@@ -329,6 +330,32 @@ fn there_is_a_limit_to_breakpoints_and_gdb_hears_of_it() {
     let answers = debugged.answers(&bodies);
     assert_eq!(answers.iter().filter(|text| *text == "OK").count(), 1024);
     assert!(answers[1024..].iter().all(|text| text.starts_with('E')));
+}
+
+#[test]
+fn there_is_a_limit_to_the_places_of_breakpoints_and_gdb_hears_of_it() {
+    // row I2
+    const COUNT: u16 = 10;
+    let mut debugged = Debugged::with_processes(COUNT);
+    let last = PLACES as u64 / u64::from(COUNT);
+    let text = |index| TEXT + index;
+    let mut bodies: Vec<_> = (0..=last).map(|index| format!("Z0,{:x},1", text(index))).collect();
+    // The kernel has its code alone, and what is taken back leaves room.
+    bodies.push(format!("Z0,{:x},1", KERNEL_TEXT + 0x20));
+    bodies.push(format!("z0,{:x},1", text(0)));
+    bodies.push(format!("Z0,{:x},1", text(last)));
+    bodies.push("vCont;c".to_owned());
+    let packets: Vec<u8> = bodies.iter().flat_map(|body| packet(body.as_bytes())).collect();
+    let answers = super::replies(&debugged.hears(&[packet(HELLO), packets].concat()));
+    let (taken, others) = answers[1..].split_at(usize::try_from(last).unwrap());
+    assert!(taken.iter().all(|text| text == "OK"), "{answers:?}");
+    assert_eq!(others, ["E16", "OK", "OK", "OK"]);
+    // What gdb heard to be there is there.
+    for space in 0..COUNT {
+        let is_there =
+            |index: &u64| debugged.system.kernel.machine.byte(Some(space), text(*index)) == Some(0xcc);
+        assert_eq!((0..=last).filter(|index| !is_there(index)).collect::<Vec<_>>(), [0], "{space}");
+    }
 }
 
 #[test]
