@@ -393,25 +393,59 @@ fn over_a_line_that_loses_bytes_gdb_gets_through_and_the_next_one_finds_the_syst
     assert!(threads.contains("(tty, endpoint 5: ") && threads.contains("(ds, endpoint 6: "), "{threads}");
 }
 
-// row I2
-#[test]
-fn where_word_of_a_stop_is_lost_gdb_gives_up_when_told_to_and_the_next_one_finds_the_system_stopped() {
-    let Some(waiting) = Waiting::start(ENDLESS) else { return };
-    let mut debugged = waiting.attach(&[]);
+/// A gdb at a breakpoint in [`ENDLESS`], behind a line that does this to word of later stops.
+fn behind(harm: Harm) -> Option<(Debugged, Line, Driven)> {
+    let mut debugged = Waiting::start(ENDLESS)?.attach(&[]);
     let place = format!("break {PLACE}");
     debugged.ask(&place);
     debugged.says("continue", "hit Breakpoint 1, ");
     debugged.gdb.kill();
-    let line = Line::to(debugged.machine.debugger(), Harm::LosesStops);
+    let line = Line::to(debugged.machine.debugger(), harm);
     let mut gdb = debugged.unconnected_gdb();
     connect(&mut gdb, &line);
     ask(&mut gdb, &place);
+    Some((debugged, line, gdb))
+}
+
+// row I2
+#[test]
+fn where_word_of_a_stop_is_lost_ctrl_c_brings_it() {
+    let harm = Harm::LosesStops { times: 1 };
+    let Some((_debugged, line, mut gdb)) = behind(harm) else { return };
+    for _ in 0..2 {
+        let said = go_on(&mut gdb);
+        assert!(said.contains("hit Breakpoint 1, "), "{said}\n{}", gdb.transcript());
+    }
+    assert_eq!(line.count.load(Ordering::Relaxed), 1);
+    let said = ask(&mut gdb, "info breakpoints");
+    assert!(said.contains("breakpoint already hit 2 times"), "{said}");
+}
+
+// row I2
+#[test]
+fn where_word_of_a_stop_comes_twice_gdb_hears_it_once() {
+    let Some((_debugged, line, mut gdb)) = behind(Harm::DoublesStops) else { return };
+    for times in 1..=5 {
+        let said = go_on(&mut gdb);
+        assert!(said.contains("hit Breakpoint 1, "), "{said}\n{}", gdb.transcript());
+        assert_eq!(line.count.load(Ordering::Relaxed), times);
+    }
+    let said = ask(&mut gdb, "info breakpoints");
+    assert!(said.contains("breakpoint already hit 5 times"), "{said}");
+}
+
+// row I2
+#[test]
+fn where_word_of_a_stop_is_always_lost_gdb_gives_up_when_told_to_and_the_next_one_finds_the_system_stopped() {
+    let harm = Harm::LosesStops { times: u32::MAX };
+    let Some((mut debugged, line, mut gdb)) = behind(harm) else { return };
     let said = go_on(&mut gdb);
     assert!(said.contains("Disconnected from target."), "{said}");
-    assert_eq!(line.count.load(Ordering::Relaxed), 1);
+    // Ctrl-C brought it once more.
+    assert!(line.count.load(Ordering::Relaxed) > 1);
     drop(gdb);
     debugged.another_gdb();
     debugged.says("bt 1", PLACE);
-    debugged.ask(&place);
+    debugged.ask(&format!("break {PLACE}"));
     debugged.says("continue", "hit Breakpoint 1, ");
 }

@@ -103,6 +103,7 @@ impl<'a, M: Debuggable, L: Line> Session<'a, M, L> {
             // gdb chooses anew.
             said.select(b"");
             session = session.stops(system, reason)?;
+            session.output().is_stop = true;
         }
         Some(session)
     }
@@ -128,7 +129,12 @@ impl<'a, M: Debuggable, L: Line> Session<'a, M, L> {
                 self.output().again();
                 Ok(self)
             }
-            // It stands still already.
+            // It stands still already, and the debugger may not have got word of that. If it has, it takes what comes now for
+            // a packet whose acknowledgement it lost, and passes over it: it waits for that of its next packet.
+            Input::Interrupt if self.output().is_stop => {
+                self.output().again();
+                Ok(self)
+            }
             Input::Damaged | Input::Interrupt => Ok(self),
         }
     }

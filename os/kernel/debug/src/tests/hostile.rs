@@ -245,12 +245,40 @@ fn registers_that_the_processor_refuses_are_not_set() {
 }
 
 #[test]
-fn an_interrupt_stops_the_system_once_however_often_it_comes() {
+fn an_interrupt_of_what_stands_brings_word_of_the_stop_again_until_the_debugger_asks_for_something() {
+    // row I2
+    let hears = |after: &[u8]| {
+        let mut debugged = Debugged::new();
+        debugged.hears(&[packet(HELLO), packet(b"Z0,10000008,1"), packet(b"vCont;c")].concat());
+        super::replies(&debugged.hears(after))
+    };
+    let stop = "T02thread:p01.02;";
+    assert_eq!(hears(&[3; 5]), [stop; 5]);
+    // It stops once: one packet lets it go on.
+    assert_eq!(hears(&[&[3; 5], &packet(b"vCont;c")[..], b"\x03"].concat()), [stop; 6]);
+    // Whoever asks has heard of it.
+    assert_eq!(hears(&[b"\x03", &packet(b"Tp1.2")[..], &[3; 5]].concat()), [stop, "OK"]);
+    assert_eq!(hears(&[b"\x03", &packet(HELLO)[..], &[3; 5]].concat()).len(), 2);
+    // Nobody waits to hear of a stop that was there before.
+    assert_eq!(super::replies(&Debugged::new().hears(&[&packet(HELLO)[..], &[3; 5]].concat())).len(), 1);
+}
+
+#[test]
+fn word_of_a_breakpoint_comes_again_at_an_interrupt() {
+    // row I2
     let mut debugged = Debugged::new();
-    debugged.hears(&[packet(HELLO), packet(b"vCont;c")].concat());
-    let answers = super::replies(&debugged.hears(&[&[3; 100], &packet(b"vCont;c")[..]].concat()));
-    assert_eq!(answers, ["T02thread:p01.02;"]);
-    // In the middle of packets it is none.
+    debugged.hears(&[packet(HELLO), packet(b"Z1,10000000,1"), packet(b"vCont;c")].concat());
+    debugged.system.kernel.machine.debug_status = 1;
+    let fault = kernel_core::fault::Fault::Exception { vector: 1, code: 0 };
+    let running = Some(debugged.running);
+    assert_eq!(debugged.stub.look(&mut debugged.system, running, Happened::Fault(fault)), Reaction::Stop);
+    debugged.wire.put(b"\x03");
+    debugged.pauses();
+    assert_eq!(super::replies(&debugged.wire.take()), ["T05thread:p01.02;hwbreak:;"; 2]);
+}
+
+#[test]
+fn an_interrupt_in_the_middle_of_a_packet_is_none() {
     let answers = Debugged::new().survives(b"$Tp1\x03.2#00");
     assert_eq!(answers, [""; 0]);
 }
