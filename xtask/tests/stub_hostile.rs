@@ -12,9 +12,10 @@ use abi::boot::ExitCode;
 use bad_line::{Harm, Line, Random};
 use debugged::{Debugged, LIMIT, PROGRAM, Waiting};
 use harness::gdb::Driven;
-use harness::machine::Machine;
+use harness::machine::{Machine, Next, Output};
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -321,6 +322,30 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ERRORS: [&str; 2] = ["Invalid hex digit", "Ignoring packet error"];
 /// As many of them in a row are no accident.
 const ATTEMPTS: usize = 8;
+
+// row I2
+#[test]
+fn noise_without_end_keeps_nobody_from_running_and_no_gdb_from_attaching() {
+    let Some(mut waiting) = Waiting::start(ENDLESS) else { return };
+    let mut noise = Noise::at(&waiting.machine, 1);
+    noise.say(&packet(b"vCont;c"));
+    let mut line = noise.stream.try_clone().expect("a copy");
+    // As fast as the machine takes it; it ends when the line does.
+    let speaker = std::thread::spawn(move || while line.write_all(&[b'?'; 64]).is_ok() {});
+    let (mut printed, end) = (0, Instant::now() + LIMIT);
+    while printed < 100_000 {
+        match waiting.machine.next(end) {
+            Next::Output(Output::Console(bytes)) => printed += bytes.len(),
+            Next::Output(_) => {}
+            other => panic!("{other:?}: {printed} bytes were printed"),
+        }
+    }
+    assert!(!speaker.is_finished());
+    noise.stream.shutdown(Shutdown::Both).expect("it is open");
+    speaker.join().expect("it ends");
+    let mut debugged = waiting.attach(&[]);
+    debugged.says("info threads", ENDLESS);
+}
 
 /// What is asked of a system that stands, over a good line and over a bad one.
 const QUESTIONS: [&str; 5] =
