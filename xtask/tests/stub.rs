@@ -14,6 +14,7 @@ use harness::build;
 use harness::tools::{GDB, QEMU};
 use host::{launcher, programs, workshop};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -38,10 +39,31 @@ fn gdb_lists_each_process_by_name_and_what_it_waits_for() {
 fn the_monitor_tells_what_the_kernel_knows() {
     let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
     debugged.ask_all(&["break ds::main", "continue", "monitor ps", "monitor ipc", "monitor irq"]);
-    debugged.ask_all(&["monitor grants tty", "monitor grants 6", "monitor maps ds", "monitor maps nobody"]);
-    debugged.ask("monitor nosuch");
+    debugged.ask_all(&["monitor grants tty", "monitor grants 6"]);
+    // Where the process runs and where its stack is, and nothing twice.
+    let maps = maps(&debugged.ask("monitor maps ds"));
+    assert!(maps.is_sorted_by(|(before, _), (next, _)| before.end <= next.start), "{maps:x?}");
+    for (register, expected) in [("$pc", "r-x"), ("$sp", "rw-")] {
+        let value = debugged.ask(&format!("print/x {register}"));
+        let address = value.trim().split_once(" = 0x").and_then(|(_, hex)| u64::from_str_radix(hex, 16).ok());
+        let address = address.unwrap_or_else(|| panic!("{value}"));
+        let found = maps.iter().find(|(pages, _)| pages.contains(&address));
+        assert_eq!(found.map(|(_, rights)| rights.as_str()), Some(expected), "{register} {value}: {maps:x?}");
+    }
+    debugged.ask_all(&["monitor maps nobody", "monitor nosuch"]);
     debugged.ask_all(&["delete", "break ds::{impl#1}::publish", "continue", "monitor ps", "monitor ipc"]);
     insta::assert_snapshot!(debugged.ends_well());
+}
+
+/// The pages that `monitor maps` tells of, and what may be done with them.
+fn maps(said: &str) -> Vec<(Range<u64>, String)> {
+    let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("an address");
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let (start, end) = words.next()?.split_once('-')?;
+        Some((hex(start)..hex(end), words.next()?.to_owned()))
+    };
+    said.lines().map(|text| line(text).unwrap_or_else(|| panic!("{text} in {said}"))).collect()
 }
 
 // row I2
