@@ -318,6 +318,40 @@ fn the_command_attaches_to_a_running_machine_leaves_it_and_attaches_again() {
 
 // row I2
 #[test]
+fn gdb_begins_at_the_first_instruction_of_the_kernels_main_with_all_symbols() {
+    let Some(waiting) = Waiting::start(PROGRAM) else { return };
+    let program = format!("{PROGRAM}::main");
+    let functions = ["tty::main", "ds::main", &program];
+    let lines = functions.map(|function| format!("info line {function}"));
+    let mut looks = vec!["-batch", "-ex", "info symbol $pc"];
+    looks.extend(lines.iter().flat_map(|line| ["-ex", line]));
+    let check = |text: &str| {
+        let place =
+            text.lines().find_map(|line| line.split_once(" in section .text")).map(|(place, _)| place);
+        // Any other instruction has an offset.
+        assert!(
+            place.is_some_and(|place| place.starts_with("kernel::main") && !place.contains('+')),
+            "{text}"
+        );
+        assert_eq!(text.matches("\" starts at address ").count(), functions.len(), "{text}");
+    };
+    let (code, text) = command(&[&[PROGRAM, "--"], &looks[..]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    check(&text);
+    // The command that is printed does the same by itself.
+    let socket = waiting.machine.debugger();
+    let socket = socket.to_str().expect("text");
+    let (code, text) =
+        command(&[&[PROGRAM, "--print-command", "--attach", socket, "--"], &looks[..]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", text.lines().next().expect("a command")]).current_dir(host::root());
+    let output = shell.stdin(std::process::Stdio::null()).output().expect("sh runs");
+    check(&String::from_utf8_lossy(&output.stdout));
+}
+
+// row I2
+#[test]
 fn the_command_starts_a_machine_and_ends_it_with_gdb() {
     let Some(_) = programs([GDB, QEMU]) else { return };
     let batch = ["-batch", "-ex", "break ds::main", "-ex", "continue", "-ex", "info threads"];
