@@ -16,7 +16,7 @@ use harness::scenario::Scenario;
 use harness::suite::News;
 use harness::tools::{GDB, QEMU};
 use harness::verdict::Ends;
-use host::{launcher, programs, root, workshop};
+use host::{launcher, marked, programs, root, workshop};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -503,4 +503,38 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
     let output = Command::new(launcher()).args(["replay", "no_such_test"]).output().expect("xtask runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("`cargo xtask test --record --exact no_such_test` makes one"), "{text}");
+}
+
+// row I2
+#[test]
+fn nothing_of_a_replay_is_left_when_gdb_or_the_command_is_killed() {
+    let Some(guest) = program() else { return };
+    let mark = format!("replay-{}", std::process::id());
+    let word = format!("TESSERA_MARK={mark}");
+    let start = |command: &str| {
+        let mut xtask = Command::new(launcher());
+        xtask
+            .env("TESSERA_MARK", &mark)
+            .arg("replay")
+            .arg(&guest.bundle)
+            .args(["--", "-batch", "-ex", command]);
+        xtask.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("xtask runs")
+    };
+    let wait_until = |is_so: &dyn Fn(&[String]) -> bool| {
+        let started = Instant::now();
+        while !is_so(&marked(&word)) {
+            assert!(started.elapsed() < LIMIT, "{:?}", marked(&word));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let mut killed = start("python import os, signal; os.kill(os.getpid(), signal.SIGKILL)");
+    assert!(!killed.wait().expect("it ends").success());
+    wait_until(&|left| left.is_empty());
+    let mut xtask = start("python import time; time.sleep(1000)");
+    // Both are there, the machine and gdb.
+    let has = |processes: &[String], name: &str| processes.iter().any(|line| line.contains(name));
+    wait_until(&|there| has(there, "qemu-system") && has(there, "target remote "));
+    xtask.kill().expect("it runs");
+    xtask.wait().expect("it ends");
+    wait_until(&|left| left.is_empty());
 }

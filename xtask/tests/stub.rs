@@ -12,7 +12,7 @@ use debugged::{Debugged, LIMIT, PROGRAM, Waiting};
 use harness::bench::RoundTrips;
 use harness::build;
 use harness::tools::{GDB, QEMU};
-use host::{launcher, programs, workshop};
+use host::{launcher, marked, programs, workshop};
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::os::unix::net::UnixStream;
@@ -388,17 +388,6 @@ fn a_stub_that_nobody_is_attached_to_costs_a_round_trip_no_instruction() {
     let trips = RoundTrips::measure(&workshop(qemu)).expect("all end well");
     let RoundTrips { built_in, attachable, without_debugger } = &trips;
     assert!(built_in == without_debugger && attachable == without_debugger, "{trips:?}");
-}
-
-/// Processes that have this word in their environment, which they have from who started them.
-fn marked(word: &str) -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").expect("processes");
-    let has = |process: &std::path::Path| {
-        let environment = std::fs::read(process.join("environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == word.as_bytes())
-    };
-    let paths = processes.filter_map(|process| Some(process.ok()?.path())).filter(|process| has(process));
-    paths.map(|path| std::fs::read_to_string(path.join("cmdline")).unwrap_or_default()).collect()
 }
 
 // row I2
