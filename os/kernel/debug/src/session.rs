@@ -149,9 +149,8 @@ impl<'a, M: Debuggable, L: Line> Session<'a, M, L> {
             given = short.as_bytes();
         } else if (body.starts_with(b"M") || body.starts_with(b"X")) && !is_whole_write(body) {
             return Ok(self.answer(b"E16"));
-        } else if body.starts_with(b"qSymbol:") {
-            // gdbstub doesn't know it, and gdb would take it for missing: no symbol is wanted.
-            return Ok(self.answer(b"OK"));
+        } else if let Some((_, answer)) = KNOWN.iter().find(|(known, _)| body.starts_with(known)) {
+            return Ok(self.answer(answer));
         } else if body.starts_with(b"vKill") {
             // gdbstub doesn't answer it, for which gdb would wait.
             self = self.answer(b"OK");
@@ -208,6 +207,11 @@ impl<'a, M: Debuggable, L: Line> Session<'a, M, L> {
         }
     }
 }
+
+/// Packets that gdbstub doesn't know, so that gdb would take them for missing, and what is to be said to them: no symbol is wanted;
+/// no experiment with tracepoints goes on; and there are no tracepoints and variables of one, after which gdb asks then.
+const KNOWN: [(&[u8], &[u8]); 4] =
+    [(b"qSymbol:", b"OK"), (b"qTStatus", b"T0;tnotrun:0"), (b"qTfP", b"l"), (b"qTfV", b"l")];
 
 /// Lets the system go on.
 const CONTINUE: &[u8] = b"$vCont;c#a8";

@@ -113,6 +113,16 @@ fn the_description_of_the_target_can_be_read_at_any_offset() {
 }
 
 #[test]
+fn what_gdb_asks_for_that_there_is_not_is_answered_and_not_unknown() {
+    // row I2
+    for (packet, expected) in
+        [("qSymbol::", "OK"), ("qTStatus", "T0;tnotrun:0"), ("qTfP", "l"), ("qTfV", "l"), ("qTBuffer", "")]
+    {
+        assert_eq!(answer(packet.as_bytes()), expected, "{packet}");
+    }
+}
+
+#[test]
 fn memory_that_is_not_there_is_not_read() {
     for (address, len) in [
         (0, 1),
