@@ -10,7 +10,7 @@ mod host;
 #[cfg(test)]
 mod tests;
 
-pub use host::{BARE, FIRST_LINE, PEAK_MEMORY, PER_TEST, SUITE, WARM};
+pub use host::{BARE, FIRST_LINE, PEAK_MEMORY, PER_TEST, SUITE, WARM, WITHOUT_DEBUGGER};
 
 use crate::run::{Match, Workshop, select};
 use crate::scenario::Kind;
@@ -90,6 +90,31 @@ pub fn run(workshop: &Workshop, filters: &[String], mut reader: impl FnMut(&Figu
         add(measure(workshop, &tests).map(|figure| vec![Figure { name: (*name).to_owned(), ..figure }]));
     }
     Ok(results)
+}
+
+/// What a round trip of a message takes in instructions, by whether a debugger's end is in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoundTrips {
+    /// It is, but the command line asks for none.
+    pub built_in: Number,
+    /// It is, and a debugger could attach.
+    pub attachable: Number,
+    /// It is left out of the build.
+    pub without_debugger: Number,
+}
+
+impl RoundTrips {
+    /// Measures them.
+    ///
+    /// # Errors
+    /// If there is no such kernel, or a machine doesn't end well.
+    pub fn measure(workshop: &Workshop) -> Result<Self> {
+        Ok(Self {
+            built_in: guest::instructions(workshop, "bench_ipc", "ipc.round_trip")?,
+            attachable: guest::instructions(workshop, "bench_ipc_attachable", "ipc.round_trip.attachable")?,
+            without_debugger: host::without_debugger(workshop)?,
+        })
+    }
 }
 
 fn is_wanted(name: &str, filters: &[String]) -> bool {

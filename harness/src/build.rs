@@ -16,6 +16,8 @@ use std::process::{Command, Stdio};
 
 /// The cargo profile of the kernel.
 const KERNEL_PROFILE: &str = "kernel";
+/// The same without the debugger's end in it.
+const WITHOUT_DEBUGGER_PROFILE: &str = "kernel-without-debugger";
 /// The cargo profile of everything else that boots.
 const IMAGE_PROFILE: &str = "image";
 /// The kernel's package and program.
@@ -83,6 +85,17 @@ pub fn build(project: &Project, system: &System) -> Result<Build> {
     compile(project, IMAGE_PROFILE, &images, &mut build)?;
     build.check(system)?;
     Ok(build)
+}
+
+/// Builds a kernel that the debugger's end is left out of.
+///
+/// # Errors
+/// As for [`build()`].
+pub fn kernel_without_debugger(project: &Project) -> Result<PathBuf> {
+    let mut build = Build::default();
+    let what = ["-p", KERNEL, "--bins", "--no-default-features"];
+    compile(project, WITHOUT_DEBUGGER_PROFILE, &what, &mut build)?;
+    Ok(build.kernel)
 }
 
 /// Calls cargo once, and adds what it made.

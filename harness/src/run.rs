@@ -237,6 +237,16 @@ impl Workshop {
         Ok(Self { project, build, system, services, artefacts, snapshots, qemu, launcher, line: None })
     }
 
+    /// The same with another kernel.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn with_kernel(&self, kernel: PathBuf) -> Result<Self> {
+        let tools = Tools { qemu: self.qemu.clone(), launcher: self.launcher.clone() };
+        let build = Build { kernel, ..self.build.clone() };
+        Self::open(self.project.clone(), self.system.clone(), build, tools)
+    }
+
     /// Tests are run on the machine at the other end of a line from now on. `scenarios` that can't, see
     /// [`for_line`](crate::suite::for_line), are for the caller to leave out.
     #[must_use]

@@ -10,11 +10,13 @@ use harness::observe::{Wish, watch};
 use harness::project::Project;
 use harness::recording::{LOG, empty_disk};
 use harness::report::Reader as _;
-use harness::report::bundles::{Records, SUMMARY};
+use harness::report::bundles::{Bundles, Records, SUMMARY};
 use harness::run::{How, Recorded, Verdict};
+use harness::scenario::Scenario;
 use harness::suite::News;
 use harness::tools::{GDB, QEMU};
-use host::{launcher, programs, root, workshop};
+use harness::verdict::Ends;
+use host::{launcher, marked, programs, root, workshop};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -151,7 +153,7 @@ fn twenty_steps_and_twenty_breakpoints_backwards_are_all_right() {
     assert_eq!(value(&mut gdb, "$rcx"), 10_000, "{}", gdb.transcript());
 }
 
-/// The record of a guest test that passed.
+/// The record of a guest test.
 struct Guest {
     _directory: Option<tempfile::TempDir>,
     bundle: PathBuf,
@@ -187,6 +189,20 @@ impl Guest {
         Some(records.path.join(name))
     }
 
+    /// The record that is kept of a test because it failed: it was to end well.
+    fn failed(name: &str) -> Option<Self> {
+        let [qemu, _] = programs([QEMU, GDB])?;
+        let workshop = workshop(qemu);
+        let scenario = Scenario { ends: Ends::default(), ..workshop.scenario(name).expect("a test") };
+        let outcome = workshop.test(&scenario, How::default());
+        assert_eq!(outcome.verdict(), Verdict::WrongEnd, "{:?}", outcome.end);
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut bundles = Bundles { path: directory.path().join("failures") };
+        bundles.read(&News::TestEnded(&outcome)).expect("it can be written");
+        let bundle = bundles.of(name);
+        Some(Self { _directory: Some(directory), bundle })
+    }
+
     /// `cargo xtask replay` of it: whether it went well, and all that it printed.
     fn replay(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = Command::new(launcher());
@@ -201,6 +217,21 @@ impl Guest {
         let (is_good, text) = self.replay(&[&["--why", expression], arguments].concat());
         assert!(is_good, "{expression}: {text}");
         text.replace(&*self.bundle.to_string_lossy(), "NAME")
+    }
+
+    /// What gdb says to each of these commands, and how many instructions it finds executed behind each.
+    fn told(&self, arguments: &[&str], commands: &[&str]) -> (String, Vec<u64>) {
+        let mut all = [arguments, &["--", "-batch"]].concat();
+        for command in commands {
+            all.extend(["-ex", "echo (gdb) ", "-ex", command, "-ex", "monitor info replay"]);
+        }
+        let (is_good, text) = self.replay(&all);
+        assert!(is_good, "{text}");
+        let pieces = text.split("(gdb)").skip(1).zip(commands);
+        let told: String =
+            pieces.map(|(said, command)| format!("(gdb) {command}\n{}\n", said.trim())).collect();
+        let lines = told.lines().filter(|line| !line.is_empty() && !line.starts_with("Replaying"));
+        (lines.map(|line| format!("{line}\n")).collect(), counts(&text))
     }
 
     /// How many instructions gdb finds executed, after each of its commands.
@@ -273,7 +304,8 @@ fn lines_and_functions_of_a_program_are_stepped_backwards() {
     let Some(guest) = program() else { return };
     let begins = format!("hbreak {PROGRAM}::main");
     // Lines forwards; back over a call, into the one before, out of it, and to where it all began.
-    const COMMANDS: [&str; 8] = [
+    let commands = [
+        &begins,
         "continue",
         "next",
         "next",
@@ -283,20 +315,10 @@ fn lines_and_functions_of_a_program_are_stepped_backwards() {
         "reverse-finish",
         "reverse-continue",
     ];
-    let mut arguments = vec!["--", "-batch", "-ex", &begins];
-    for command in COMMANDS {
-        arguments.extend(["-ex", "echo (gdb) ", "-ex", command, "-ex", "monitor info replay"]);
-    }
-    let (is_good, text) = guest.replay(&arguments);
-    assert!(is_good, "{text}");
-    let counts = counts(&text);
-    let [main, second, third, fourth, back, inside, call, first] = counts[..] else { panic!("{text}") };
-    assert_eq!((back, first), (third, main), "{text}");
-    assert!(main < second && second <= call && call < inside && inside < third && third < fourth, "{text}");
-    let pieces = text.split("(gdb)").skip(1).zip(COMMANDS);
-    let told: String = pieces.map(|(said, command)| format!("(gdb) {command}\n{}\n", said.trim())).collect();
-    let told: String =
-        told.lines().filter(|line| !line.starts_with("Replaying")).map(|line| format!("{line}\n")).collect();
+    let (told, counts) = guest.told(&[], &commands);
+    let [_, main, second, third, fourth, back, inside, call, first] = counts[..] else { panic!("{told}") };
+    assert_eq!((back, first), (third, main), "{told}");
+    assert!(main < second && second <= call && call < inside && inside < third && third < fourth, "{told}");
     insta::assert_snapshot!(without_numbers(&told));
 }
 
@@ -354,6 +376,13 @@ fn without_number(word: &str) -> &str {
     if word.len() > 4 && word.bytes().all(|byte| byte.is_ascii_digit()) { "[COUNT]" } else { word }
 }
 
+/// The instruction that is said to have written something last.
+fn instruction(told: &str) -> u64 {
+    let line = told.lines().find_map(|line| line.strip_prefix("instruction "));
+    let number = line.and_then(|line| line.split(' ').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("nobody wrote it: {told}"))
+}
+
 // row I2
 #[test]
 fn who_wrote_a_value_last_is_told_with_the_stack() {
@@ -395,12 +424,56 @@ fn who_wrote_to_a_process_that_has_ended_is_told_as_well() {
     let early = guest.why(address, &["--at", "100000"]);
     assert!(early.contains("nobody wrote it in the 100000 instructions before"), "{early}");
     // At a write it is that one, and just before it is another, if any.
-    let line = other.lines().find_map(|line| line.strip_prefix("instruction ")).expect("who wrote it");
-    let instruction: u64 = line.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
+    let instruction = instruction(&other);
     for (at, is_it) in [(instruction, true), (instruction - 1, false)] {
         let told = guest.why(heap, &["--process", "overflows", "--at", &at.to_string()]);
         assert_eq!(told.contains(&format!("instruction {instruction} wrote it last")), is_it, "{told}");
     }
+}
+
+/// A program that fails, for what it did earlier.
+const SPOILED: &str = "a_value_is_missed_long_after_it_was_spoiled";
+
+// row I2
+#[test]
+fn the_record_of_a_test_that_failed_leads_back_from_its_end_to_the_cause() {
+    let Some(guest) = Guest::failed(SPOILED) else { return };
+    let why = guest.why(&format!("{SPOILED}::LIMIT"), &[]);
+    let written = instruction(&why);
+    // There it is still as it was, and the next instruction is the one.
+    let value = format!("*(int *)&'{SPOILED}::LIMIT'");
+    let (show, at) = (format!("print/d {value}"), (written - 1).to_string());
+    let (there, places) = guest.told(&["--at", &at], &["set language c", &show, "stepi", &show]);
+    assert_eq!(places, [written - 1, written - 1, written, written], "{there}");
+    // From where it failed one gets back to the same place by a watchpoint, and before it by a breakpoint; and from behind the
+    // call into it by a step.
+    let [watch, begins] = [format!("watch -l {value}"), format!("hbreak {SPOILED}::main")];
+    let commands = [
+        "hbreak runtime::panicked",
+        "continue",
+        "set language c",
+        &watch,
+        "reverse-continue",
+        "bt 2",
+        "delete",
+        "set language auto",
+        &begins,
+        "reverse-continue",
+        "next",
+        "next",
+        "next",
+        "reverse-step",
+        "bt 2",
+    ];
+    let (back, places) = guest.told(&[], &commands);
+    let [failed, found, main] = [1, 4, 9].map(|index| places[index]);
+    let [call, behind, inside] = [11, 12, 13].map(|index| places[index]);
+    assert!(found == written && written < failed, "{written} in {places:?}: {back}");
+    assert!(
+        main < call && call < written && written <= inside && inside < behind,
+        "{written} in {places:?}: {back}"
+    );
+    insta::assert_snapshot!(without_numbers(&[why, there, back].join("\n")));
 }
 
 // row I2
@@ -430,4 +503,38 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
     let output = Command::new(launcher()).args(["replay", "no_such_test"]).output().expect("xtask runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("`cargo xtask test --record --exact no_such_test` makes one"), "{text}");
+}
+
+// row I2
+#[test]
+fn nothing_of_a_replay_is_left_when_gdb_or_the_command_is_killed() {
+    let Some(guest) = program() else { return };
+    let mark = format!("replay-{}", std::process::id());
+    let word = format!("TESSERA_MARK={mark}");
+    let start = |command: &str| {
+        let mut xtask = Command::new(launcher());
+        xtask
+            .env("TESSERA_MARK", &mark)
+            .arg("replay")
+            .arg(&guest.bundle)
+            .args(["--", "-batch", "-ex", command]);
+        xtask.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("xtask runs")
+    };
+    let wait_until = |is_so: &dyn Fn(&[String]) -> bool| {
+        let started = Instant::now();
+        while !is_so(&marked(&word)) {
+            assert!(started.elapsed() < LIMIT, "{:?}", marked(&word));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let mut killed = start("python import os, signal; os.kill(os.getpid(), signal.SIGKILL)");
+    assert!(!killed.wait().expect("it ends").success());
+    wait_until(&|left| left.is_empty());
+    let mut xtask = start("python import time; time.sleep(1000)");
+    // Both are there, the machine and gdb.
+    let has = |processes: &[String], name: &str| processes.iter().any(|line| line.contains(name));
+    wait_until(&|there| has(there, "qemu-system") && has(there, "target remote "));
+    xtask.kill().expect("it runs");
+    xtask.wait().expect("it ends");
+    wait_until(&|left| left.is_empty());
 }

@@ -8,10 +8,15 @@ mod debugged;
 mod host;
 
 use abi::boot::ExitCode;
-use debugged::{Debugged, PROGRAM};
+use debugged::{Debugged, LIMIT, PROGRAM, Waiting};
+use harness::bench::RoundTrips;
 use harness::build;
 use harness::tools::{GDB, QEMU};
-use host::{launcher, programs};
+use host::{launcher, marked, programs, workshop};
+use std::io::{Read, Write};
+use std::ops::Range;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A program that grants memory directly and by way of other grants.
@@ -34,10 +39,31 @@ fn gdb_lists_each_process_by_name_and_what_it_waits_for() {
 fn the_monitor_tells_what_the_kernel_knows() {
     let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
     debugged.ask_all(&["break ds::main", "continue", "monitor ps", "monitor ipc", "monitor irq"]);
-    debugged.ask_all(&["monitor grants tty", "monitor grants 6", "monitor maps ds", "monitor maps nobody"]);
-    debugged.ask("monitor nosuch");
+    debugged.ask_all(&["monitor grants tty", "monitor grants 6"]);
+    // Where the process runs and where its stack is, and nothing twice.
+    let maps = maps(&debugged.ask("monitor maps ds"));
+    assert!(maps.is_sorted_by(|(before, _), (next, _)| before.end <= next.start), "{maps:x?}");
+    for (register, expected) in [("$pc", "r-x"), ("$sp", "rw-")] {
+        let value = debugged.ask(&format!("print/x {register}"));
+        let address = value.trim().split_once(" = 0x").and_then(|(_, hex)| u64::from_str_radix(hex, 16).ok());
+        let address = address.unwrap_or_else(|| panic!("{value}"));
+        let found = maps.iter().find(|(pages, _)| pages.contains(&address));
+        assert_eq!(found.map(|(_, rights)| rights.as_str()), Some(expected), "{register} {value}: {maps:x?}");
+    }
+    debugged.ask_all(&["monitor maps nobody", "monitor nosuch"]);
     debugged.ask_all(&["delete", "break ds::{impl#1}::publish", "continue", "monitor ps", "monitor ipc"]);
     insta::assert_snapshot!(debugged.ends_well());
+}
+
+/// The pages that `monitor maps` tells of, and what may be done with them.
+fn maps(said: &str) -> Vec<(Range<u64>, String)> {
+    let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("an address");
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let (start, end) = words.next()?.split_once('-')?;
+        Some((hex(start)..hex(end), words.next()?.to_owned()))
+    };
+    said.lines().map(|text| line(text).unwrap_or_else(|| panic!("{text} in {said}"))).collect()
 }
 
 // row I2
@@ -222,13 +248,18 @@ fn a_machine_that_gdb_kills_ends_as_a_failure() {
 fn ctrl_c_stops_a_machine_that_waits_and_gdb_can_come_back() {
     let Some(mut debugged) = Debugged::start(build::MONITOR) else { return };
     debugged.gdb.tell("continue").expect("gdb takes commands");
-    std::thread::sleep(Duration::from_millis(500));
+    debugged.wait_until_idle_behind("> ");
     debugged.gdb.stop().expect("it stops");
     debugged.ask_all(&["info threads", "monitor ps", "monitor timers", "detach"]);
     let remote = format!("target remote {}", debugged.machine.debugger().display());
     debugged.ask_all(&[&remote, "info threads"]);
     insta::assert_snapshot!(debugged.transcript());
 }
+
+/// A program that writes to the terminal without end.
+const ENDLESS: &str = "endless_output_ends_the_machine";
+/// Where it comes again and again.
+const PLACE: &str = "console::Output::flush";
 
 /// `cargo xtask gdb`, without a terminal: its exit code, and all that it printed.
 fn command(arguments: &[&str]) -> (Option<i32>, String) {
@@ -237,6 +268,86 @@ fn command(arguments: &[&str]) -> (Option<i32>, String) {
     let output = output.expect("xtask runs");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A terminal that leads to a machine's stub, as a cable does: as long as its end is held.
+fn cable(socket: &Path) -> (serialport::TTYPort, PathBuf) {
+    use serialport::SerialPort as _;
+    let (mut ours, mut theirs) = serialport::TTYPort::pair().expect("a pseudo-terminal");
+    theirs.set_exclusive(false).expect("it can be shared");
+    ours.set_timeout(LIMIT).expect("a timeout");
+    let path = PathBuf::from(theirs.name().expect("a path"));
+    let machine = UnixStream::connect(socket).expect("the machine's socket");
+    let carry = |mut from: Box<dyn Read + Send>, mut to: Box<dyn Write + Send>| {
+        // It ends with the machine.
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+    };
+    let terminal = || Box::new(ours.try_clone_native().expect("a copy"));
+    let stream = || Box::new(machine.try_clone().expect("a copy"));
+    carry(terminal(), stream());
+    carry(stream(), terminal());
+    (theirs, path)
+}
+
+// row I2
+#[test]
+fn the_command_attaches_to_a_running_machine_leaves_it_and_attaches_again() {
+    let Some(waiting) = Waiting::start(ENDLESS) else { return };
+    let socket = waiting.machine.debugger();
+    let place = format!("break {PLACE}");
+    let goes_on = ["-batch", "-ex", &place, "-ex", "continue", "-ex", "info threads", "-ex", "detach"];
+    let attach = |remote: &Path| {
+        let remote = remote.to_str().expect("text");
+        let (code, text) = command(&[&[ENDLESS, "--attach", remote, "--"], &goes_on[..]].concat());
+        assert_eq!(code, Some(0), "{remote}: {text}");
+        for expected in [
+            "hit Breakpoint 1, ",
+            "(tty, endpoint 5: ",
+            "(ds, endpoint 6: ",
+            "[Inferior 1 (process 1) detached]",
+        ] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+    };
+    // Each time it has gone on, or it would not come there.
+    attach(&socket);
+    attach(&socket);
+    let (_end, terminal) = cable(&socket);
+    attach(&terminal);
+}
+
+// row I2
+#[test]
+fn gdb_begins_at_the_first_instruction_of_the_kernels_main_with_all_symbols() {
+    let Some(waiting) = Waiting::start(PROGRAM) else { return };
+    let program = format!("{PROGRAM}::main");
+    let functions = ["tty::main", "ds::main", &program];
+    let lines = functions.map(|function| format!("info line {function}"));
+    let mut looks = vec!["-batch", "-ex", "info symbol $pc"];
+    looks.extend(lines.iter().flat_map(|line| ["-ex", line]));
+    let check = |text: &str| {
+        let place =
+            text.lines().find_map(|line| line.split_once(" in section .text")).map(|(place, _)| place);
+        // Any other instruction has an offset.
+        assert!(
+            place.is_some_and(|place| place.starts_with("kernel::main") && !place.contains('+')),
+            "{text}"
+        );
+        assert_eq!(text.matches("\" starts at address ").count(), functions.len(), "{text}");
+    };
+    let (code, text) = command(&[&[PROGRAM, "--"], &looks[..]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    check(&text);
+    // The command that is printed does the same by itself.
+    let socket = waiting.machine.debugger();
+    let socket = socket.to_str().expect("text");
+    let (code, text) =
+        command(&[&[PROGRAM, "--print-command", "--attach", socket, "--"], &looks[..]].concat());
+    assert_eq!(code, Some(0), "{text}");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", text.lines().next().expect("a command")]).current_dir(host::root());
+    let output = shell.stdin(std::process::Stdio::null()).output().expect("sh runs");
+    check(&String::from_utf8_lossy(&output.stdout));
 }
 
 // row I2
@@ -270,15 +381,13 @@ fn the_command_starts_a_machine_and_ends_it_with_gdb() {
     assert!(text.contains("-ex 'target remote /dev/ttyUSB0'") && text.contains("add-symbol-file"), "{text}");
 }
 
-/// Processes that have this word in their environment, which they have from who started them.
-fn marked(word: &str) -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").expect("processes");
-    let has = |process: &std::path::Path| {
-        let environment = std::fs::read(process.join("environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == word.as_bytes())
-    };
-    let paths = processes.filter_map(|process| Some(process.ok()?.path())).filter(|process| has(process));
-    paths.map(|path| std::fs::read_to_string(path.join("cmdline")).unwrap_or_default()).collect()
+// row I2
+#[test]
+fn a_stub_that_nobody_is_attached_to_costs_a_round_trip_no_instruction() {
+    let Some([qemu]) = programs([QEMU]) else { return };
+    let trips = RoundTrips::measure(&workshop(qemu)).expect("all end well");
+    let RoundTrips { built_in, attachable, without_debugger } = &trips;
+    assert!(built_in == without_debugger && attachable == without_debugger, "{trips:?}");
 }
 
 // row I2

@@ -48,6 +48,13 @@ pub(super) fn measure(workshop: &Workshop, scenario: &Scenario, filters: &[Strin
     Ok(figures)
 }
 
+/// Runs a program once for what one turn of a loop takes.
+pub(super) fn instructions(workshop: &Workshop, program: &str, name: &str) -> Result<Number> {
+    let counted = observe(workshop, &workshop.scenario(program)?, Timing::Deterministic)?;
+    let found = counted.iter().find(|one| one.name == name);
+    Ok(found.with_context(|| format!("{program} has no loop {name}"))?.instructions())
+}
+
 fn observe(workshop: &Workshop, scenario: &Scenario, timing: Timing) -> Result<Vec<Loop>> {
     let limits = Limits { busy: None, host: TIMEOUT };
     let what = || format!("failed to measure {}", scenario.name);

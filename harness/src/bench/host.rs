@@ -1,7 +1,7 @@
 //! What is measured of booting and of the harness.
 
-use super::{Figure, Time};
-use crate::build::{MONITOR, cargo};
+use super::{Figure, Time, guest};
+use crate::build::{MONITOR, cargo, kernel_without_debugger};
 use crate::image::Spoil;
 use crate::machine::{DEFAULT_MEMORY_MIB, Firmware, IMAGE, KERNEL, Machine, Next, Output, Timing};
 use crate::observe::What;
@@ -9,6 +9,7 @@ use crate::run::{How, TIMEOUT, Verdict, Workshop};
 use crate::scenario::{Kind, Program, Scenario};
 use crate::verdict::Ends;
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Number;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::{Child, Command, Stdio};
@@ -31,10 +32,16 @@ pub const SUITE: &str = "harness.suite";
 /// The most memory that QEMU has at once in any test.
 pub const PEAK_MEMORY: &str = "harness.peak_memory";
 
+/// A round trip of a message under a kernel from whose build the debugger's end is left out.
+pub const WITHOUT_DEBUGGER: &str = "ipc.round_trip.without_debugger";
+
 type Measure = fn(&Workshop, &[Scenario]) -> Result<Figure>;
 
 /// All figures of this kind, which their measurements leave without names.
 pub(super) const FIGURES: &[(&str, Measure)] = &[
+    (WITHOUT_DEBUGGER, |workshop, _| {
+        Ok(Figure { instructions: Some(without_debugger(workshop)?), ..Figure::default() })
+    }),
     (FIRST_LINE, first_line),
     (BARE, bare),
     (WARM, warm),
@@ -77,6 +84,11 @@ fn machine() -> Scenario {
         facets: BTreeSet::new(),
         needs_qemu: None,
     }
+}
+
+pub(super) fn without_debugger(workshop: &Workshop) -> Result<Number> {
+    let kernel = kernel_without_debugger(&workshop.project)?;
+    guest::instructions(&workshop.with_kernel(kernel)?, "bench_ipc", "ipc.round_trip")
 }
 
 fn first_line(workshop: &Workshop, _: &[Scenario]) -> Result<Figure> {

@@ -91,6 +91,23 @@ impl Debugged {
         drive(&self.workshop, None, &self.program, &[])
     }
 
+    /// Waits until the console has said that, and all processes wait: what runs on from a stop comes to another halt than
+    /// that of a stub that waits.
+    pub(crate) fn wait_until_idle_behind(&mut self, said: &str) {
+        let (end, mut console) = (Instant::now() + LIMIT, Vec::new());
+        while !String::from_utf8_lossy(&console).contains(said) {
+            match self.machine.next(end) {
+                Next::Output(Output::Console(bytes)) => console.extend(bytes),
+                Next::Output(_) => {}
+                other => panic!("{other:?}: {}", self.gdb.transcript()),
+            }
+        }
+        while self.machine.still().expect("QEMU tells").is_none() {
+            assert!(Instant::now() < end, "somebody runs for ever\n{}", self.gdb.transcript());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(crate) fn ask(&mut self, command: &str) -> String {
         self.gdb
             .ask(command)

@@ -6,7 +6,7 @@
 //! An address is not enough to say which code is meant: programs share theirs. A breakpoint is put into each process
 //! that has the same code there as the one that gdb looked at, and gdb itself lets those go on that are not meant.
 
-use crate::machine::{Access, BREAKPOINTS, Debuggable, HARDWARE, Hardware};
+use crate::machine::{Access, BREAKPOINTS, Debuggable, HARDWARE, Hardware, PLACES};
 use abi::Endpoint;
 use alloc::vec::Vec;
 use kernel_core::elf::USER_END;
@@ -22,6 +22,8 @@ struct Breakpoint {
     address: u64,
     /// What is there, as far as it was mapped, once a process has it. Nothing for the kernel, which has it alone.
     code: Option<Code>,
+    /// How many processes had that code when gdb asked.
+    places: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +82,8 @@ impl Breakpoints {
         self.code.reserve_exact(BREAKPOINTS);
     }
 
-    /// Adds one; `false` if there are too many. `slot` is whose code gdb looks at.
+    /// Adds one; `false` if there are too many, or too many places of processes' memory where they would stand. `slot` is
+    /// whose code gdb looks at.
     pub(crate) fn add<M: Debuggable>(
         &mut self,
         kernel: &mut Kernel<M>,
@@ -98,7 +101,12 @@ impl Breakpoints {
             return false;
         }
         let code = slot.filter(|_| is_user(address)).and_then(|slot| read(kernel, slot, address));
-        self.code.push(Breakpoint { address, code });
+        let places = if is_user(address) { places(kernel, address, code) } else { 0 };
+        let taken: usize = self.code.iter().map(|breakpoint| breakpoint.places).sum();
+        if taken + places > PLACES {
+            return false;
+        }
+        self.code.push(Breakpoint { address, code, places });
         true
     }
 
@@ -243,6 +251,13 @@ fn read<M: Debuggable>(kernel: &mut Kernel<M>, slot: Slot, address: u64) -> Opti
     // What was read before a page that is missing doesn't count.
     bytes[len..].fill(0);
     (len > 0).then_some(Code { bytes, len })
+}
+
+/// How many processes have that code there, while no breakpoint is in memory.
+fn places<M: Debuggable>(kernel: &mut Kernel<M>, address: u64, mut code: Option<Code>) -> usize {
+    let slots = (0..kernel.slots()).map(Slot::new);
+    let found = slots.filter_map(|slot| read(kernel, slot, address));
+    found.filter(|here| code.get_or_insert(*here).is_like(here)).count()
 }
 
 /// Divides what is to be watched into what debug registers can watch: 1, 2, 4 or 8 bytes, aligned. How many these are.

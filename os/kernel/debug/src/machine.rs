@@ -47,7 +47,8 @@ pub trait Debuggable: Machine {
 /// How many breakpoints there can be at a time.
 pub const BREAKPOINTS: usize = 1024;
 
-/// In how many places of processes' memory they can be.
+/// In how many places of processes' memory they can be. gdb hears of it if there would be more; a process that comes
+/// into being later has breakpoints as far as there are places left.
 pub const PLACES: usize = 4096;
 
 /// How many debug registers there are.

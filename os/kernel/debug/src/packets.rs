@@ -131,12 +131,14 @@ pub(crate) struct Output<L> {
     line: L,
     /// Nothing is sent: the debugger has had these answers.
     pub(crate) is_muted: bool,
+    /// The last packet says that the system has stopped: the debugger has asked nothing since.
+    pub(crate) is_stop: bool,
     last: Vec<u8>,
 }
 
 impl<L: Line> Output<L> {
     pub(crate) fn new(line: L) -> Self {
-        Self { line, is_muted: false, last: Vec::with_capacity(2 * SIZE + SPARE) }
+        Self { line, is_muted: false, is_stop: false, last: Vec::with_capacity(2 * SIZE + SPARE) }
     }
 
     /// Sends the last packet once more.
@@ -157,6 +159,7 @@ impl<L: Line> Output<L> {
             return;
         }
         if byte == b'$' {
+            self.is_stop = false;
             self.last.clear();
         }
         // One that is longer can't be sent again: the debugger asks anew.

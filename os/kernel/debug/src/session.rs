@@ -103,6 +103,7 @@ impl<'a, M: Debuggable, L: Line> Session<'a, M, L> {
             // gdb chooses anew.
             said.select(b"");
             session = session.stops(system, reason)?;
+            session.output().is_stop = true;
         }
         Some(session)
     }
@@ -128,7 +129,12 @@ impl<'a, M: Debuggable, L: Line> Session<'a, M, L> {
                 self.output().again();
                 Ok(self)
             }
-            // It stands still already.
+            // It stands still already, and the debugger may not have got word of that. If it has, it takes what comes now for
+            // a packet whose acknowledgement it lost, and passes over it: it waits for that of its next packet.
+            Input::Interrupt if self.output().is_stop => {
+                self.output().again();
+                Ok(self)
+            }
             Input::Damaged | Input::Interrupt => Ok(self),
         }
     }
@@ -143,9 +149,8 @@ impl<'a, M: Debuggable, L: Line> Session<'a, M, L> {
             given = short.as_bytes();
         } else if (body.starts_with(b"M") || body.starts_with(b"X")) && !is_whole_write(body) {
             return Ok(self.answer(b"E16"));
-        } else if body.starts_with(b"qSymbol:") {
-            // gdbstub doesn't know it, and gdb would take it for missing: no symbol is wanted.
-            return Ok(self.answer(b"OK"));
+        } else if let Some((_, answer)) = KNOWN.iter().find(|(known, _)| body.starts_with(known)) {
+            return Ok(self.answer(answer));
         } else if body.starts_with(b"vKill") {
             // gdbstub doesn't answer it, for which gdb would wait.
             self = self.answer(b"OK");
@@ -202,6 +207,11 @@ impl<'a, M: Debuggable, L: Line> Session<'a, M, L> {
         }
     }
 }
+
+/// Packets that gdbstub doesn't know, so that gdb would take them for missing, and what is to be said to them: no symbol is wanted;
+/// no experiment with tracepoints goes on; and there are no tracepoints and variables of one, after which gdb asks then.
+const KNOWN: [(&[u8], &[u8]); 4] =
+    [(b"qSymbol:", b"OK"), (b"qTStatus", b"T0;tnotrun:0"), (b"qTfP", b"l"), (b"qTfV", b"l")];
 
 /// Lets the system go on.
 const CONTINUE: &[u8] = b"$vCont;c#a8";

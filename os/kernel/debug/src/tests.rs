@@ -31,8 +31,13 @@ const HELLO: &[u8] = b"qSupported:multiprocess+;swbreak+;hwbreak+;vContSupported
 
 impl Debugged {
     fn new() -> Self {
-        let mut kernel = Kernel::new(Fake::with_processes(PROCESSES), 8);
-        for slot in 0..PROCESSES {
+        Self::with_processes(PROCESSES)
+    }
+
+    /// The same with so many processes, which have the same code.
+    fn with_processes(count: u16) -> Self {
+        let mut kernel = Kernel::new(Fake::with_processes(count), count.max(8));
+        for slot in 0..count {
             kernel.add(&service(slot), Registers::new(), slot).unwrap();
             (0..slot).for_each(|to| kernel.allow_pair(Pair { from: slot, to }).unwrap());
         }

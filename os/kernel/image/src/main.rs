@@ -6,6 +6,9 @@
     reason = "the start-up code calls `kernel_main`, and debuggers find `tessera_inspect` and `tessera_names`, by symbol"
 )]
 
+#[cfg(not(feature = "debugger"))]
+mod no_stub;
+
 use abi::boot::{Entry, ExitCode};
 use abi::inspect::{Layout, Names};
 use abi::protocols::Level;
@@ -18,8 +21,10 @@ use kernel_core::command_line::{Boot, Debugger, Panic, Parameters, Watchdog};
 use kernel_core::image::{BootImage, ImageError};
 use kernel_core::machine::Machine as _;
 use kernel_core::{Kernel, Next, OutOfTurn, Slot, command_line, load};
+#[cfg(feature = "debugger")]
+use kernel_debug::Stub;
 use kernel_debug::machine::{Cpu, Trap};
-use kernel_debug::{Happened, Reaction, Stub, System};
+use kernel_debug::{Happened, Reaction, System};
 use kernel_loader::CommandLine;
 use kernel_x86_64::debug::{self, Debugged};
 use kernel_x86_64::{
@@ -28,6 +33,8 @@ use kernel_x86_64::{
     provoke_triple_fault, report, stop, watchdog,
 };
 use memory_functions as _;
+#[cfg(not(feature = "debugger"))]
+use no_stub::Stub;
 
 #[global_allocator]
 static HEAP: Heap = Heap::empty();

@@ -146,6 +146,9 @@ impl Debuggable for Fake {
         if self.in_processes.iter().any(|(owner, known, _)| (owner, *known) == (space, address)) {
             return true;
         }
+        if self.in_processes.len() >= PLACES {
+            return false;
+        }
         let Some(byte) = self.byte_mut(Some(space), address, false) else { return false };
         let before = core::mem::replace(byte, 0xcc);
         self.in_processes.push((*space, address, if before == 0xcc { belongs } else { before }));

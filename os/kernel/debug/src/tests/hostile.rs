@@ -2,6 +2,7 @@
 
 use super::fake::{DATA, KERNEL_DATA, KERNEL_TEXT, PAGE, STACK, TEXT};
 use super::{Debugged, HELLO, packet};
+use crate::machine::PLACES;
 use crate::packets::SIZE;
 use crate::{Happened, Reaction};
 
@@ -108,6 +109,16 @@ fn the_description_of_the_target_can_be_read_at_any_offset() {
     ] {
         let text = answer(format!("qXfer{wrong}").as_bytes());
         assert!(text.is_empty() || text == "l" || text.starts_with('E'), "{wrong}: {text}");
+    }
+}
+
+#[test]
+fn what_gdb_asks_for_that_there_is_not_is_answered_and_not_unknown() {
+    // row I2
+    for (packet, expected) in
+        [("qSymbol::", "OK"), ("qTStatus", "T0;tnotrun:0"), ("qTfP", "l"), ("qTfV", "l"), ("qTBuffer", "")]
+    {
+        assert_eq!(answer(packet.as_bytes()), expected, "{packet}");
     }
 }
 
@@ -244,12 +255,40 @@ fn registers_that_the_processor_refuses_are_not_set() {
 }
 
 #[test]
-fn an_interrupt_stops_the_system_once_however_often_it_comes() {
+fn an_interrupt_of_what_stands_brings_word_of_the_stop_again_until_the_debugger_asks_for_something() {
+    // row I2
+    let hears = |after: &[u8]| {
+        let mut debugged = Debugged::new();
+        debugged.hears(&[packet(HELLO), packet(b"Z0,10000008,1"), packet(b"vCont;c")].concat());
+        super::replies(&debugged.hears(after))
+    };
+    let stop = "T02thread:p01.02;";
+    assert_eq!(hears(&[3; 5]), [stop; 5]);
+    // It stops once: one packet lets it go on.
+    assert_eq!(hears(&[&[3; 5], &packet(b"vCont;c")[..], b"\x03"].concat()), [stop; 6]);
+    // Whoever asks has heard of it.
+    assert_eq!(hears(&[b"\x03", &packet(b"Tp1.2")[..], &[3; 5]].concat()), [stop, "OK"]);
+    assert_eq!(hears(&[b"\x03", &packet(HELLO)[..], &[3; 5]].concat()).len(), 2);
+    // Nobody waits to hear of a stop that was there before.
+    assert_eq!(super::replies(&Debugged::new().hears(&[&packet(HELLO)[..], &[3; 5]].concat())).len(), 1);
+}
+
+#[test]
+fn word_of_a_breakpoint_comes_again_at_an_interrupt() {
+    // row I2
     let mut debugged = Debugged::new();
-    debugged.hears(&[packet(HELLO), packet(b"vCont;c")].concat());
-    let answers = super::replies(&debugged.hears(&[&[3; 100], &packet(b"vCont;c")[..]].concat()));
-    assert_eq!(answers, ["T02thread:p01.02;"]);
-    // In the middle of packets it is none.
+    debugged.hears(&[packet(HELLO), packet(b"Z1,10000000,1"), packet(b"vCont;c")].concat());
+    debugged.system.kernel.machine.debug_status = 1;
+    let fault = kernel_core::fault::Fault::Exception { vector: 1, code: 0 };
+    let running = Some(debugged.running);
+    assert_eq!(debugged.stub.look(&mut debugged.system, running, Happened::Fault(fault)), Reaction::Stop);
+    debugged.wire.put(b"\x03");
+    debugged.pauses();
+    assert_eq!(super::replies(&debugged.wire.take()), ["T05thread:p01.02;hwbreak:;"; 2]);
+}
+
+#[test]
+fn an_interrupt_in_the_middle_of_a_packet_is_none() {
     let answers = Debugged::new().survives(b"$Tp1\x03.2#00");
     assert_eq!(answers, [""; 0]);
 }
@@ -329,6 +368,32 @@ fn there_is_a_limit_to_breakpoints_and_gdb_hears_of_it() {
     let answers = debugged.answers(&bodies);
     assert_eq!(answers.iter().filter(|text| *text == "OK").count(), 1024);
     assert!(answers[1024..].iter().all(|text| text.starts_with('E')));
+}
+
+#[test]
+fn there_is_a_limit_to_the_places_of_breakpoints_and_gdb_hears_of_it() {
+    // row I2
+    const COUNT: u16 = 10;
+    let mut debugged = Debugged::with_processes(COUNT);
+    let last = PLACES as u64 / u64::from(COUNT);
+    let text = |index| TEXT + index;
+    let mut bodies: Vec<_> = (0..=last).map(|index| format!("Z0,{:x},1", text(index))).collect();
+    // The kernel has its code alone, and what is taken back leaves room.
+    bodies.push(format!("Z0,{:x},1", KERNEL_TEXT + 0x20));
+    bodies.push(format!("z0,{:x},1", text(0)));
+    bodies.push(format!("Z0,{:x},1", text(last)));
+    bodies.push("vCont;c".to_owned());
+    let packets: Vec<u8> = bodies.iter().flat_map(|body| packet(body.as_bytes())).collect();
+    let answers = super::replies(&debugged.hears(&[packet(HELLO), packets].concat()));
+    let (taken, others) = answers[1..].split_at(usize::try_from(last).unwrap());
+    assert!(taken.iter().all(|text| text == "OK"), "{answers:?}");
+    assert_eq!(others, ["E16", "OK", "OK", "OK"]);
+    // What gdb heard to be there is there.
+    for space in 0..COUNT {
+        let is_there =
+            |index: &u64| debugged.system.kernel.machine.byte(Some(space), text(*index)) == Some(0xcc);
+        assert_eq!((0..=last).filter(|index| !is_there(index)).collect::<Vec<_>>(), [0], "{space}");
+    }
 }
 
 #[test]
