@@ -72,6 +72,8 @@ const USER_FLAGS: u64 = 0x202;
 const STATUS_FLAGS: u64 = 0xcd5;
 /// Raises a debug exception after each instruction.
 const TRAP_FLAG: u64 = 1 << 8;
+/// All that a program can change: NT, RF, AC and ID beside those. No I/O privilege level, and interrupts stay on.
+const PROGRAMS_FLAGS: u64 = STATUS_FLAGS | TRAP_FLAG | 1 << 14 | 1 << 16 | 1 << 18 | 1 << 21;
 /// Bytes of the `syscall` instruction.
 const SYSCALL_BYTES: u64 = 2;
 
@@ -195,7 +197,9 @@ impl kernel_core::machine::Context for Context {
         if rip >= kernel_core::elf::USER_END {
             return Err(BadContext);
         }
-        let rflags = self.rflags & !STATUS_FLAGS | flags & STATUS_FLAGS;
+        // Even if something had set others.
+        let kept = self.rflags & PROGRAMS_FLAGS & !STATUS_FLAGS;
+        let rflags = USER_FLAGS | kept | flags & STATUS_FLAGS;
         let (cs, ss, float) = (self.cs, self.ss, self.float.clone());
         let entered = BY_INTERRUPT;
         *self = Self {

@@ -345,7 +345,9 @@ pub(crate) fn is_free_device(memory: &PhysicalMemory, address: u64) -> bool {
     let bits = core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff;
     let is_address = address >> bits.min(46) == 0;
     let is_mapped = |at| kernel_walk().page(at, Permissions::kernel(false)).is_some();
-    let is_own = || address >> 32 == 0 && is_mapped(device(address));
+    // Whoever stores there makes interrupts, of any vector (Intel SDM 3A, 11.11.1).
+    let makes_interrupts = (0xfee0_0000..0xfef0_0000).contains(&address);
+    let is_own = || makes_interrupts || address >> 32 == 0 && is_mapped(device(address));
     is_address && !memory.is_there(PhysAddr::new(address)) && !is_own()
 }
 
