@@ -210,7 +210,8 @@ impl<R: Register> Table<R> {
         // First, so that no copy fails after the mark was looked at.
         slot.flags.store(0, Ordering::SeqCst);
         let tries = GrantAccess(flags).contains(GrantAccess::TRY);
-        let faulted = tries && slot.faulted.load(Ordering::SeqCst) == id.to_bits();
+        // It is written as well as read: the mark of a page that could not be written comes with leave to write.
+        let faulted = tries && slot.faulted.swap(GrantId::NONE.to_bits(), Ordering::SeqCst) == id.to_bits();
         // Without memory for the list the entry is of no use any more.
         if self.free.try_reserve(1).is_ok() {
             self.free.push(id.index());
