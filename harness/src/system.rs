@@ -180,9 +180,14 @@ impl System {
         if let Some(cycle) = cycle(&services, &|service| service.send_to.clone()) {
             return Err(SystemError::Cycle(cycle));
         }
-        let scheduler = |service: &Service| service.managers.scheduler.slot().into_iter().collect();
+        let scheduler =
+            |service: &Service| service.managers.scheduler.slot().into_iter().collect::<Vec<u16>>();
         if let Some(cycle) = cycle(&services, &scheduler) {
             return Err(SystemError::SchedulerCycle(cycle));
+        }
+        let waits = |service: &Service| [service.send_to.clone(), scheduler(service)].concat();
+        if let Some(cycle) = cycle(&services, &waits) {
+            return Err(SystemError::MixedCycle(cycle));
         }
         Ok(Self {
             programs_managers: managers(

@@ -49,6 +49,8 @@ pub enum SystemError {
     Cycle(Vec<String>),
     /// Services schedule each other in a circle.
     SchedulerCycle(Vec<String>),
+    /// Services wait in a circle for each other, be it for an answer or for a quantum.
+    MixedCycle(Vec<String>),
     /// A manager is no process.
     UnknownManager {
         /// Whose manager.
@@ -149,6 +151,12 @@ impl fmt::Display for SystemError {
                 f,
                 "services are scheduled in a circle, in which nobody would give anybody a quantum: {}; let the kernel \
                  schedule one of them",
+                names.join(" -> ")
+            ),
+            Self::MixedCycle(names) => write!(
+                f,
+                "services wait for an answer or a quantum in a circle, in which all could wait for ever: {}; let the \
+                 kernel schedule one of them, or let one notify instead of asking",
                 names.join(" -> ")
             ),
             Self::UnknownManager { owner, key, name } => {

@@ -441,3 +441,11 @@ fn a_service_with_a_role_may_make_the_calls_of_that_role() {
     let twice = System::parse(&twice).expect_err("there is one RS").to_string();
     assert_eq!(twice, "ds and tty have the same role: take it from one of them");
 }
+
+#[test]
+fn a_scheduler_that_asks_its_client_is_a_circle() {
+    let text = text().replacen("package = \"tty-driver\"", "package = \"tty-driver\"\nscheduler = \"ds\"", 1);
+    let error =
+        System::parse(&text).expect_err("DS waits for TTY's answer, and TTY for its quantum").to_string();
+    assert!(error.contains("for an answer or a quantum in a circle"), "{error}");
+}

@@ -7,7 +7,7 @@
 //! These calls of MINIX have no row:
 //!
 //! - `SYS_IOPENABLE`, for a service that reaches all ports is one that nobody can hold to its rights;
-//! - `SYS_READBIOS`, for the kernel hands no firmware out;
+//! - `SYS_READBIOS`, for who may read firmware has VM map it, by [`kernel::vm_map_device`];
 //! - `SYS_SPROF`, for a profile is QEMU's or the debugger's to make;
 //! - `SYS_UMAP_REMOTE`, for where memory is physically is told to those only who may use it, by [`kernel::umap`] and
 //!   [`kernel::vumap`]; of what VM itself has put somewhere, it knows that;
@@ -241,7 +241,8 @@ crate::protocol! {
     /// Writes bytes to one port, in order. (MINIX `SYS_SDEVIO`.)
     8 devio_write_bytes { port: u16, bytes: Bytes<64> } returns {} fails [] from SERVICE;
 
-    /// Asks to be notified of interrupts on a line, and enables it. (MINIX `SYS_IRQCTL`, `IRQ_SETPOLICY`.)
+    /// Asks to be notified of interrupts on a line, and enables it. Takes the place of what the caller has asked for by
+    /// the same line and bit, which another version of it may have. (MINIX `SYS_IRQCTL`, `IRQ_SETPOLICY`.)
     9 irq_attach {
         line: u8,
         /// The bit that notifications from the hardware show it by.
@@ -251,8 +252,6 @@ crate::protocol! {
     } returns {} fails [
         /// There is no such line or bit.
         EINVAL,
-        /// The caller has attached to the line with that bit.
-        EBUSY,
         /// The kernel has no memory for it.
         ENOMEM,
     ] from SERVICE;
@@ -601,7 +600,8 @@ crate::protocol! {
     ] from VM;
 
     /// Lets a process start anew. It ends the primitive that the process is in, so there is
-    /// nothing to answer. (MINIX `SYS_EXEC`.)
+    /// nothing to answer; and the program that starts has no alarm, interrupts, filters and grants of the one before, and
+    /// watches no log. Messages on their way stay. (MINIX `SYS_EXEC`.)
     71 exec {
         process: Endpoint,
         instruction: u64,
@@ -772,7 +772,7 @@ crate::protocol! {
 
     /// Makes a process that may not run a service, which may do only this: no ports, no lines, no memory,
     /// and nobody to send to. Its interrupts, alarm, filters, grants, pages of devices and messages on their way are
-    /// gone, and who waited for it goes on with `EDEADSRCDST`. Fails with `EPERM` if the process may run. (MINIX `SYS_PRIV_SET_SYS`.)
+    /// gone, also one that it waits to send; who waited for it goes on with `EDEADSRCDST`. Fails with `EPERM` if the process may run. (MINIX `SYS_PRIV_SET_SYS`.)
     86 privilege_set_system {
         process: Endpoint,
         class: Callers,
@@ -1084,7 +1084,7 @@ crate::protocol! {
 
     /// Takes the memory request that has waited longest. (MINIX `SYS_VMCTL`, `VMCTL_MEMREQ_GET`.)
     ///
-    /// A notification from the kernel tells that there are some.
+    /// A notification from the kernel tells that there are some. `ENOENT` also while VM's filters hold that back.
     48 vm_memory_request_get {} returns {
         /// Whose kernel call waits for it.
         requestor: Endpoint,
@@ -1131,7 +1131,8 @@ crate::protocol! {
         EBUSY,
     ] from VM;
 
-    /// Maps a frame of VM's into a process. `EPERM` if it is not VM's.
+    /// Maps a frame of VM's into a process. `EPERM` if it is not VM's. What is to be in the frame must be there before:
+    /// marks of grants that have yet to be written into the process's table are, at this moment.
     52 vm_map_page {
         process: Endpoint,
         address: u64,

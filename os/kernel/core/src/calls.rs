@@ -288,6 +288,9 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         _: kernel::ipc_filter_clear::Request,
     ) -> Result<kernel::ipc_filter_clear::Reply, Errno> {
         self.kernel.processes.process_mut(self.caller).filters = Filters::default();
+        if self.kernel.vm() == Some(self.caller) {
+            self.kernel.tell_vm_of_requests(self.caller);
+        }
         Ok(kernel::ipc_filter_clear::Reply {})
     }
 
@@ -490,7 +493,7 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
         _: Endpoint,
         _: kernel::vm_memory_request_get::Request,
     ) -> Result<kernel::vm_memory_request_get::Reply, Errno> {
-        self.kernel.take_request()
+        self.kernel.take_request(self.caller)
     }
 
     fn vm_memory_request_reply(

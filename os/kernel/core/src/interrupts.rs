@@ -31,7 +31,8 @@ impl Interrupts {
         Self { lines: (0..lines).map(|_| Vec::new()).collect() }
     }
 
-    /// Attaches a process and lets the line's interrupts through.
+    /// Attaches a process and lets the line's interrupts through. One that is attached with that bit begins anew, as a new
+    /// version of it does.
     pub(crate) fn attach(
         &mut self,
         machine: &mut impl Machine,
@@ -41,11 +42,13 @@ impl Interrupts {
         reenable: bool,
     ) -> Result<(), Errno> {
         let hooks = self.lines.get_mut(usize::from(line)).filter(|_| bit < BITS).ok_or(Errno::EINVAL)?;
-        if hooks.iter().any(|hook| hook.owner == owner && hook.bit == bit) {
-            return Err(Errno::EBUSY);
+        let hook = Hook { owner, bit, reenable, is_active: false };
+        if let Some(before) = hooks.iter_mut().find(|hook| hook.owner == owner && hook.bit == bit) {
+            *before = hook;
+        } else {
+            hooks.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            hooks.push(hook);
         }
-        hooks.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-        hooks.push(Hook { owner, bit, reenable, is_active: false });
         self.settle(machine, line);
         Ok(())
     }

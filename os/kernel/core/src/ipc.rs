@@ -17,6 +17,7 @@ use crate::machine::{Context, Machine};
 use crate::privilege::{Notifier, Privileges};
 use crate::process::{Ipc, Process, Slot, Stops};
 use crate::recorder::Recorder;
+use crate::signals::MANAGED;
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::notification::Notification;
 use abi::{Callers, Endpoint, Errno, Message};
@@ -27,8 +28,9 @@ use mail::Letter;
 pub(crate) enum Half {
     Sending,
     Receiving,
-    /// No message is waited for, but what VM does about memory.
-    Memory,
+    /// No message is waited for, but what somebody does: VM about memory, a manager about a signal, a scheduler about
+    /// a quantum.
+    Deed,
 }
 
 impl<M: Machine> Kernel<M> {
@@ -84,9 +86,27 @@ impl<M: Machine> Kernel<M> {
 
     #[inline]
     fn sendrec(&mut self, caller: Slot, endpoint: Endpoint) -> Result<(), Errno> {
+        self.sendrec_or_check(caller, endpoint, false)
+    }
+
+    /// It takes the message now, but something stops it: so it may be the caller that it waits for in truth.
+    #[cold]
+    fn sendrec_to_stopped(&mut self, caller: Slot, endpoint: Endpoint, peer: Slot) -> Result<(), Errno> {
+        if self.would_deadlock(caller, peer, Half::Sending) {
+            return Err(Errno::ELOCKED);
+        }
+        self.sendrec_or_check(caller, endpoint, true)
+    }
+
+    #[inline]
+    fn sendrec_or_check(&mut self, caller: Slot, endpoint: Endpoint, is_checked: bool) -> Result<(), Errno> {
         let Parties { peer, from, to, recorder } = self.parties(caller, endpoint, Primitive::SendRec)?;
         if !to.would_take(from) {
             return self.queue(caller, peer, Ipc::Sending { to: peer, then_receives: true });
+        }
+        let are_alike = are_alike(from, to);
+        if !is_checked && !are_alike && !to.stops.is_empty() {
+            return self.sendrec_to_stopped(caller, endpoint, peer);
         }
         deliver(from, to, endpoint, Primitive::SendRec, recorder);
         to.ipc = Ipc::Idle;
@@ -97,7 +117,7 @@ impl<M: Machine> Kernel<M> {
         }
         from.ipc = Ipc::Receiving { from: endpoint, in_sendrec: true };
         from.usage.waits = from.usage.waits.wrapping_add(1);
-        let (priority, are_alike) = (from.priority, are_alike(from, to));
+        let priority = from.priority;
         if !(are_alike && self.ready.exchange_only(caller, peer, priority)) {
             self.hand_over(caller, priority, peer);
         }
@@ -399,7 +419,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Tells whether a process waits for that letter.
-    fn would_take_letter(&self, to: Slot, letter: &Letter) -> bool {
+    pub(crate) fn would_take_letter(&self, to: Slot, letter: &Letter) -> bool {
         let receiver = self.processes.process(to);
         let Ipc::Receiving { from, in_sendrec } = receiver.ipc else { return false };
         suits(receiver, letter, from, in_sendrec)
@@ -469,13 +489,13 @@ impl<M: Machine> Kernel<M> {
     /// Tells whether waiting for `peer` would close a circle of processes that wait for each other.
     ///
     /// Two processes of which one sends and the other receives are no such circle: they meet. Who waits for VM to
-    /// see to memory meets nobody meanwhile.
+    /// see to memory, say, meets nobody meanwhile.
     pub(crate) fn would_deadlock(&self, caller: Slot, peer: Slot, half: Half) -> bool {
         let mut at = peer;
         for length in 2..=self.processes.len() + 1 {
             let Some((next, next_half)) = self.waits_for(at) else { return false };
             if next == caller {
-                return length > 2 || half == next_half || [half, next_half].contains(&Half::Memory);
+                return length > 2 || half == next_half || [half, next_half].contains(&Half::Deed);
             }
             at = next;
         }
@@ -483,18 +503,105 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// The one process that a process waits for, by its own doing. What others do to it, stop it say, is no wait of
-    /// its: who does that knows.
+    /// The one process that a process waits for first. Who is kept from running for a time by others, by `run_stop` say,
+    /// waits for nobody: who does that knows.
+    ///
+    /// Whatever else it waits for counts when that is [over](Self::go_on_waiting).
     pub(crate) fn waits_for(&self, slot: Slot) -> Option<(Slot, Half)> {
         let process = self.processes.process(slot);
+        if process.stops.contains(MANAGED) {
+            return Some((self.manager_of(slot).filter(|manager| *manager != slot)?, Half::Deed));
+        }
+        if process.stops.contains(Stops::NO_QUANTUM) {
+            return Some((self.processes.find(process.scheduler?)?, Half::Deed));
+        }
         match process.ipc {
             Ipc::Idle if process.stops.contains(Stops::MEMORY_REQUEST.with(Stops::PAGE_FAULT)) => {
-                Some((self.vm()?, Half::Memory))
+                Some((self.vm()?, Half::Deed))
             }
             Ipc::Idle => None,
             Ipc::Sending { to, .. } => Some((to, Half::Sending)),
             Ipc::Receiving { from, .. } => Some((self.processes.find(from)?, Half::Receiving)),
         }
+    }
+
+    /// These reasons keep a process no longer from running. If it waits for something else, that may be the wait that
+    /// closes a circle now.
+    pub(crate) fn go_on_waiting(&mut self, slot: Slot, reasons: Stops) {
+        self.resume(slot, reasons);
+        if !self.end_circle(slot, Errno::ELOCKED) {
+            self.end_circle_of_deeds(slot);
+        }
+    }
+
+    /// Nobody in a circle waits for a message: a manager waits for memory, say, and VM for the manager. So who waits for
+    /// a manager there has none.
+    #[cold]
+    fn end_circle_of_deeds(&mut self, slot: Slot) {
+        let mut at = slot;
+        for _ in 0..self.processes.len() {
+            if self.processes.process(at).stops.contains(MANAGED) {
+                self.find_manager(at);
+                return self.settle_orphans();
+            }
+            let Some((next, _)) = self.waits_for(at) else { return };
+            at = next;
+        }
+    }
+
+    /// Ends a wait in the circle that `slot` has come to stand in, if it has: the first one from `slot` on that can be
+    /// ended, with this error if it is for `slot`. `false` if there is none.
+    pub(crate) fn end_circle(&mut self, slot: Slot, error: Errno) -> bool {
+        let Some((first, half)) = self.waits_for(slot) else { return true };
+        if !self.would_deadlock(slot, first, half) {
+            return true;
+        }
+        let mut at = slot;
+        for _ in 0..self.processes.len() {
+            let Some((next, half)) = self.waits_for(at) else { return true };
+            let process = self.processes.process(at);
+            match half {
+                Half::Sending | Half::Receiving if !process.stops.contains(Stops::PAGE_FAULT) => {
+                    self.cancel_with(at, if next == slot { error } else { Errno::ELOCKED });
+                    return true;
+                }
+                Half::Deed if process.stops.only(MANAGED.with(Stops::NO_QUANTUM)) == Stops::NO_QUANTUM => {
+                    self.renew_quantum(at);
+                    self.go_on_waiting(at, Stops::NO_QUANTUM);
+                    return true;
+                }
+                Half::Deed if !process.stops.contains(MANAGED.with(Stops::PAGE_FAULT)) => {
+                    self.end_request(at, Errno::EFAULT);
+                    return true;
+                }
+                _ => at = next,
+            }
+        }
+        false
+    }
+
+    /// Tells whether VM can see to a process's memory: it doesn't wait for that process, or only because it waits for
+    /// somebody who stands still until a manager sees to him. Then that [is to be ended](Self::end_circle), from VM on, so
+    /// that the manager gets its memory.
+    pub(crate) fn can_help(&self, vm: Slot, slot: Slot, half: Half) -> bool {
+        if vm == slot {
+            return false;
+        }
+        if !self.would_deadlock(slot, vm, half) {
+            return true;
+        }
+        let Some((mut at, Half::Sending | Half::Receiving)) = self.waits_for(vm) else { return false };
+        for _ in 0..self.processes.len() {
+            if at == slot {
+                return false;
+            }
+            if self.processes.process(at).stops.contains(MANAGED) {
+                return true;
+            }
+            let Some((next, _)) = self.waits_for(at) else { return false };
+            at = next;
+        }
+        false
     }
 
     /// A running process comes to wait, and another one, which waited, goes on. The states are

@@ -11,7 +11,7 @@ use crate::machine::{Context, Machine};
 use crate::process::{Ipc, Slot, Stops};
 use abi::ipc::{Primitive, Status};
 use abi::protocols::vm;
-use abi::{Call, Callers, Message};
+use abi::{Call, Callers, Errno, Message};
 use core::fmt;
 
 /// What VM's filters see of a page fault.
@@ -58,9 +58,10 @@ impl<M: Machine> Kernel<M> {
             Ipc::Receiving { from, in_sendrec } => in_sendrec && self.processes.find(from) == Some(slot),
             _ => false,
         };
-        let helps =
-            |vm: &Slot| *vm != slot && !is_answer(*vm) && !self.would_deadlock(slot, *vm, Half::Sending);
-        let Some(vm) = self.vm().filter(helps) else { return false };
+        let Some(vm) = self.vm().filter(|vm| !is_answer(*vm)) else { return false };
+        if !self.can_help(vm, slot, Half::Sending) {
+            return false;
+        }
         self.stop(slot, Stops::PAGE_FAULT);
         let process = self.processes.process_mut(slot);
         process.page_fault = PageFault { address, access };
@@ -73,6 +74,7 @@ impl<M: Machine> Kernel<M> {
         } else {
             self.block(slot, Ipc::Sending { to: vm, then_receives: false });
             self.processes.process_mut(vm).callers.push_back(&mut self.links, slot);
+            self.end_circle(vm, Errno::ELOCKED);
         }
         true
     }

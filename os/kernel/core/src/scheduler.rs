@@ -5,6 +5,7 @@
 //! gives it another, or its scheduler does, a service that decides who is how important.
 
 use crate::Kernel;
+use crate::ipc::Half;
 use crate::ipc::mail::{self, Letter};
 use crate::list::{Links, List};
 use crate::machine::Machine;
@@ -144,7 +145,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Gives a process its next quantum, behind its equals.
-    fn renew_quantum(&mut self, slot: Slot) {
+    pub(crate) fn renew_quantum(&mut self, slot: Slot) {
         let process = self.processes.process_mut(slot);
         process.quantum_left = process.quantum_ticks;
         process.usage = Usage::default();
@@ -168,10 +169,13 @@ impl<M: Machine> Kernel<M> {
             from: slot,
             flags: AsyncFlags::NO_REPLY,
         };
-        match self.post(scheduler, letter) {
-            Ok(()) => self.stop(slot, Stops::NO_QUANTUM),
-            // Better an unfair share of the processor than none.
-            Err(mail::Full) => self.renew_quantum(slot),
+        let is_in_vain =
+            !self.would_take_letter(scheduler, &letter) && self.would_deadlock(slot, scheduler, Half::Deed);
+        // Better an unfair share of the processor than none.
+        if is_in_vain || self.post(scheduler, letter) == Err(mail::Full) {
+            self.renew_quantum(slot);
+        } else {
+            self.stop(slot, Stops::NO_QUANTUM);
         }
     }
 
@@ -194,7 +198,7 @@ impl<M: Machine> Kernel<M> {
             self.ready.enter(&mut self.links, slot, now);
         }
         self.renew_quantum(slot);
-        self.resume(slot, Stops::NO_QUANTUM);
+        self.go_on_waiting(slot, Stops::NO_QUANTUM);
         Ok(())
     }
 
@@ -230,7 +234,7 @@ impl<M: Machine> Kernel<M> {
             };
             if self.processes.get(slot).is_some_and(waits) {
                 self.renew_quantum(slot);
-                self.resume(slot, Stops::NO_QUANTUM);
+                self.go_on_waiting(slot, Stops::NO_QUANTUM);
             }
         }
     }

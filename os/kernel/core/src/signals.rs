@@ -7,13 +7,16 @@
 //! one had not ended; without a backup, nobody manages its processes any longer.
 //!
 //! A process that manages itself is not stopped: it is told that it has signals, and takes them with
-//! `getksig` like any others.
+//! `getksig` like any others. So does VM, but for what ends it: its manager may be waiting for a page.
+//!
+//! A process that its manager has yet to see to waits for the manager, so no wait closes a circle with that, and a
+//! manager that waits for the process already is let go on.
 
 use crate::Kernel;
 use crate::machine::Machine;
 use crate::privilege::{Id, Notifier};
-use crate::process::{Slot, Stops};
-use abi::{Callers, Endpoint, Signal, Signals};
+use crate::process::{Process, Slot, Stops};
+use abi::{Callers, Endpoint, Errno, Signal, Signals};
 
 /// The signals of a process.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,21 +71,48 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn cause_signal(&mut self, slot: Slot, signal: Signal) -> Result<(), NoManager> {
         let mut manager = self.manager_of(slot).ok_or(NoManager)?;
         self.signal_raised(slot, signal);
+        if self.takes_itself(slot, manager, signal) {
+            self.processes.process_mut(slot).signals.pending.insert(signal);
+            self.kernel_signal(slot, Signal::KSIGSM);
+            return Ok(());
+        }
         if manager == slot {
-            if !Signals::LETHAL.contains(signal) {
-                self.processes.process_mut(slot).signals.pending.insert(signal);
-                self.kernel_signal(slot, Signal::KSIGSM);
-                return Ok(());
-            }
             manager = self.promote_backup(slot).filter(|backup| *backup != slot).ok_or(NoManager)?;
         }
-        let process = self.processes.process_mut(slot);
-        process.signals.pending.insert(signal);
-        if !process.stops.contains(Stops::SIGNALLED) {
-            self.stop(slot, Stops::SIGNALLED.with(Stops::SIGNAL_PENDING));
-            self.kernel_signal(manager, Signal::KSIG);
+        self.processes.process_mut(slot).signals.pending.insert(signal);
+        if self.processes.process(slot).stops.contains(Stops::SIGNALLED) || self.give_to(slot, manager) {
+            return Ok(());
         }
-        Ok(())
+        self.processes.process_mut(slot).signals.pending = Signals::NONE;
+        Err(NoManager)
+    }
+
+    /// Tells whether a process is told of a signal itself, and goes on: because it manages itself, or is VM. For that
+    /// its manager may be waiting, in the middle of any instruction.
+    fn takes_itself(&self, slot: Slot, manager: Slot, signal: Signal) -> bool {
+        let of_its_manager =
+            Signals::of(&[Signal::TRAP, Signal::STOP, Signal::SNDELAY]).union(Signals::TERMINATION);
+        manager == slot && !Signals::LETHAL.contains(signal)
+            || self.vm() == Some(slot) && !of_its_manager.contains(signal)
+    }
+
+    /// Stops a process until its manager has dealt with its signals. `false` if the manager never will, since it can't go on
+    /// before the process does; then the process isn't stopped.
+    ///
+    /// A manager that waits for the process learns at once that this was in vain: nothing comes from one that has ended
+    /// or can't go on (`EDEADSRCDST`), or not before its signal is dealt with (`ELOCKED`).
+    fn give_to(&mut self, slot: Slot, manager: Slot) -> bool {
+        let process = self.processes.process(slot);
+        let stops = Stops::SIGNALLED.with(Stops::SIGNAL_PENDING);
+        let added = stops.without(process.stops);
+        let is_over = process.signals.pending.intersects(Signals::TERMINATION);
+        self.stop(slot, stops);
+        if !self.end_circle(slot, if is_over { Errno::EDEADSRCDST } else { Errno::ELOCKED }) {
+            self.resume(slot, added);
+            return false;
+        }
+        self.kernel_signal(manager, Signal::KSIG);
+        true
     }
 
     /// Tells a service something of the kernel's own.
@@ -121,12 +151,12 @@ impl<M: Machine> Kernel<M> {
 
     /// Takes the signals of the next process that `manager` manages.
     pub(crate) fn take_signals(&mut self, manager: Slot) -> Option<(Endpoint, Signals)> {
-        let manages_itself = self.manager_of(manager) == Some(manager);
+        let takes_itself = self.manager_of(manager) == Some(manager) || self.vm() == Some(manager);
         let waiting = |slot: &Slot| {
             let process = self.processes.process(*slot);
             process.stops.contains(Stops::SIGNALLED) && self.manager_of(*slot) == Some(manager)
         };
-        if manages_itself && !self.processes.process(manager).signals.pending.is_empty() {
+        if takes_itself && !self.processes.process(manager).signals.pending.is_empty() {
             let process = self.processes.process_mut(manager);
             return Some((process.endpoint, core::mem::take(&mut process.signals.pending)));
         }
@@ -146,7 +176,7 @@ impl<M: Machine> Kernel<M> {
         }
         process.signals.taken = Signals::NONE;
         if !process.stops.contains(Stops::SIGNALLED) {
-            self.resume(slot, Stops::SIGNAL_PENDING);
+            self.go_on_waiting(slot, Stops::SIGNAL_PENDING);
         }
         true
     }
@@ -175,17 +205,27 @@ impl<M: Machine> Kernel<M> {
         }
         process.signals.taken = Signals::NONE;
         process.signals.pending = signals;
-        match self.manager_of(slot).filter(|manager| *manager != slot) {
-            Some(manager) => {
-                self.stop(slot, Stops::SIGNALLED.with(Stops::SIGNAL_PENDING));
-                self.kernel_signal(manager, Signal::KSIG);
-                true
-            }
-            None if signals.intersects(Signals::TERMINATION) => false,
-            None => {
-                self.processes.process_mut(slot).signals.pending = Signals::NONE;
-                self.resume(slot, Stops::SIGNALLED.with(Stops::SIGNAL_PENDING));
-                true
+        let manager = self.manager_of(slot).filter(|manager| *manager != slot);
+        if manager.is_some_and(|manager| self.give_to(slot, manager)) {
+            return true;
+        }
+        if signals.intersects(Signals::TERMINATION) {
+            return false;
+        }
+        self.processes.process_mut(slot).signals.pending = Signals::NONE;
+        self.go_on_waiting(slot, Stops::SIGNALLED.with(Stops::SIGNAL_PENDING));
+        true
+    }
+
+    /// Tells a manager once more of all that it has taken and not ended: it may not be the one that took it.
+    pub(crate) fn repeat_signals(&mut self, manager: Slot) {
+        for slot in self.processes.slots() {
+            let is_stopped = |process: &Process<M>| process.stops.contains(MANAGED);
+            if slot != manager
+                && self.processes.get(slot).is_some_and(is_stopped)
+                && self.manager_of(slot) == Some(manager)
+            {
+                self.find_manager(slot);
             }
         }
     }

@@ -44,13 +44,18 @@ impl<M: Machine> Kernel<M> {
         self.exchange_contents(source, target);
         for slot in [source, target] {
             self.be_own_manager(slot);
-            self.end_circle(slot);
+            self.end_circle(slot, Errno::ELOCKED);
         }
         for slot in [source, target] {
             self.receive_again(slot);
             // Somebody may wait for a message under the name that one has now who sends him one.
             if let Ipc::Sending { to, .. } = self.processes.process(slot).ipc {
                 self.receive_again(to);
+            }
+        }
+        for slot in [source, target] {
+            if self.processes.get(slot).is_some() {
+                self.go_on_waiting(slot, Stops::NONE);
             }
         }
         Ok(())
@@ -88,14 +93,6 @@ impl<M: Machine> Kernel<M> {
         }
         if privileges.backup_manager == endpoint {
             privileges.backup_manager = Endpoint::NONE;
-        }
-    }
-
-    /// Ends a wait that has become one in a circle, as the wait that closes one is refused elsewhere.
-    fn end_circle(&mut self, slot: Slot) {
-        let Some((peer, half)) = self.waits_for(slot) else { return };
-        if self.would_deadlock(slot, peer, half) {
-            self.cancel_with(slot, Errno::ELOCKED);
         }
     }
 
@@ -187,7 +184,7 @@ impl<M: Machine> Kernel<M> {
     /// on its way, other than in MINIX, where it lies in the memory of the version that is gone: it was sent under this
     /// name, and may be an answer that somebody counts on. Page faults are the kernel's own
     /// messages: one that VM has taken is told it again, for it may not be the one that took it. So are
-    /// memory requests.
+    /// memory requests, and the signals that a manager has taken and not ended.
     pub(crate) fn clear_ipc_references(&mut self, slot: Slot) {
         self.clear_ipc_references_of(slot, self.processes.process(slot).privileges);
     }
@@ -204,6 +201,7 @@ impl<M: Machine> Kernel<M> {
                 other.notifications.remove(Notifier::Service(privileges));
             }
         }
+        self.repeat_signals(slot);
         if self.vm() == Some(slot) {
             self.repeat_page_faults();
             self.repeat_requests();

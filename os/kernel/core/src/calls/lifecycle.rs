@@ -94,6 +94,7 @@ pub(super) fn exec<M: Machine>(call: &mut Call<'_, M>, request: exec::Request) -
     call.kernel.forget_call(slot);
     call.kernel.clear_page_fault(slot);
     call.kernel.cancel(slot);
+    call.kernel.forget_wishes(slot);
     Ok(exec::Reply {})
 }
 

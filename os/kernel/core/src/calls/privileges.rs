@@ -6,7 +6,7 @@ use crate::ipc::mail;
 use crate::kernel::{MEMORY_RANGES, PORT_RANGES};
 use crate::memory::grants;
 use crate::privilege::{Id, IdSet, Notifier, Privileges};
-use crate::process::Stops;
+use crate::process::{Ipc, Stops};
 use abi::protocols::kernel::{
     privilege_add_io, privilege_add_irq, privilege_add_memory, privilege_add_target, privilege_allow,
     privilege_clear_ipc_refs, privilege_disallow, privilege_query_memory, privilege_remove_target,
@@ -276,17 +276,19 @@ pub(super) fn update<M: Machine>(
 
 impl<M: Machine> Kernel<M> {
     /// Gives a process that may not run other privileges. What it has as the service that it was is gone,
-    /// and nobody waits for that one any longer; whom it waits for itself stays.
+    /// and nobody waits for that one any longer. Whose message it waits for itself stays.
     fn become_another(&mut self, slot: Slot, id: Id, class: Callers, manager: Option<Slot>) {
         let process = self.processes.process(slot);
         let (endpoint, old) = (process.endpoint, process.privileges);
-        self.interrupts.detach(&mut self.machine, slot);
-        self.alarms.cancel(slot);
         if self.vm() == Some(slot) && !class.admits(Callers::VM) {
             self.forget_requests(slot);
             self.vm = None;
         }
         self.drop_letters(slot, |letter| !letter.status.is_from_kernel());
+        let process = self.processes.process(slot);
+        if matches!(process.ipc, Ipc::Sending { .. }) && !process.stops.contains(Stops::PAGE_FAULT) {
+            self.cancel_with(slot, Errno::EDEADSRCDST);
+        }
         // Before anybody is released who may have been the last that waited: the old set is nobody's any more.
         let process = self.processes.process_mut(slot);
         process.privileges = id;
@@ -298,12 +300,10 @@ impl<M: Machine> Kernel<M> {
         let Self { machine, processes, .. } = self;
         machine.unmap_devices(&mut processes.process_mut(slot).space);
         self.space_changed();
+        self.forget_wishes(slot);
         let process = self.processes.process_mut(slot);
-        process.filters = Filters::default();
         process.memory.grants = None;
         process.memory.marks = grants::Marks::default();
-        process.irqs_pending = 0;
-        process.watches_log = false;
         process.mail_over = mail::Over::default();
         // What it is told of those that it manages is still so.
         let is_told = process.notifications.contains(Notifier::System);
@@ -323,6 +323,20 @@ impl<M: Machine> Kernel<M> {
             self.receive_again(slot);
         }
         self.settle_orphans();
+    }
+
+    /// Forgets what a process wanted to hear of, and what it didn't.
+    pub(super) fn forget_wishes(&mut self, slot: Slot) {
+        self.interrupts.detach(&mut self.machine, slot);
+        self.alarms.cancel(slot);
+        let process = self.processes.process_mut(slot);
+        process.filters = Filters::default();
+        process.irqs_pending = 0;
+        process.watches_log = false;
+        // What came of that already.
+        for notifier in [Notifier::Hardware, Notifier::Clock] {
+            process.notifications.remove(notifier);
+        }
     }
 
     /// A set of privileges that nobody has.

@@ -424,6 +424,120 @@ fn nobody_is_scheduled_by_one_that_it_schedules() {
     assert!(kernel.can_run(THIRD));
 }
 
+// row F8
+#[test]
+fn a_scheduler_that_waits_for_a_process_is_not_asked_for_its_quanta() {
+    let take = |slot| calls::set_scheduler::Request {
+        process: at(slot),
+        scheduler: Scheduler::Caller,
+        priority: KEEP_PRIORITY,
+        quantum_ms: 1,
+    };
+    let mut kernel = four();
+    name_scheduler(&mut kernel, OTHER, Some(OLD));
+    assert_eq!(kernel.asks(OLD, &take(OTHER)), "kernel.set_scheduler = {}");
+    assert_eq!(kernel.traps(OTHER, Receive, Endpoint::ANY), None);
+    assert_eq!(kernel.sends(OLD, SendRec, at(OTHER), 1), None);
+    (0..3).for_each(|_| kernel.tick(Some(Slot::new(OTHER))));
+    assert!(kernel.can_run(OTHER), "{}", kernel.stops(OTHER));
+    // One that waits for just this is.
+    let mut kernel = four();
+    name_scheduler(&mut kernel, OTHER, Some(OLD));
+    assert_eq!(kernel.asks(OLD, &take(OTHER)), "kernel.set_scheduler = {}");
+    assert_eq!(kernel.traps(OLD, Receive, at(OTHER)), None);
+    (0..3).for_each(|_| kernel.tick(Some(Slot::new(OTHER))));
+    assert_eq!((kernel.returned(OLD), kernel.stops(OTHER)), (Some(Ok(())), Stops::NO_QUANTUM));
+    // And it does not wait for one that waits for it.
+    let mut kernel = four();
+    name_scheduler(&mut kernel, OTHER, Some(OLD));
+    assert_eq!(kernel.asks(OLD, &take(OTHER)), "kernel.set_scheduler = {}");
+    (0..3).for_each(|_| kernel.tick(Some(Slot::new(OTHER))));
+    assert_eq!(kernel.stops(OTHER), Stops::NO_QUANTUM);
+    assert_eq!(kernel.sends(OLD, SendRec, at(OTHER), 1), Some(Err(Errno::ELOCKED)));
+}
+
+#[test]
+fn a_new_version_of_a_manager_is_told_what_the_old_one_had_in_hands() {
+    let mut kernel = kernel(&[
+        server(RS, Callers::RS),
+        server(OLD, Callers::PM),
+        server(OTHER, Callers::PM),
+        program(THIRD),
+    ]);
+    managed(&mut kernel, THIRD, OLD, RS);
+    let kill = calls::kill::Request { process: at(THIRD), signal: Signal::USR1 };
+    assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+    let told = "kernel.getksig = { process: 3, signals: {SIGUSR1} }";
+    assert_eq!(kernel.asks(OLD, &GETKSIG), told);
+    for slot in [OLD, OTHER] {
+        kernel.stop(Slot::new(slot), Stops::NO_PRIVILEGES);
+    }
+    let update = calls::update::Request { source: at(OTHER), target: at(OLD), rollback: false };
+    assert_eq!(kernel.asks(RS, &update), "kernel.update = {}");
+    kernel.resume(Slot::new(OLD), Stops::NO_PRIVILEGES);
+    let clear = calls::state_clear_ipc_refs::Request {};
+    assert_eq!(kernel.asks(OLD, &clear), "kernel.state_clear_ipc_refs = {}");
+    assert_eq!(kernel.asks(OLD, &GETKSIG), told);
+}
+
+#[test]
+fn what_a_process_waits_to_send_goes_with_its_role() {
+    for service in [Some(Callers::SERVICE), None] {
+        let mut kernel = four();
+        assert_eq!(kernel.sends(OLD, SendRec, at(OTHER), 7), None);
+        becomes(&mut kernel, OLD, service);
+        assert_eq!(kernel.returned(OLD), Some(Err(Errno::EDEADSRCDST)));
+        assert_eq!(kernel.traps(OTHER, Receive, Endpoint::ANY), None);
+    }
+}
+
+#[test]
+fn a_program_that_starts_anew_hears_of_nothing_that_the_one_before_asked_for() {
+    let mut kernel = four();
+    kernel.allow_irq(boot::Irq { slot: OLD, line: 4 }).unwrap();
+    let attach = calls::irq_attach::Request { line: 4, bit: 0, reenable: false };
+    assert_eq!(kernel.asks(OLD, &attach), "kernel.irq_attach = {}");
+    kernel.interrupt(4);
+    let alarm = calls::set_alarm::Request { time_ns: 5_000_000_000, from: AlarmFrom::Now };
+    assert!(kernel.asks(OLD, &alarm).starts_with("kernel.set_alarm = {"));
+    let rule = FilterRule { source: at(OTHER), ..FilterRule::default() };
+    let rules = Bytes::first_of(&rule.to_bytes());
+    let filter = calls::ipc_filter_add::Request { kind: FilterKind::Black, rules };
+    assert_eq!(kernel.asks(OLD, &filter), "kernel.ipc_filter_add = {}");
+    assert_eq!(kernel.asks(OLD, &calls::log_watch::Request { on: true }), "kernel.log_watch = {}");
+    let (process, name, argument) = (at(OLD), Name::new("anew").unwrap(), 0);
+    let exec = calls::exec::Request { process, instruction: 0x7000, stack: 0x7000, argument, name };
+    assert_eq!(kernel.asks(RS, &exec), "kernel.exec = {}");
+    assert!(kernel.machine.open_lines.is_empty());
+    assert_eq!(kernel.next_alarm_ns(), None);
+    let process = kernel.processes.process(Slot::new(OLD));
+    assert!(process.filters.is_empty() && process.has_no_mail() && !process.watches_log);
+}
+
+#[test]
+fn vm_hears_of_no_request_while_its_filters_hold_back_what_tells_of_them() {
+    let mut kernel = kernel(&[server(RS, Callers::RS), server(OLD, Callers::VM), service(OTHER)]);
+    let rule = FilterRule { source: Endpoint::SYSTEM, ..FilterRule::default() };
+    let rules = Bytes::first_of(&rule.to_bytes());
+    let filter = calls::ipc_filter_add::Request { kind: FilterKind::Black, rules };
+    assert_eq!(kernel.asks(OLD, &filter), "kernel.ipc_filter_add = {}");
+    let fill = calls::memset::Request {
+        process: Endpoint::SELF,
+        address: 0x9000,
+        len: 1,
+        byte: 0,
+        flags: abi::CopyFlags::default(),
+    };
+    kernel.asks(OTHER, &fill);
+    let get = calls::vm_memory_request_get::Request {};
+    assert_eq!(kernel.asks(OLD, &get), "kernel.vm_memory_request_get = ENOENT");
+    kernel.processes.process_mut(Slot::new(OLD)).notifications = crate::privilege::IdSet::default();
+    let clear = calls::ipc_filter_clear::Request {};
+    assert_eq!(kernel.asks(OLD, &clear), "kernel.ipc_filter_clear = {}");
+    assert_eq!(kernel.traps(OLD, Receive, Endpoint::SYSTEM), Some(Ok(())), "it is told again");
+    assert!(kernel.asks(OLD, &get).starts_with("kernel.vm_memory_request_get = { requestor: 2,"));
+}
+
 #[test]
 fn one_that_has_ended_is_gone_when_it_becomes_one_that_nobody_manages() {
     for manager in [Endpoint::NONE, Endpoint::SELF] {

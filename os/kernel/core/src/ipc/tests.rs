@@ -239,8 +239,23 @@ fn assert_no_circle(kernel: &Kernel<Fake>) {
             let Some((next, _)) = kernel.waits_for(at).filter(|(next, _)| is_open && *next != at) else {
                 break;
             };
-            assert_ne!(next, start, "a circle of waiting processes");
+            assert_ne!(next, start, "a circle of waiting processes: {}", circle(kernel, start));
             at = next;
+        }
+    }
+}
+
+/// Who waits for whom, from a process of a circle on.
+fn circle(kernel: &Kernel<Fake>, start: Slot) -> String {
+    let mut text = String::new();
+    let mut at = start;
+    loop {
+        let process = kernel.processes.process(at);
+        let (next, half) = kernel.waits_for(at).expect("it is in a circle");
+        text += &format!("{at:?} ({:?}, {}) -> {half:?} ", process.ipc, process.stops);
+        at = next;
+        if at == start {
+            return text;
         }
     }
 }

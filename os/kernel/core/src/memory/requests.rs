@@ -12,6 +12,7 @@ use crate::ipc::Half;
 use crate::list::{Links, List};
 use crate::machine::Machine;
 use crate::process::{Slot, Stops};
+use abi::notification::Notification;
 use abi::protocols::kernel;
 use abi::{Answer, Callers, Endpoint, Errno, Message, RequestOutcome, Signal};
 
@@ -75,13 +76,16 @@ impl Requests {
 impl<M: Machine> Kernel<M> {
     /// Lets a caller wait for VM, if that is of any use.
     pub(crate) fn ask_vm(&mut self, caller: Slot, need: Need) -> Result<(), Errno> {
-        let helps = |vm: &Slot| *vm != caller && !self.would_deadlock(caller, *vm, Half::Memory);
-        let vm = self.vm().filter(helps).ok_or(Errno::EFAULT)?;
+        let vm = self.vm().ok_or(Errno::EFAULT)?;
+        if !self.can_help(vm, caller, Half::Deed) {
+            return Err(Errno::EFAULT);
+        }
         let (page, others) = match need {
             Need::Page(page, others) => (page, others),
             Need::Release { held, parties } => {
                 self.processes.process_mut(caller).memory.call.parked = Parked::ForRelease { held, parties };
                 self.stop(caller, Stops::MEMORY_REQUEST);
+                self.end_circle(vm, Errno::ELOCKED);
                 return Ok(());
             }
         };
@@ -102,10 +106,15 @@ impl<M: Machine> Kernel<M> {
         self.stop(caller, Stops::MEMORY_REQUEST);
         self.requests.queue.push_back(&mut self.requests.links, caller);
         self.kernel_signal(vm, Signal::KMEM);
+        self.end_circle(vm, Errno::ELOCKED);
         Ok(())
     }
 
-    pub(crate) fn take_request(&mut self) -> Result<kernel::vm_memory_request_get::Reply, Errno> {
+    pub(crate) fn take_request(&mut self, vm: Slot) -> Result<kernel::vm_memory_request_get::Reply, Errno> {
+        // Who has filtered out that it is told of requests is to hear of none.
+        if !self.processes.process(vm).admits(Endpoint::SYSTEM, Callers::KERNEL, Notification::NUMBER) {
+            return Err(Errno::ENOENT);
+        }
         let caller = self.requests.queue.front().ok_or(Errno::ENOENT)?;
         self.requests.queue.remove(&mut self.requests.links, caller);
         let process = self.processes.process_mut(caller);
@@ -190,6 +199,11 @@ impl<M: Machine> Kernel<M> {
                 self.requests.queue.push_back(&mut self.requests.links, slot);
             }
         }
+        self.tell_vm_of_requests(vm);
+    }
+
+    /// Tells VM that there are requests, if there are.
+    pub(crate) fn tell_vm_of_requests(&mut self, vm: Slot) {
         if self.requests.queue.front().is_some() {
             self.kernel_signal(vm, Signal::KMEM);
         }

@@ -76,6 +76,122 @@ fn a_signal_stops_its_process_until_the_manager_has_ended_it() {
     assert_eq!(kernel.asks(MANAGER, &endksig(VICTIM)), "kernel.endksig = EINVAL");
 }
 
+/// Something that happens to a process.
+type Event<'a> = &'a dyn Fn(&mut Kernel<Fake>);
+
+/// A manager waits for its own process, which comes to stand still until the manager sees to it, or does so already.
+// row F1
+#[test]
+fn a_manager_waits_for_nobody_who_waits_for_it() {
+    let exit = |kernel: &mut Kernel<Fake>| {
+        kernel.asks(VICTIM, &calls::exit::Request { status: 1 });
+    };
+    let fault = |kernel: &mut Kernel<Fake>| kernel.fault(Slot::new(VICTIM), BREAKPOINT);
+    let signal = |kernel: &mut Kernel<Fake>| {
+        assert_eq!(kernel.asks(BACKUP, &kill(VICTIM, Signal::USR1)), "kernel.kill = {}");
+    };
+    let events: [(Event<'_>, Errno); 3] =
+        [(&exit, Errno::EDEADSRCDST), (&fault, Errno::ELOCKED), (&signal, Errno::ELOCKED)];
+    let ask = |kernel: &mut Kernel<Fake>| kernel.sends(MANAGER, Primitive::SendRec, at(VICTIM), 1);
+    for (happens, error) in events {
+        // It waits for the answer, for the message to be taken, or for a message.
+        for way in 0..3 {
+            let mut kernel = four();
+            let (primitive, is_taken) =
+                [(Primitive::SendRec, true), (Primitive::SendRec, false), (Primitive::Receive, false)][way];
+            if is_taken {
+                assert_eq!(kernel.traps(VICTIM, Primitive::Receive, Endpoint::ANY), None);
+            }
+            assert_eq!(kernel.sends(MANAGER, primitive, at(VICTIM), 1), None);
+            happens(&mut kernel);
+            assert_eq!(kernel.returned(MANAGER), Some(Err(error)), "way {way}");
+            assert!(kernel.can_run(MANAGER) && !kernel.can_run(VICTIM));
+            assert_eq!(told(&mut kernel, MANAGER), Some(Signals::of(&[Signal::KSIG])));
+        }
+        // It happened before, to one that takes what comes, and to one that doesn't.
+        for takes in [false, true] {
+            let mut kernel = four();
+            happens(&mut kernel);
+            if takes && error == Errno::ELOCKED {
+                kernel.processes.process_mut(Slot::new(VICTIM)).stops = Stops::NONE;
+                assert_eq!(kernel.traps(VICTIM, Primitive::Receive, Endpoint::ANY), None);
+                happens(&mut kernel);
+            }
+            assert_eq!(ask(&mut kernel), Some(Err(Errno::ELOCKED)), "takes {takes}");
+        }
+    }
+    // Through somebody else: the manager is who can do something about it.
+    let mut kernel = four();
+    assert_eq!(kernel.traps(BACKUP, Primitive::Receive, Endpoint::ANY), None);
+    assert_eq!(kernel.sends(MANAGER, Primitive::SendRec, at(BACKUP), 1), None);
+    assert_eq!(kernel.sends(BACKUP, Primitive::SendRec, at(VICTIM), 1), None);
+    exit(&mut kernel);
+    assert_eq!(kernel.returned(MANAGER), Some(Err(Errno::ELOCKED)));
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), "kernel.getksig = { process: 2, signals: {SIGABRT} }");
+    assert_eq!(kernel.asks(MANAGER, &clear(VICTIM)), "kernel.clear = {}");
+    assert_eq!(kernel.returned(BACKUP), Some(Err(Errno::EDEADSRCDST)));
+}
+
+/// What the signal left waiting goes on to wait, and that may be in a circle that came about meanwhile.
+#[test]
+fn a_wait_that_a_signal_hid_closes_no_circle() {
+    let mut kernel = four();
+    assert_eq!(kernel.sends(VICTIM, Primitive::SendRec, at(BACKUP), 1), None);
+    assert_eq!(kernel.asks(MANAGER, &kill(VICTIM, Signal::USR1)), "kernel.kill = {}");
+    assert_eq!(kernel.sends(BACKUP, Primitive::SendRec, at(VICTIM), 1), None);
+    kernel.asks(MANAGER, &GETKSIG);
+    assert_eq!(kernel.asks(MANAGER, &endksig(VICTIM)), "kernel.endksig = {}");
+    assert_eq!(kernel.returned(VICTIM), Some(Err(Errno::ELOCKED)));
+}
+
+/// VM's manager may need a page at any time.
+// row F6
+#[test]
+fn vm_is_stopped_by_no_signal_that_it_survives() {
+    let page_fault = |kernel: &mut Kernel<Fake>, slot| {
+        kernel.fault(Slot::new(slot), Fault::Page { address: 0x9000, access: Access::Read });
+    };
+    let system = || {
+        let mut kernel = kernel(&[service(MANAGER), server(BACKUP, Callers::VM), service(VICTIM)]);
+        kernel.set_managers(managers(BACKUP, at(MANAGER), Endpoint::NONE)).unwrap();
+        kernel.set_managers(managers(VICTIM, at(MANAGER), Endpoint::NONE)).unwrap();
+        kernel
+    };
+    let mut kernel = system();
+    assert_eq!(kernel.asks(VICTIM, &kill(BACKUP, Signal::USR1)), "kernel.kill = {}");
+    page_fault(&mut kernel, MANAGER);
+    assert!(kernel.can_run(BACKUP) && kernel.stops(MANAGER) == Stops::PAGE_FAULT);
+    assert_eq!(told(&mut kernel, BACKUP), Some(Signals::of(&[Signal::KSIGSM])));
+    assert_eq!(kernel.asks(BACKUP, &GETKSIG), "kernel.getksig = { process: 1, signals: {SIGUSR1} }");
+    // What it does not survive is its manager's, who is told.
+    let mut kernel = system();
+    assert_eq!(kernel.asks(VICTIM, &kill(BACKUP, Signal::SEGV)), "kernel.kill = {}");
+    assert!(!kernel.can_run(BACKUP));
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), "kernel.getksig = { process: 1, signals: {SIGSEGV} }");
+    // It waits for one that stands still until the manager sees to it, and that one needs a page of VM.
+    let mut kernel = system();
+    assert_eq!(kernel.sends(BACKUP, Primitive::SendRec, at(VICTIM), 1), None);
+    kernel.fault(Slot::new(VICTIM), BREAKPOINT);
+    page_fault(&mut kernel, MANAGER);
+    assert_eq!(kernel.returned(BACKUP), Some(Err(Errno::ELOCKED)));
+    assert_eq!(kernel.stops(MANAGER), Stops::PAGE_FAULT);
+}
+
+/// A manager that can't go on before the process does is none.
+#[test]
+fn a_signal_that_nobody_could_deal_with_ends_its_process_or_nothing() {
+    for (signal, lives) in [(Signal::USR1, true), (Signal::KILL, false)] {
+        let mut kernel = kernel(&[service(MANAGER), service(BACKUP), service(VICTIM)]);
+        kernel.set_managers(managers(VICTIM, at(MANAGER), Endpoint::NONE)).unwrap();
+        kernel.set_managers(managers(MANAGER, at(VICTIM), Endpoint::NONE)).unwrap();
+        assert_eq!(kernel.asks(BACKUP, &kill(MANAGER, Signal::USR1)), "kernel.kill = {}");
+        let expected = if lives { "kernel.kill = ENOENT" } else { "kernel.kill = {}" };
+        assert_eq!(kernel.asks(BACKUP, &kill(VICTIM, signal)), expected);
+        assert_eq!(kernel.processes.find(at(VICTIM)).is_some(), lives);
+        assert!(kernel.can_run(if lives { VICTIM } else { MANAGER }));
+    }
+}
+
 #[test]
 fn only_its_manager_ends_a_signal_or_clears_a_process() {
     let mut kernel = four();

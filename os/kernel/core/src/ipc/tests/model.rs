@@ -195,7 +195,10 @@ impl Model {
             Step::By(who, operation) => self.operate(who, operation, content),
             Step::Fault(who) => self.fault(who),
             Step::Kill(who) => self.end(who),
-            Step::Cancel(who) => self.cancel(who),
+            Step::Cancel(who) => {
+                self.cancel(who);
+                self.0[who].filter = None;
+            }
             Step::ClearReferences(who) => self.clear_references(who),
             Step::Leave { one, other, may_send } => {
                 self.0[one].may_send_to[other] = may_send;
