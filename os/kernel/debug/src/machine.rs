@@ -140,6 +140,9 @@ pub trait Line {
     fn receive(&mut self) -> Option<u8>;
     /// Waits until there may be a byte. `false` if there is nobody any more.
     fn wait(&mut self) -> bool;
+    /// Takes back the interrupt of bytes that were received without it, which would strike at once where interrupts get
+    /// through again. Bytes that were not received interrupt.
+    fn take_interrupt(&mut self);
     /// Interrupts once more for bytes that have come and were not taken.
     fn interrupt_again(&mut self);
 }

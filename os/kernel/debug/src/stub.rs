@@ -332,6 +332,8 @@ impl<L: Line + Copy> Stub<L> {
             }
         }
         Self::go_on(system);
+        // Or who is to make a step would be interrupted before it, each time.
+        self.line.take_interrupt();
     }
 
     /// Serves the debugger with a session of gdbstub's, until that ends.

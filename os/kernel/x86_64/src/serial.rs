@@ -142,6 +142,20 @@ impl Line for Com2 {
         Uart::COM2.receive()
     }
 
+    fn take_interrupt(&mut self) {
+        if apic::is_debugger_held_back() {
+            return;
+        }
+        apic::with_only(DEBUGGER, || {
+            if trap::poll_aside() != 0 {
+                apic::end_of_interrupt();
+            }
+        });
+        if Uart::COM2.read(LINE_STATUS) & HAS_BYTE != 0 {
+            self.interrupt_again();
+        }
+    }
+
     fn interrupt_again(&mut self) {
         // The interrupt controller sees edges only.
         Uart::COM2.write(ENABLE, 0);

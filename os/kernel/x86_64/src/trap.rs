@@ -530,9 +530,18 @@ pub(crate) fn wait_for_interrupt() -> u64 {
 
 /// The same, in the middle of somebody else's wait.
 pub(crate) fn wait_aside() -> u64 {
+    aside(wait_for_interrupt)
+}
+
+/// [`poll_interrupt`], in the middle of somebody else's wait.
+pub(crate) fn poll_aside() -> u64 {
+    aside(poll_interrupt)
+}
+
+fn aside(wait: fn() -> u64) -> u64 {
     // SAFETY: the kernel runs on one processor, and interrupts are off here.
     let before = unsafe { waited_for };
-    let vector = wait_for_interrupt();
+    let vector = wait();
     // SAFETY: as above.
     unsafe { waited_for = before };
     vector

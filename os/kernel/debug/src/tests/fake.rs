@@ -391,5 +391,6 @@ impl Line for Wire {
     fn wait(&mut self) -> bool {
         !self.is_read()
     }
+    fn take_interrupt(&mut self) {}
     fn interrupt_again(&mut self) {}
 }
