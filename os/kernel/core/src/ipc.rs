@@ -86,26 +86,11 @@ impl<M: Machine> Kernel<M> {
 
     #[inline]
     fn sendrec(&mut self, caller: Slot, endpoint: Endpoint) -> Result<(), Errno> {
-        self.sendrec_or_check(caller, endpoint, false)
-    }
-
-    /// It takes the message now, but something stops it: so it may be the caller that it waits for in truth.
-    #[cold]
-    fn sendrec_to_stopped(&mut self, caller: Slot, endpoint: Endpoint, peer: Slot) -> Result<(), Errno> {
-        if self.would_deadlock(caller, peer, Half::Sending) {
-            return Err(Errno::ELOCKED);
-        }
-        self.sendrec_or_check(caller, endpoint, true)
-    }
-
-    #[inline]
-    fn sendrec_or_check(&mut self, caller: Slot, endpoint: Endpoint, is_checked: bool) -> Result<(), Errno> {
         let Parties { peer, from, to, recorder } = self.parties(caller, endpoint, Primitive::SendRec)?;
         if !to.would_take(from) {
             return self.queue(caller, peer, Ipc::Sending { to: peer, then_receives: true });
         }
-        let are_alike = are_alike(from, to);
-        if !is_checked && !are_alike && !to.stops.is_empty() {
+        if !to.stops.is_empty() {
             return self.sendrec_to_stopped(caller, endpoint, peer);
         }
         deliver(from, to, endpoint, Primitive::SendRec, recorder);
@@ -117,11 +102,23 @@ impl<M: Machine> Kernel<M> {
         }
         from.ipc = Ipc::Receiving { from: endpoint, in_sendrec: true };
         from.usage.waits = from.usage.waits.wrapping_add(1);
-        let priority = from.priority;
+        let (priority, are_alike) = (from.priority, from.priority == to.priority);
         if !(are_alike && self.ready.exchange_only(caller, peer, priority)) {
             self.hand_over(caller, priority, peer);
         }
         Ok(())
+    }
+
+    /// It takes the message now, but something stops it: so it may be the caller that it waits for in truth.
+    #[cold]
+    fn sendrec_to_stopped(&mut self, caller: Slot, endpoint: Endpoint, peer: Slot) -> Result<(), Errno> {
+        if self.would_deadlock(caller, peer, Half::Sending) {
+            return Err(Errno::ELOCKED);
+        }
+        let Parties { from, to, recorder, .. } = self.parties(caller, endpoint, Primitive::SendRec)?;
+        deliver(from, to, endpoint, Primitive::SendRec, recorder);
+        self.wake(peer);
+        self.receive(caller, endpoint, true)
     }
 
     /// Answers a process that waits for it, and receives from anybody.
