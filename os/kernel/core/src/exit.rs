@@ -9,6 +9,7 @@ use crate::log::Line;
 use crate::machine::{Context, Machine};
 use crate::privilege::{Id, Notifier, Privileges};
 use crate::process::{Ipc, Slot, Stops};
+use crate::signals::MANAGED;
 use abi::boot::ExitCode;
 use abi::protocols::Level;
 use abi::report::{Cause, Ended, Exited, Report};
@@ -185,14 +186,17 @@ impl<M: Machine> Kernel<M> {
 
     /// Takes a process out of its queue, and out of everybody's expectations.
     fn take_out(&mut self, slot: Slot) {
-        // Those that it leaves behind may have something to tell it as their manager: it runs no more.
-        self.stop(slot, Stops::ENDED);
+        // Those that it leaves behind may have something to tell it as their manager: it runs no more. But it waits for
+        // nobody either, so no circle can go through it.
+        self.stop(slot, Stops::STOPPED);
+        self.resume(slot, MANAGED);
         self.settle_account(slot);
         let process = self.processes.process(slot);
         let (endpoint, privileges) = (process.endpoint, process.privileges);
         if let Ipc::Sending { to, .. } = process.ipc {
             self.processes.process_mut(to).callers.remove(&mut self.links, slot);
         }
+        self.processes.process_mut(slot).ipc = Ipc::Idle;
         self.interrupts.detach(&mut self.machine, slot);
         self.alarms.cancel(slot);
         self.schedule_without(endpoint);

@@ -112,7 +112,7 @@ impl<M: Machine> Kernel<M> {
     /// It takes the message now, but something stops it: so it may be the caller that it waits for in truth.
     #[cold]
     fn sendrec_to_stopped(&mut self, caller: Slot, endpoint: Endpoint, peer: Slot) -> Result<(), Errno> {
-        if self.would_deadlock(caller, peer, Half::Sending) {
+        if self.closes_circle(caller, peer, Half::Sending) {
             return Err(Errno::ELOCKED);
         }
         let Parties { from, to, recorder, .. } = self.parties(caller, endpoint, Primitive::SendRec)?;
@@ -208,7 +208,7 @@ impl<M: Machine> Kernel<M> {
     /// Lets a sender wait until the receiver takes its message.
     #[inline(never)]
     fn queue(&mut self, caller: Slot, to: Slot, ipc: Ipc) -> Result<(), Errno> {
-        if self.would_deadlock(caller, to, Half::Sending) {
+        if self.closes_circle(caller, to, Half::Sending) {
             return Err(Errno::ELOCKED);
         }
         self.block(caller, ipc);
@@ -247,7 +247,7 @@ impl<M: Machine> Kernel<M> {
             return Ok(());
         }
         if let Some(source) = self.processes.find(from)
-            && self.would_deadlock(caller, source, Half::Receiving)
+            && self.closes_circle(caller, source, Half::Receiving)
         {
             return Err(Errno::ELOCKED);
         }
@@ -535,70 +535,107 @@ impl<M: Machine> Kernel<M> {
     /// a manager there has none.
     #[cold]
     fn end_circle_of_deeds(&mut self, slot: Slot) {
-        let mut at = slot;
-        for _ in 0..self.processes.len() {
-            if self.processes.process(at).stops.contains(MANAGED) {
-                self.find_manager(at);
-                return self.settle_orphans();
-            }
-            let Some((next, _)) = self.waits_for(at) else { return };
-            at = next;
+        let is_managed = |kernel: &Self, at| kernel.processes.process(at).stops.contains(MANAGED);
+        if let Some(at) = self.first_on_way(slot, is_managed) {
+            self.find_manager(at);
+            self.settle_orphans();
         }
     }
 
-    /// Ends a wait in the circle that `slot` has come to stand in, if it has: the first one from `slot` on that can be
-    /// ended, with this error if it is for `slot`. `false` if there is none.
+    /// Ends a wait in the circle that `slot` has come to stand in, if it has: the one whose end costs least. `error` is
+    /// for who waits for `slot`. `false` if none can be ended.
+    #[inline(never)]
     pub(crate) fn end_circle(&mut self, slot: Slot, error: Errno) -> bool {
-        let Some((first, half)) = self.waits_for(slot) else { return true };
-        if !self.would_deadlock(slot, first, half) {
-            return true;
+        while let Some((first, half)) = self.waits_for(slot)
+            && self.would_deadlock(slot, first, half)
+        {
+            if self.renew_on_way(slot) {
+                continue;
+            }
+            let vm = self.vm();
+            // VM asks again; a request that is ended can't be repeated by the kernel.
+            let Some(at) = self
+                .first_on_way(slot, |kernel, at| Some(at) == vm && kernel.waits_for_message(at))
+                .or_else(|| self.first_on_way(slot, Self::waits_for_message))
+                .or_else(|| self.first_on_way(slot, Self::waits_for_memory))
+            else {
+                return false;
+            };
+            if self.waits_for_message(at) {
+                let is_for_slot = self.waits_for(at).is_some_and(|(next, _)| next == slot);
+                self.cancel_with(at, if is_for_slot { error } else { Errno::ELOCKED });
+            } else {
+                self.end_request(at, Errno::EFAULT);
+            }
         }
-        let mut at = slot;
-        for _ in 0..self.processes.len() {
-            let Some((next, half)) = self.waits_for(at) else { return true };
-            let process = self.processes.process(at);
-            match half {
-                Half::Sending | Half::Receiving if !process.stops.contains(Stops::PAGE_FAULT) => {
-                    self.cancel_with(at, if next == slot { error } else { Errno::ELOCKED });
-                    return true;
-                }
-                Half::Deed if process.stops.only(MANAGED.with(Stops::NO_QUANTUM)) == Stops::NO_QUANTUM => {
-                    self.renew_quantum(at);
-                    self.go_on_waiting(at, Stops::NO_QUANTUM);
-                    return true;
-                }
-                Half::Deed if !process.stops.contains(MANAGED.with(Stops::PAGE_FAULT)) => {
-                    self.end_request(at, Errno::EFAULT);
-                    return true;
-                }
-                _ => at = next,
+        true
+    }
+
+    /// Tells whether waiting for `peer` would close a circle, and no quantum is all that is missing in it: who waits for one
+    /// gets it now.
+    #[inline(never)]
+    fn closes_circle(&mut self, caller: Slot, peer: Slot, half: Half) -> bool {
+        while self.would_deadlock(caller, peer, half) {
+            if !self.renew_on_way(peer) {
+                return true;
             }
         }
         false
+    }
+
+    /// Gives a quantum to the first process from `slot` on, each waiting for the next, that waits for that. `false` if none
+    /// does.
+    #[inline(never)]
+    fn renew_on_way(&mut self, slot: Slot) -> bool {
+        let lacks_quantum = |kernel: &Self, at| {
+            let stops = kernel.processes.process(at).stops;
+            stops.only(MANAGED.with(Stops::NO_QUANTUM)) == Stops::NO_QUANTUM
+        };
+        let Some(at) = self.first_on_way(slot, lacks_quantum) else { return false };
+        self.renew_quantum(at);
+        self.resume(at, Stops::NO_QUANTUM);
+        // What it waits for below is a message or memory, a wait that can be ended.
+        self.end_circle(at, Errno::ELOCKED);
+        true
+    }
+
+    /// The first process from `slot` on, each waiting for the next, of which that is so.
+    fn first_on_way(&self, slot: Slot, is_so: impl Fn(&Self, Slot) -> bool) -> Option<Slot> {
+        let mut at = slot;
+        for _ in 0..self.processes.len() {
+            if is_so(self, at) {
+                return Some(at);
+            }
+            at = self.waits_for(at)?.0;
+        }
+        None
+    }
+
+    /// Tells whether a process waits for a message before anything else, and not by a page fault.
+    fn waits_for_message(&self, slot: Slot) -> bool {
+        let is_fault = self.processes.process(slot).stops.contains(Stops::PAGE_FAULT);
+        !is_fault && matches!(self.waits_for(slot), Some((_, Half::Sending | Half::Receiving)))
+    }
+
+    /// Tells whether a kernel call waits for memory before anything else.
+    fn waits_for_memory(&self, slot: Slot) -> bool {
+        let stops = self.processes.process(slot).stops;
+        stops.only(MANAGED.with(Stops::NO_QUANTUM).with(Stops::MEMORY_REQUEST)) == Stops::MEMORY_REQUEST
     }
 
     /// Tells whether VM can see to a process's memory: it doesn't wait for that process, or only because it waits for
     /// somebody who stands still until a manager sees to him. Then that [is to be ended](Self::end_circle), from VM on, so
     /// that the manager gets its memory.
-    pub(crate) fn can_help(&self, vm: Slot, slot: Slot, half: Half) -> bool {
+    pub(crate) fn can_help(&mut self, vm: Slot, slot: Slot, half: Half) -> bool {
         if vm == slot {
             return false;
         }
-        if !self.would_deadlock(slot, vm, half) {
+        if !self.closes_circle(slot, vm, half) {
             return true;
         }
-        let Some((mut at, Half::Sending | Half::Receiving)) = self.waits_for(vm) else { return false };
-        for _ in 0..self.processes.len() {
-            if at == slot {
-                return false;
-            }
-            if self.processes.process(at).stops.contains(MANAGED) {
-                return true;
-            }
-            let Some((next, _)) = self.waits_for(at) else { return false };
-            at = next;
-        }
-        false
+        let stands_still =
+            |kernel: &Self, at| at == slot || kernel.processes.process(at).stops.contains(MANAGED);
+        self.waits_for_message(vm) && self.first_on_way(vm, stands_still).is_some_and(|at| at != slot)
     }
 
     /// A running process comes to wait, and another one, which waited, goes on. The states are

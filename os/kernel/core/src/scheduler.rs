@@ -10,6 +10,7 @@ use crate::ipc::mail::{self, Letter};
 use crate::list::{Links, List};
 use crate::machine::Machine;
 use crate::process::{Process, Slot, Stops};
+use crate::signals::MANAGED;
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::{KEEP_PRIORITY, KEEP_QUANTUM, sched};
 use abi::{Call, Callers, Endpoint, Errno, Message, Signal};
@@ -169,8 +170,11 @@ impl<M: Machine> Kernel<M> {
             from: slot,
             flags: AsyncFlags::NO_REPLY,
         };
-        let is_in_vain =
-            !self.would_take_letter(scheduler, &letter) && self.would_deadlock(slot, scheduler, Half::Deed);
+        // One that waits for just this goes on, unless it stands still itself.
+        let stops = self.processes.process(scheduler).stops;
+        let stands_still = stops.contains(MANAGED.with(Stops::NO_QUANTUM));
+        let goes_on = !stands_still && self.would_take_letter(scheduler, &letter);
+        let is_in_vain = !goes_on && self.would_deadlock(slot, scheduler, Half::Deed);
         // Better an unfair share of the processor than none.
         if is_in_vain || self.post(scheduler, letter) == Err(mail::Full) {
             self.renew_quantum(slot);

@@ -21,6 +21,8 @@ use abi::{Callers, Endpoint, Errno, Signal, Signals};
 /// The signals of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State {
+    /// It has yet to take them itself.
+    own: Signals,
     /// Its manager has yet to take them.
     pending: Signals,
     /// Its manager has taken them, and has yet to end them.
@@ -69,22 +71,46 @@ impl<M: Machine> Kernel<M> {
     /// # Errors
     /// If nobody deals with the process's signals; nothing has happened then.
     pub(crate) fn cause_signal(&mut self, slot: Slot, signal: Signal) -> Result<(), NoManager> {
-        let mut manager = self.manager_of(slot).ok_or(NoManager)?;
+        // Who is in the hands of a dead one already is an orphan, and told anew.
+        if !self.processes.process(slot).stops.contains(MANAGED) {
+            self.promote_for_dead(slot);
+        }
+        let manager = self.manager_of(slot).ok_or(NoManager)?;
         self.signal_raised(slot, signal);
         if self.takes_itself(slot, manager, signal) {
-            self.processes.process_mut(slot).signals.pending.insert(signal);
+            self.processes.process_mut(slot).signals.own.insert(signal);
             self.kernel_signal(slot, Signal::KSIGSM);
             return Ok(());
         }
-        if manager == slot {
-            manager = self.promote_backup(slot).filter(|backup| *backup != slot).ok_or(NoManager)?;
-        }
-        self.processes.process_mut(slot).signals.pending.insert(signal);
-        if self.processes.process(slot).stops.contains(Stops::SIGNALLED) || self.give_to(slot, manager) {
+        let process = self.processes.process_mut(slot);
+        let before = process.signals.pending;
+        process.signals.pending.insert(signal);
+        let stops = process.stops;
+        let is_given = if stops.contains(MANAGED) {
+            // It is in the hands of its manager, and in no other's.
+            stops.contains(Stops::SIGNALLED) || manager != slot && self.give_to(slot, manager)
+        } else {
+            self.give_to_manager(slot)
+        };
+        if is_given {
             return Ok(());
         }
-        self.processes.process_mut(slot).signals.pending = Signals::NONE;
+        self.processes.process_mut(slot).signals.pending = before;
         Err(NoManager)
+    }
+
+    /// Stops a process until its manager has dealt with its signals: the first of manager and backup that can, and that it
+    /// isn't itself. `false` if there is none; then it isn't stopped.
+    fn give_to_manager(&mut self, slot: Slot) -> bool {
+        while let Some(manager) = self.manager_of(slot) {
+            if manager != slot && self.give_to(slot, manager) {
+                return true;
+            }
+            if self.promote_backup(slot).is_none() {
+                return false;
+            }
+        }
+        false
     }
 
     /// Tells whether a process is told of a signal itself, and goes on: because it manages itself, or is VM. For that
@@ -149,6 +175,41 @@ impl<M: Machine> Kernel<M> {
         Some(backup)
     }
 
+    /// Makes the backup of a process's manager that is dead its manager. That one is told anew of all that the dead one has
+    /// not ended, of others who have the same privileges: of programs, that is.
+    fn promote_for_dead(&mut self, slot: Slot) {
+        let id = self.processes.process(slot).privileges;
+        let manager = self.privileges[id.index()].signal_manager;
+        if manager == Endpoint::SELF
+            || self.find_service(manager).is_some()
+            || self.promote_backup(slot).is_none()
+        {
+            return;
+        }
+        for other in self.processes.slots() {
+            let has_same = |process: &Process<M>| other != slot && process.privileges == id;
+            if self.processes.get(other).is_some_and(has_same) {
+                self.find_manager(other);
+            }
+        }
+    }
+
+    /// Gives what a process has yet to take itself to its manager, if it takes nothing itself any longer.
+    pub(crate) fn hand_own_signals_over(&mut self, slot: Slot) {
+        let manager = self.manager_of(slot);
+        let process = self.processes.process_mut(slot);
+        if manager == Some(slot) || process.signals.own.is_empty() || self.vm() == Some(slot) {
+            return;
+        }
+        let process = self.processes.process_mut(slot);
+        let own = core::mem::take(&mut process.signals.own);
+        process.signals.pending = process.signals.pending.union(own);
+        if !self.give_to_manager(slot) {
+            let process = self.processes.process_mut(slot);
+            process.signals.pending = Signals::NONE;
+        }
+    }
+
     /// Takes the signals of the next process that `manager` manages.
     pub(crate) fn take_signals(&mut self, manager: Slot) -> Option<(Endpoint, Signals)> {
         let takes_itself = self.manager_of(manager) == Some(manager) || self.vm() == Some(manager);
@@ -156,9 +217,9 @@ impl<M: Machine> Kernel<M> {
             let process = self.processes.process(*slot);
             process.stops.contains(Stops::SIGNALLED) && self.manager_of(*slot) == Some(manager)
         };
-        if takes_itself && !self.processes.process(manager).signals.pending.is_empty() {
+        if takes_itself && !self.processes.process(manager).signals.own.is_empty() {
             let process = self.processes.process_mut(manager);
-            return Some((process.endpoint, core::mem::take(&mut process.signals.pending)));
+            return Some((process.endpoint, core::mem::take(&mut process.signals.own)));
         }
         let slot = self.processes.iter().map(|(slot, _)| slot).find(waiting)?;
         self.resume(slot, Stops::SIGNALLED);
@@ -195,8 +256,10 @@ impl<M: Machine> Kernel<M> {
     /// Gives all that no manager has ended to the manager that there is now. `false` if there is
     /// none: the process goes on, unless it can't.
     fn present_anew(&mut self, slot: Slot) -> bool {
-        if self.find_service(self.privileges_of(slot).signal_manager).is_none() {
-            self.promote_backup(slot);
+        self.promote_for_dead(slot);
+        // To tell the backup of others can end a circle, and this one with it.
+        if self.processes.get(slot).is_none() {
+            return true;
         }
         let process = self.processes.process_mut(slot);
         let mut signals = process.signals.pending.union(process.signals.taken);
@@ -205,8 +268,7 @@ impl<M: Machine> Kernel<M> {
         }
         process.signals.taken = Signals::NONE;
         process.signals.pending = signals;
-        let manager = self.manager_of(slot).filter(|manager| *manager != slot);
-        if manager.is_some_and(|manager| self.give_to(slot, manager)) {
+        if self.give_to_manager(slot) {
             return true;
         }
         if signals.intersects(Signals::TERMINATION) {
@@ -274,7 +336,10 @@ impl<M: Machine> Kernel<M> {
     /// to settle.
     pub(crate) fn find_manager(&mut self, slot: Slot) {
         if self.processes.process(slot).stops.contains(MANAGED) && !self.present_anew(slot) {
-            self.end_process(slot, format_args!("{NOBODY_MANAGES}"));
+            return self.end_process(slot, format_args!("{NOBODY_MANAGES}"));
+        }
+        if self.processes.get(slot).is_some() {
+            self.hand_own_signals_over(slot);
         }
     }
 }

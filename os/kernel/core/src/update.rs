@@ -54,6 +54,12 @@ impl<M: Machine> Kernel<M> {
             }
         }
         for slot in [source, target] {
+            // What was told to a manager whose place it has taken is nobody's.
+            let manages_itself =
+                |kernel: &Self| kernel.manager_of(slot).is_none_or(|manager| manager == slot);
+            if self.processes.get(slot).is_some() && manages_itself(self) {
+                self.find_manager(slot);
+            }
             if self.processes.get(slot).is_some() {
                 self.go_on_waiting(slot, Stops::NONE);
             }

@@ -285,15 +285,18 @@ impl<M: Machine> Kernel<M> {
             self.vm = None;
         }
         self.drop_letters(slot, |letter| !letter.status.is_from_kernel());
-        let process = self.processes.process(slot);
-        if matches!(process.ipc, Ipc::Sending { .. }) && !process.stops.contains(Stops::PAGE_FAULT) {
-            self.cancel_with(slot, Errno::EDEADSRCDST);
-        }
         // Before anybody is released who may have been the last that waited: the old set is nobody's any more.
         let process = self.processes.process_mut(slot);
         process.privileges = id;
         process.class = class;
+        if matches!(process.ipc, Ipc::Sending { .. }) && !process.stops.contains(Stops::PAGE_FAULT) {
+            self.cancel_with(slot, Errno::EDEADSRCDST);
+        }
         self.clear_ipc_references_of(slot, old);
+        // Page faults that are told once more bring forward who nobody manages any longer, and that may be this one.
+        if self.processes.get(slot).is_none() {
+            return;
+        }
         if !class.admits(Callers::SERVICE) {
             self.schedule_without(endpoint);
         }
@@ -319,6 +322,7 @@ impl<M: Machine> Kernel<M> {
         }
         // What its manager of before had in hands, and nobody has now, may have ended it.
         if self.processes.get(slot).is_some() {
+            self.hand_own_signals_over(slot);
             // Its filter may have held back what it is told of its processes.
             self.receive_again(slot);
         }

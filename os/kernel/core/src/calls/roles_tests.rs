@@ -447,13 +447,14 @@ fn a_scheduler_that_waits_for_a_process_is_not_asked_for_its_quanta() {
     assert_eq!(kernel.traps(OLD, Receive, at(OTHER)), None);
     (0..3).for_each(|_| kernel.tick(Some(Slot::new(OTHER))));
     assert_eq!((kernel.returned(OLD), kernel.stops(OTHER)), (Some(Ok(())), Stops::NO_QUANTUM));
-    // And it does not wait for one that waits for it.
+    // And one that waits for its quantum gets it before it is waited for.
     let mut kernel = four();
     name_scheduler(&mut kernel, OTHER, Some(OLD));
     assert_eq!(kernel.asks(OLD, &take(OTHER)), "kernel.set_scheduler = {}");
     (0..3).for_each(|_| kernel.tick(Some(Slot::new(OTHER))));
     assert_eq!(kernel.stops(OTHER), Stops::NO_QUANTUM);
-    assert_eq!(kernel.sends(OLD, SendRec, at(OTHER), 1), Some(Err(Errno::ELOCKED)));
+    assert_eq!(kernel.sends(OLD, SendRec, at(OTHER), 1), None);
+    assert!(kernel.can_run(OTHER));
 }
 
 #[test]
@@ -478,6 +479,55 @@ fn a_new_version_of_a_manager_is_told_what_the_old_one_had_in_hands() {
     let clear = calls::state_clear_ipc_refs::Request {};
     assert_eq!(kernel.asks(OLD, &clear), "kernel.state_clear_ipc_refs = {}");
     assert_eq!(kernel.asks(OLD, &GETKSIG), told);
+}
+
+#[test]
+fn a_new_version_of_a_manager_stands_still_for_nobody() {
+    let mut kernel =
+        kernel(&[server(RS, Callers::RS), server(OLD, Callers::PM), service(OTHER), service(THIRD)]);
+    managed(&mut kernel, OTHER, OLD, OLD);
+    assert_eq!(kernel.sends(OTHER, SendRec, at(THIRD), 1), None);
+    let stop = calls::run_stop::Request { process: at(OTHER), delay: true };
+    assert_eq!(kernel.asks(OLD, &stop), "kernel.run_stop = EBUSY");
+    for slot in [OLD, OTHER] {
+        kernel.stop(Slot::new(slot), Stops::NO_PRIVILEGES);
+    }
+    // It ends what the new version was about to send, which tells the old one that it can be stopped now.
+    let update = calls::update::Request { source: at(OTHER), target: at(OLD), rollback: true };
+    assert_eq!(kernel.asks(RS, &update), "kernel.update = {}");
+    for slot in [OLD, OTHER] {
+        kernel.resume(Slot::new(slot), Stops::NO_PRIVILEGES);
+    }
+    assert!(kernel.can_run(OLD), "{}", kernel.stops(OLD));
+}
+
+#[test]
+fn vm_that_has_ended_is_gone_when_it_becomes_vm_that_nobody_manages() {
+    let mut kernel = kernel(&[server(RS, Callers::RS), server(OLD, Callers::VM), service(OTHER)]);
+    managed(&mut kernel, OLD, RS, RS);
+    kernel.asks(OLD, &calls::exit::Request { status: 0 });
+    let disallow = calls::privilege_disallow::Request { process: at(OLD) };
+    assert_eq!(kernel.asks(RS, &disallow), "kernel.privilege_disallow = {}");
+    let set = calls::privilege_set_system::Request {
+        signal_manager: Endpoint::NONE,
+        ..set_system(OLD, Callers::SERVICE.or(Callers::VM), RS)
+    };
+    assert_eq!(kernel.asks(RS, &set), "kernel.privilege_set_system = {}");
+    assert!(kernel.processes.find(at(OLD)).is_none());
+}
+
+#[test]
+fn a_stop_that_was_to_be_delayed_is_told_to_the_manager_of_a_new_role() {
+    let mut kernel =
+        kernel(&[server(RS, Callers::RS.or(Callers::PM)), service(OLD), service(OTHER), program(THIRD)]);
+    for slot in [OLD, THIRD] {
+        managed(&mut kernel, slot, RS, RS);
+    }
+    assert_eq!(kernel.sends(OLD, SendRec, at(OTHER), 1), None);
+    let stop = calls::run_stop::Request { process: at(OLD), delay: true };
+    assert_eq!(kernel.asks(RS, &stop), "kernel.run_stop = EBUSY");
+    becomes(&mut kernel, OLD, None);
+    assert_eq!(kernel.asks(RS, &GETKSIG), "kernel.getksig = { process: 1, signals: {SIGSNDELAY} }");
 }
 
 #[test]

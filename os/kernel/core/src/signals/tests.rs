@@ -148,9 +148,6 @@ fn a_wait_that_a_signal_hid_closes_no_circle() {
 // row F6
 #[test]
 fn vm_is_stopped_by_no_signal_that_it_survives() {
-    let page_fault = |kernel: &mut Kernel<Fake>, slot| {
-        kernel.fault(Slot::new(slot), Fault::Page { address: 0x9000, access: Access::Read });
-    };
     let system = || {
         let mut kernel = kernel(&[service(MANAGER), server(BACKUP, Callers::VM), service(VICTIM)]);
         kernel.set_managers(managers(BACKUP, at(MANAGER), Endpoint::NONE)).unwrap();
@@ -175,6 +172,192 @@ fn vm_is_stopped_by_no_signal_that_it_survives() {
     page_fault(&mut kernel, MANAGER);
     assert_eq!(kernel.returned(BACKUP), Some(Err(Errno::ELOCKED)));
     assert_eq!(kernel.stops(MANAGER), Stops::PAGE_FAULT);
+}
+
+fn look_after(
+    kernel: &mut Kernel<Fake>,
+    slot: u16,
+    manager: Endpoint,
+    backup: Endpoint,
+    scheduler: Endpoint,
+) {
+    kernel.set_managers(Managers { scheduler, ..managers(slot, manager, backup) }).unwrap();
+}
+
+fn page_fault(kernel: &mut Kernel<Fake>, slot: u16) {
+    kernel.fault(Slot::new(slot), Fault::Page { address: 0x9000, access: Access::Read });
+}
+
+/// Ticks until a process has no quantum any longer.
+fn exhaust(kernel: &mut Kernel<Fake>, slot: u16) {
+    for _ in 0..3 {
+        if kernel.can_run(slot) {
+            kernel.tick(Some(Slot::new(slot)));
+        }
+    }
+}
+
+const NOBODY: Endpoint = Endpoint::NONE;
+
+fn told_of(process: u16, signal: &str) -> String {
+    format!("kernel.getksig = {{ process: {process}, signals: {{{signal}}} }}")
+}
+
+const NOTHING_TOLD: &str = "kernel.getksig = { process: none, signals: {} }";
+
+// row F8
+#[test]
+fn who_waits_for_a_quantum_in_a_circle_gets_it() {
+    // A scheduler that a signal stops can decide nothing: its manager asks the one that it schedules.
+    let mut kernel = kernel(&[service(0), service(1), service(2), service(3)]);
+    look_after(&mut kernel, 2, at(0), NOBODY, NOBODY);
+    look_after(&mut kernel, 1, at(0), NOBODY, at(2));
+    assert_eq!(kernel.traps(2, Primitive::Receive, Endpoint::ANY), None);
+    assert_eq!(kernel.traps(1, Primitive::Receive, Endpoint::ANY), None);
+    assert_eq!(kernel.sends(0, Primitive::SendRec, at(1), 1), None);
+    kernel.asks(3, &kill(2, Signal::USR1));
+    exhaust(&mut kernel, 1);
+    assert!(kernel.can_run(1));
+    // A scheduler's page fault needs VM, which has none, or waits for one that has none.
+    for vm_asks in [false, true] {
+        let mut kernel = crate::fake::kernel(&[service(0), server(1, Callers::VM), service(2)]);
+        let client = if vm_asks { 2 } else { 1 };
+        look_after(&mut kernel, client, NOBODY, NOBODY, at(0));
+        if vm_asks {
+            assert_eq!(kernel.sends(1, Primitive::SendRec, at(2), 1), None);
+        }
+        exhaust(&mut kernel, client);
+        assert_eq!(kernel.stops(client), Stops::NO_QUANTUM);
+        page_fault(&mut kernel, 0);
+        assert_eq!((kernel.stops(0), kernel.stops(client)), (Stops::PAGE_FAULT, Stops::NONE));
+    }
+    // A quantum costs nobody anything; a request that is ended does.
+    let mut kernel = crate::fake::kernel(&[service(0), service(1), service(2), service(3), service(4)]);
+    look_after(&mut kernel, 3, at(0), NOBODY, NOBODY);
+    look_after(&mut kernel, 1, NOBODY, NOBODY, at(2));
+    exhaust(&mut kernel, 1);
+    assert_eq!(kernel.sends(0, Primitive::SendRec, at(1), 1), None);
+    assert_eq!(kernel.sends(2, Primitive::SendRec, at(3), 1), None);
+    kernel.asks(4, &kill(3, Signal::USR1));
+    assert_eq!((kernel.returned(0), kernel.stops(1)), (None, Stops::NONE));
+}
+
+#[test]
+fn a_managers_request_for_memory_outlives_vms_for_an_answer() {
+    for is_stopped_first in [true, false] {
+        let mut kernel = kernel(&[service(0), server(1, Callers::VM), service(2), service(3)]);
+        look_after(&mut kernel, 2, at(0), NOBODY, NOBODY);
+        assert_eq!(kernel.traps(2, Primitive::Receive, Endpoint::ANY), None);
+        assert_eq!(kernel.sends(1, Primitive::SendRec, at(2), 1), None);
+        let stop = |kernel: &mut Kernel<Fake>| {
+            kernel.asks(3, &kill(2, Signal::USR1));
+        };
+        if is_stopped_first {
+            stop(&mut kernel);
+        }
+        let (process, address, flags) = (Endpoint::SELF, 0x9000, abi::CopyFlags::WAIT);
+        kernel.asks(0, &calls::memset::Request { process, address, len: 1, byte: 0, flags });
+        if !is_stopped_first {
+            stop(&mut kernel);
+        }
+        assert_eq!(kernel.stops(0), Stops::MEMORY_REQUEST, "{is_stopped_first}");
+        assert_eq!(kernel.returned(1), Some(Err(Errno::ELOCKED)));
+    }
+}
+
+/// Who ends stands still for its manager no longer, whom it may schedule.
+#[test]
+fn one_that_ends_is_in_no_circle() {
+    for (signal, backup) in [(Signal::KILL, NOBODY), (Signal::USR1, at(3))] {
+        let mut kernel = kernel(&[service(0), service(1), service(2), service(3)]);
+        look_after(&mut kernel, 0, at(1), NOBODY, NOBODY);
+        look_after(&mut kernel, 1, at(0), backup, at(0));
+        exhaust(&mut kernel, 1);
+        assert_eq!(kernel.asks(2, &kill(1, signal)), "kernel.kill = {}");
+        assert_eq!(kernel.asks(2, &kill(0, Signal::KILL)), "kernel.kill = {}");
+        assert!(kernel.processes.find(at(0)).is_none());
+        let is_told = kernel.asks(3, &GETKSIG) == told_of(1, "SIGUSR1");
+        assert_eq!(is_told, backup != NOBODY);
+    }
+}
+
+#[test]
+fn a_backup_is_told_of_all_programs_and_of_each_once() {
+    let mut kernel = kernel(&[service(0), service(1), service(2), program(3), program(4)]);
+    look_after(&mut kernel, 3, at(0), at(1), NOBODY);
+    for slot in [3, 4] {
+        assert_eq!(kernel.asks(2, &kill(slot, Signal::USR1)), "kernel.kill = {}");
+        assert_eq!(kernel.asks(0, &GETKSIG), told_of(slot, "SIGUSR1"));
+    }
+    kernel.asks(0, &calls::exit::Request { status: 0 });
+    for slot in [3, 4] {
+        assert_eq!(kernel.asks(1, &GETKSIG), told_of(slot, "SIGUSR1"));
+    }
+    // One that has found out that its manager is dead is no orphan when somebody else dies.
+    let mut kernel = crate::fake::kernel(&[service(0), service(1), service(2), service(3), service(4)]);
+    look_after(&mut kernel, 2, at(0), at(1), NOBODY);
+    kernel.asks(0, &calls::exit::Request { status: 0 });
+    assert_eq!(kernel.asks(4, &kill(2, Signal::USR1)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(1, &GETKSIG), told_of(2, "SIGUSR1"));
+    kernel.asks(3, &calls::exit::Request { status: 0 });
+    assert_eq!(kernel.asks(1, &GETKSIG), NOTHING_TOLD);
+    // Nor does a backup have to wait for a manager that can't go on before the process does.
+    let mut kernel = crate::fake::kernel(&[service(0), service(1), service(2), service(3)]);
+    look_after(&mut kernel, 1, at(0), at(2), NOBODY);
+    look_after(&mut kernel, 0, at(1), NOBODY, NOBODY);
+    assert_eq!(kernel.asks(3, &kill(0, Signal::USR1)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(3, &kill(1, Signal::SEGV)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(2, &GETKSIG), told_of(1, "SIGSEGV"));
+}
+
+#[test]
+fn what_a_process_takes_itself_is_apart_from_what_its_manager_takes() {
+    let system = || {
+        let mut kernel = kernel(&[server(0, Callers::RS), server(1, Callers::VM), service(2)]);
+        look_after(&mut kernel, 1, at(0), NOBODY, NOBODY);
+        assert_eq!(kernel.asks(2, &kill(1, Signal::USR1)), "kernel.kill = {}");
+        kernel
+    };
+    let mut kernel = system();
+    assert_eq!(kernel.asks(2, &kill(1, Signal::STOP)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(0, &GETKSIG), told_of(1, "SIGSTOP"));
+    assert_eq!(kernel.asks(1, &GETKSIG), told_of(1, "SIGUSR1"));
+    // A signal that nobody can deal with takes none of them along.
+    let mut kernel = system();
+    page_fault(&mut kernel, 0);
+    assert_eq!(kernel.asks(2, &kill(1, Signal::STOP)), "kernel.kill = ENOENT");
+    assert_eq!(kernel.asks(1, &GETKSIG), told_of(1, "SIGUSR1"));
+    // VM that is VM no longer, and one that gets a manager.
+    let (traps, kernel_calls, scheduler) = (u32::MAX, u128::MAX, NOBODY);
+    let (signal_manager, backup_manager, grants_magic) = (at(0), NOBODY, false);
+    let mut kernel = system();
+    kernel.stop(Slot::new(1), Stops::NO_PRIVILEGES);
+    let set = calls::privilege_set_system::Request {
+        process: at(1),
+        class: Callers::SERVICE,
+        traps,
+        kernel_calls,
+        signal_manager,
+        backup_manager,
+        scheduler,
+        grants_magic,
+    };
+    assert_eq!(kernel.asks(0, &set), "kernel.privilege_set_system = {}");
+    assert_eq!(kernel.asks(0, &GETKSIG), told_of(1, "SIGUSR1"));
+    let mut kernel = system();
+    look_after(&mut kernel, 2, Endpoint::SELF, NOBODY, NOBODY);
+    assert_eq!(kernel.asks(1, &kill(2, Signal::TERM)), "kernel.kill = {}");
+    let update = calls::privilege_update::Request {
+        process: at(2),
+        traps,
+        kernel_calls,
+        signal_manager,
+        backup_manager,
+        scheduler,
+        grants_magic,
+    };
+    assert_eq!(kernel.asks(0, &update), "kernel.privilege_update = {}");
+    assert_eq!(kernel.asks(0, &GETKSIG), told_of(2, "SIGTERM"));
 }
 
 /// A manager that can't go on before the process does is none.
