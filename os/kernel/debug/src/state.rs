@@ -63,7 +63,7 @@ impl Stepping {
 pub(crate) struct Catches {
     /// What the processor refuses to do for a process, if nobody puts that right.
     pub(crate) faults: bool,
-    /// Page faults that VM is to resolve, too.
+    /// Page faults that VM is to resolve, too, before it is told of them.
     pub(crate) page_faults: bool,
     /// Signals.
     pub(crate) signals: bool,

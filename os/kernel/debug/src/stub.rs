@@ -177,8 +177,9 @@ impl<L: Line + Copy> Stub<L> {
             _ => {}
         }
         let catches = system.state.catches;
-        let is_resolved = matches!(fault, Fault::Page { .. }) && system.kernel.has_vm_beside(slot);
-        if if is_resolved { catches.page_faults } else { catches.faults } {
+        // If VM refuses it, the kernel has news.
+        let is_vms = matches!(fault, Fault::Page { .. }) && system.kernel.would_tell_vm(slot);
+        if if is_vms { catches.page_faults } else { catches.faults } {
             self.is_at_fault = true;
             return self.stop(thread, Why::Signal(to_gdb(fault.signal())));
         }
@@ -331,7 +332,7 @@ impl<L: Line + Copy> Stub<L> {
                 End::Refused => self.output.answer(b"E16"),
             }
         }
-        Self::go_on(system);
+        self.go_on(system);
         // Or who is to make a step would be interrupted before it, each time.
         self.line.take_interrupt();
     }
@@ -388,7 +389,7 @@ impl<L: Line + Copy> Stub<L> {
     }
 
     /// Lets the system go on as the debugger wants.
-    fn go_on<M: Debuggable>(system: &mut System<M>) {
+    fn go_on<M: Debuggable>(&self, system: &mut System<M>) {
         let System { kernel, state } = system;
         let mut only = state.continued.filter(|_| state.is_locked);
         if let Some(stepping) = &mut state.stepping {
@@ -410,6 +411,7 @@ impl<L: Line + Copy> Stub<L> {
         }
         kernel.watch_spaces(state.breakpoints.are_in_processes());
         kernel.catch_signals(state.catches.signals);
+        kernel.catch_faults(state.catches.faults && self.is_attached());
         state.breakpoints.forget_owners();
         system.prepare_step();
         let System { kernel, state } = system;
