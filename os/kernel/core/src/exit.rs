@@ -35,7 +35,7 @@ impl<M: Machine> Kernel<M> {
         match fault {
             Fault::Page { address, access } if self.tell_vm_of_fault(slot, address, access) => return,
             Fault::Exception { vector: Fault::DEBUG_VECTOR, .. } => {
-                self.processes.process_mut(slot).context.set_single_step(false);
+                self.processes.process_mut(slot).step_for_tracer(false);
             }
             Fault::Page { .. } | Fault::Exception { .. } => {}
         }

@@ -42,8 +42,6 @@ pub(crate) struct Stepping {
     pub(crate) end: u64,
     /// The process that is made to step: one by itself, or the one that the kernel may enter in its step.
     pub(crate) process: Option<Slot>,
-    /// A tracer steps through that process, too.
-    pub(crate) was_stepped: bool,
     /// The next instruction shows the thread its flags.
     pub(crate) shows: Option<Shows>,
 }

@@ -10,7 +10,7 @@ use crate::breakpoints::{Asked, Point};
 use crate::machine::{Access, Cpu, Debuggable, Line, Trap};
 use crate::packets::{Input, Output, Receiver, SIZE};
 use crate::session::{End, Opening, Reason, Said, Session};
-use crate::state::{Stepping, TRAP_FLAG};
+use crate::state::Stepping;
 use crate::target::Thread;
 use abi::registers::Register;
 use alloc::vec::Vec;
@@ -379,10 +379,10 @@ impl<L: Line + Copy> Stub<L> {
         state.breakpoints.disarm(kernel);
         kernel.run_only(None);
         state.step_kernel(false);
-        if let Some(Stepping { process: Some(slot), was_stepped, .. }) = state.stepping
+        if let Some(Stepping { process: Some(slot), .. }) = state.stepping
             && let Some((_, process)) = kernel.inside(slot)
         {
-            process.context.set_single_step(was_stepped);
+            process.step_for_debugger(false);
         }
         state.stopped = thread;
         state.clear_actions();
@@ -399,10 +399,6 @@ impl<L: Line + Copy> Stub<L> {
                 // Its last instruction before a process's takes the flags of that one.
                 Thread::Kernel => state.running,
             };
-            if let Some((_, process)) = stepping.process.and_then(|slot| kernel.inside(slot)) {
-                let flags = process.context.registers()[Register::Rflags as usize];
-                stepping.was_stepped = flags & TRAP_FLAG != 0;
-            }
         }
         if let Some(Thread::Process(slot)) = only
             && kernel.is_runnable(slot)
