@@ -55,6 +55,12 @@ impl<M: Machine> Process<M> {
         }
     }
 
+    /// Tells whether it makes a step for its tracer.
+    #[must_use]
+    pub const fn is_stepped_by_tracer(&self) -> bool {
+        self.tracing.steps.for_tracer
+    }
+
     /// Tells whether it would make a step without the debugger as well.
     #[must_use]
     pub const fn steps_anyway(&self) -> bool {

@@ -20,6 +20,7 @@ use kernel_core::Slot;
 use kernel_core::debugging::News;
 use kernel_core::fault::Fault;
 use kernel_core::machine::Context as _;
+use kernel_core::process::Process;
 
 /// What happened to a process, or on the line, that may concern the debugger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +170,10 @@ impl<L: Line + Copy> Stub<L> {
             Fault::Exception { vector: DEBUG, .. } => {
                 if let Some(reaction) = self.look_at_debug(system, thread, status) {
                     return reaction;
+                }
+                let process = system.kernel.processes().get(slot);
+                if status & SINGLE_STEP != 0 && process.is_some_and(Process::is_stepped_by_tracer) {
+                    return Reaction::None;
                 }
             }
             Fault::Exception { vector: BREAKPOINT, .. } if is_at_breakpoint(system, slot) => {

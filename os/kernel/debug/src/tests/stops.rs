@@ -307,6 +307,18 @@ fn the_next_process_of_a_slot_is_another_thread_with_no_watchpoint_of_the_last()
 }
 
 #[test]
+fn a_step_that_a_tracer_asked_for_is_the_tracers() {
+    // row I2
+    let mut debugged = Debugged::new();
+    debugged.hears(&[packet(HELLO), packet(b"vCont;c")].concat());
+    debugged.system.kernel.inside(Slot::new(0)).unwrap().1.step_for_tracer(true);
+    assert_eq!(steps(&mut debugged), Reaction::None);
+    // What it did not ask for, the program did to itself.
+    debugged.system.kernel.inside(Slot::new(0)).unwrap().1.step_for_tracer(false);
+    assert_eq!(steps(&mut debugged), Reaction::Stop);
+}
+
+#[test]
 fn a_tracers_step_and_the_debuggers_are_apart() {
     // row I2
     // Before the debugger's step, and in the middle of it.
