@@ -222,6 +222,22 @@ fn page_faults_that_vm_takes_stop_the_system_if_asked() {
 
 // row I2
 #[test]
+fn page_faults_that_vm_refuses_stop_the_system() {
+    let Some(mut debugged) = Debugged::start("vm_is_told_of_page_faults") else { return };
+    debugged.ask_all(&["continue", "bt 1", "monitor ipc", "continue"]);
+    insta::assert_snapshot!(debugged.told(ExitCode::Success));
+}
+
+// row I2
+#[test]
+fn signals_that_end_a_process_stop_the_system_before_it_ends_if_asked() {
+    let Some(mut debugged) = Debugged::start("vm_is_told_of_page_faults") else { return };
+    debugged.ask_all(&["monitor catch none", "monitor catch signals", "continue", "bt 1", "continue"]);
+    insta::assert_snapshot!(debugged.told(ExitCode::Success));
+}
+
+// row I2
+#[test]
 fn ctrl_c_stops_whatever_runs() {
     let Some(mut debugged) = Debugged::start("endless_output_ends_the_machine") else { return };
     for round in 0..20 {

@@ -3,6 +3,7 @@
 //! Nothing here changes what processes do to each other. A debugger may look at any moment, also in the
 //! middle of a function of the kernel's: so nothing here panics or follows a list without an end.
 
+use crate::exit::Doom;
 use crate::log::Line;
 use crate::machine::{Context, Machine};
 use crate::process::{Ipc, Process, Slot, Stops, Table};
@@ -11,7 +12,7 @@ use abi::boot::ExitCode;
 use abi::ipc::Primitive;
 use abi::protocols::Level;
 use abi::state::{State, Wait};
-use abi::{Endpoint, Errno, GrantEntry, Name, Signal, Wire, describe};
+use abi::{Endpoint, Errno, GrantEntry, Name, Signal, Signals, Wire, describe};
 use core::fmt;
 
 /// What a debugger asks of the kernel.
@@ -23,9 +24,15 @@ pub(crate) struct Wishes {
     watches_spaces: bool,
     /// It wants to hear of signals.
     catches_signals: bool,
+    /// It wants to hear of page faults that VM was told of and that nobody resolves.
+    catches_faults: bool,
     /// It wants all calls in the log.
     traces_calls: bool,
     news: News,
+    /// Who ends as soon as the debugger has heard of it, before anybody runs.
+    doomed: Option<(Endpoint, Doom)>,
+    /// Others whose page faults nobody resolves are next, one at a time.
+    has_orphans: bool,
 }
 
 /// What happened that a debugger asked for.
@@ -55,6 +62,11 @@ impl<M: Machine> Kernel<M> {
         self.wishes.catches_signals = on;
     }
 
+    /// Says whether the debugger is to hear of page faults that VM was told of and that nobody resolves.
+    pub fn catch_faults(&mut self, on: bool) {
+        self.wishes.catches_faults = on;
+    }
+
     /// Takes what has happened.
     pub fn take_news(&mut self) -> News {
         let news = core::mem::take(&mut self.wishes.news);
@@ -72,14 +84,54 @@ impl<M: Machine> Kernel<M> {
 
     /// A signal is being raised.
     pub(crate) fn signal_raised(&mut self, slot: Slot, signal: Signal) {
-        if self.wishes.catches_signals {
+        let Wishes { catches_signals, catches_faults, .. } = self.wishes;
+        // So it is told that VM refuses a page: by the end of who has asked for it.
+        let is_refusal = || {
+            self.processes.process(slot).stops.contains(Stops::PAGE_FAULT) && Signals::LETHAL.contains(signal)
+        };
+        if catches_signals || catches_faults && is_refusal() {
             self.wishes.news.signal.get_or_insert((slot, signal));
             self.settle_wishes();
         }
     }
 
+    /// Lets a process live until the debugger has heard of its signal. `false` if that isn't to hear of it.
+    pub(crate) fn doom(&mut self, slot: Slot, doom: Doom) -> bool {
+        let is_told = self.wishes.news.signal.is_some_and(|(told, _)| told == slot);
+        if !is_told || self.wishes.doomed.is_some() {
+            return false;
+        }
+        self.wishes.doomed = Some((self.processes.process(slot).endpoint, doom));
+        self.settle_wishes();
+        true
+    }
+
+    /// Tells whether the next page fault that nobody resolves has to wait, since the debugger hears of one at a time.
+    pub(crate) fn puts_off_faults(&mut self) -> bool {
+        self.wishes.has_orphans = self.wishes.catches_faults && self.wishes.news.signal.is_some();
+        self.settle_wishes();
+        self.wishes.has_orphans
+    }
+
+    /// Does what had to wait for the debugger, which has heard of it now.
+    fn settle_doomed(&mut self) {
+        let Wishes { doomed, has_orphans, .. } = self.wishes;
+        if self.wishes.news.signal.is_some() || doomed.is_none() && !has_orphans {
+            return;
+        }
+        (self.wishes.doomed, self.wishes.has_orphans) = (None, false);
+        if let Some((endpoint, doom)) = doomed
+            && let Some(slot) = self.processes.find(endpoint)
+        {
+            self.fulfil(slot, doom);
+        }
+        self.settle_orphans();
+        self.settle_wishes();
+    }
+
     pub(crate) fn settle_wishes(&mut self) {
-        let is_asked = self.wishes.only.is_some() || self.wishes.news != News::default();
+        let Wishes { only, news, doomed, has_orphans, .. } = &self.wishes;
+        let is_asked = only.is_some() || *news != News::default() || doomed.is_some() || *has_orphans;
         self.is_out_of_turn = is_asked || self.ended.is_some() || self.reporting.is_some();
     }
 
@@ -87,6 +139,7 @@ impl<M: Machine> Kernel<M> {
     #[must_use]
     pub fn out_of_turn(&mut self) -> OutOfTurn {
         self.end_turn();
+        self.settle_doomed();
         let next = self.decide();
         self.start_turn(next);
         next
@@ -162,10 +215,10 @@ impl<M: Machine> Kernel<M> {
         self.end(ExitCode::Failure, None);
     }
 
-    /// Tells whether VM is there to resolve page faults of that process.
+    /// Tells whether VM would be told of a page fault of that process.
     #[must_use]
-    pub fn has_vm_beside(&self, slot: Slot) -> bool {
-        self.vm().is_some_and(|vm| vm != slot)
+    pub fn would_tell_vm(&self, slot: Slot) -> bool {
+        self.vm_to_tell(slot).is_some()
     }
 
     /// One more than the highest slot.
@@ -312,7 +365,83 @@ impl<M: Machine> Table<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::{kernel, service};
+    use crate::fake::{Fake, at, kernel, server, service};
+    use crate::fault::{Access, Fault};
+    use abi::Callers;
+    use abi::boot::Managers;
+    use abi::protocols::kernel as calls;
+
+    const VM: u16 = 0;
+    const MANAGER: u16 = 1;
+    const SEGV: Signal = Signal::SEGV;
+
+    /// VM, a manager, and three with page faults that VM has yet to resolve. The manager looks after the last of them.
+    fn faulting() -> Kernel<Fake> {
+        let mut kernel =
+            kernel(&[server(VM, Callers::VM), service(MANAGER), service(2), service(3), service(4)]);
+        let (manager, none) = (at(MANAGER), Endpoint::NONE);
+        let managers = Managers { slot: 4, signal_manager: manager, backup_manager: none, scheduler: none };
+        kernel.set_managers(managers).unwrap();
+        for slot in 2..5 {
+            kernel.fault(Slot::new(slot), Fault::Page { address: 0x10, access: Access::Read });
+        }
+        kernel
+    }
+
+    fn kill(slot: u16, signal: Signal) -> calls::kill::Request {
+        calls::kill::Request { process: at(slot), signal }
+    }
+
+    /// The signal that a debugger is told of now, and whose it is.
+    fn told(kernel: &mut Kernel<Fake>) -> Option<(u16, Signal)> {
+        assert_eq!(kernel.out_of_turn(), OutOfTurn::Debugger);
+        let (slot, signal) = kernel.take_news().signal?;
+        assert!(kernel.processes.get(slot).is_some(), "it can be looked at");
+        Some((u16::try_from(slot.index()).unwrap(), signal))
+    }
+
+    #[test]
+    fn a_process_whose_page_fault_vm_refuses_ends_when_the_debugger_has_heard_of_it() {
+        // row I2
+        for (faults, signals) in [(true, false), (false, true), (true, true), (false, false)] {
+            let mut kernel = faulting();
+            kernel.catch_faults(faults);
+            kernel.catch_signals(signals);
+            assert_eq!(kernel.take_news(), News::default(), "VM may resolve them");
+            assert_eq!(kernel.asks(VM, &kill(2, SEGV)), "kernel.kill = {}");
+            if faults || signals {
+                assert_eq!(kernel.machine.released, []);
+                assert_eq!(told(&mut kernel), Some((2, SEGV)));
+                assert_ne!(kernel.out_of_turn(), OutOfTurn::Debugger, "once");
+            }
+            assert_eq!(kernel.machine.released, [2]);
+            // Of one that has a manager this hears first.
+            assert_eq!(kernel.asks(VM, &kill(4, SEGV)), "kernel.kill = {}");
+            if faults || signals {
+                assert_eq!(told(&mut kernel), Some((4, SEGV)));
+            }
+            assert_eq!(kernel.machine.released, [2]);
+            // What doesn't end a process refuses nothing.
+            assert_eq!(kernel.asks(VM, &kill(4, Signal::USR1)), "kernel.kill = {}");
+            assert_eq!(kernel.take_news().signal.is_some(), signals);
+        }
+    }
+
+    #[test]
+    fn of_page_faults_that_nobody_resolves_the_debugger_hears_one_by_one() {
+        // row I2
+        let mut kernel = faulting();
+        kernel.catch_faults(true);
+        kernel.exit(Slot::new(VM), 0);
+        assert_eq!(kernel.machine.released, [0]);
+        assert_eq!(told(&mut kernel), Some((2, SEGV)));
+        assert_eq!(told(&mut kernel), Some((3, SEGV)));
+        assert_eq!(kernel.machine.released, [0, 2]);
+        assert_eq!(told(&mut kernel), Some((4, SEGV)));
+        assert_ne!(kernel.out_of_turn(), OutOfTurn::Debugger);
+        assert_eq!(kernel.machine.released, [0, 2, 3]);
+        assert!(!kernel.can_run(4), "its manager sees to it");
+    }
 
     #[test]
     fn what_a_process_does_is_told_in_the_words_of_all_reports() {

@@ -19,6 +19,15 @@ use core::fmt;
 /// The status of a process that panicked: what a Rust program exits with.
 pub(crate) const PANICKED: i32 = 101;
 
+/// How a process ends whose signals nobody deals with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Doom {
+    /// By what the processor refused to do for it, which is in the log already.
+    Fault,
+    /// By a signal that it was sent.
+    Signal(Signal),
+}
+
 impl<M: Machine> Kernel<M> {
     /// The processor refused an instruction of a process. VM may resolve it; if not, its signal
     /// manager says what becomes of the process; if there is none, it ends here.
@@ -27,7 +36,7 @@ impl<M: Machine> Kernel<M> {
         match fault {
             Fault::Page { address, access } if self.tell_vm_of_fault(slot, address, access) => return,
             Fault::Exception { vector: Fault::DEBUG_VECTOR, .. } => {
-                self.processes.process_mut(slot).context.set_single_step(false);
+                self.processes.process_mut(slot).step_for_tracer(false);
             }
             Fault::Page { .. } | Fault::Exception { .. } => {}
         }
@@ -50,7 +59,24 @@ impl<M: Machine> Kernel<M> {
             self.log_stack(slot);
         }
         if self.cause_signal(slot, signal).is_err() {
-            self.take_out_for_good(slot, Cause::Fault);
+            self.end_unmanaged(slot, signal, Doom::Fault);
+        }
+    }
+
+    /// Ends a process by a signal that nobody deals with, as soon as a debugger that wants to has heard of it. Orphans are
+    /// for the caller to settle.
+    pub(crate) fn end_unmanaged(&mut self, slot: Slot, signal: Signal, doom: Doom) {
+        self.signal_raised(slot, signal);
+        if !self.doom(slot, doom) {
+            self.fulfil(slot, doom);
+        }
+    }
+
+    /// Ends a process in the way that it is to end.
+    pub(crate) fn fulfil(&mut self, slot: Slot, doom: Doom) {
+        match doom {
+            Doom::Fault => self.take_out_for_good(slot, Cause::Fault),
+            Doom::Signal(signal) => self.end_process(slot, format_args!("ended by {signal}")),
         }
     }
 

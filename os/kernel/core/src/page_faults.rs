@@ -51,17 +51,19 @@ impl<M: Machine> Kernel<M> {
         self.processes.find(self.vm?)
     }
 
-    /// Stops a process until VM has resolved its page fault. `false` if there is nobody to ask:
-    /// no VM, VM itself, or a VM that waits for this very process, to which the fault would look like its answer.
-    pub(crate) fn tell_vm_of_fault(&mut self, slot: Slot, address: u64, access: Access) -> bool {
+    /// Who is told of a page fault of that process. Nobody if there is no VM, if it is VM, or if VM waits for this very
+    /// process, so that the fault would look like its answer.
+    pub(crate) fn vm_to_tell(&self, slot: Slot) -> Option<Slot> {
         let is_answer = |vm| match self.processes.process(vm).ipc {
             Ipc::Receiving { from, in_sendrec } => in_sendrec && self.processes.find(from) == Some(slot),
             _ => false,
         };
-        let Some(vm) = self.vm().filter(|vm| !is_answer(*vm)) else { return false };
-        if !self.can_help(vm, slot, Half::Sending) {
-            return false;
-        }
+        self.vm().filter(|vm| !is_answer(*vm) && self.can_help(*vm, slot, Half::Sending))
+    }
+
+    /// Stops a process until VM has resolved its page fault. `false` if [nobody is told](Self::vm_to_tell).
+    pub(crate) fn tell_vm_of_fault(&mut self, slot: Slot, address: u64, access: Access) -> bool {
+        let Some(vm) = self.vm_to_tell(slot) else { return false };
         self.stop(slot, Stops::PAGE_FAULT);
         let process = self.processes.process_mut(slot);
         process.page_fault = PageFault { address, access };
@@ -96,11 +98,21 @@ impl<M: Machine> Kernel<M> {
         for slot in self.processes.slots() {
             let Some(process) = self.processes.get(slot) else { continue };
             let PageFault { address, access } = process.page_fault;
-            if self.clear_page_fault(slot) && !self.tell_vm_of_fault(slot, address, access) {
-                self.fault_unresolved(slot, Fault::Page { address, access });
+            if process.stops.contains(Stops::PAGE_FAULT) && self.vm_to_tell(slot).is_none() {
+                self.page_fault_unresolved(slot);
+            } else if self.clear_page_fault(slot) {
+                self.tell_vm_of_fault(slot, address, access);
             }
         }
         self.settle_orphans();
+    }
+
+    /// A page fault that VM was told of is not resolved.
+    pub(crate) fn page_fault_unresolved(&mut self, slot: Slot) {
+        let fault = self.processes.process(slot).page_fault.to_fault();
+        self.signal_raised(slot, fault.signal());
+        self.clear_page_fault(slot);
+        self.fault_unresolved(slot, fault);
     }
 
     /// Forgets the page fault of a process, whether VM has heard of it or not. `false` if it has none.

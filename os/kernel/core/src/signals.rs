@@ -299,9 +299,11 @@ impl<M: Machine> Kernel<M> {
         while self.ended.is_none()
             && let Some(slot) = self.orphan()
         {
-            if self.clear_page_fault(slot) {
-                let fault = self.processes.process(slot).page_fault.to_fault();
-                self.fault_unresolved(slot, fault);
+            if self.processes.process(slot).stops.contains(Stops::PAGE_FAULT) {
+                if self.puts_off_faults() {
+                    return;
+                }
+                self.page_fault_unresolved(slot);
             } else if !self.present_anew(slot) {
                 self.end_process(slot, format_args!("{NOBODY_MANAGES}"));
             }

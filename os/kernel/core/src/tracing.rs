@@ -6,9 +6,10 @@
 
 use crate::Kernel;
 use crate::machine::{Context, Machine};
-use crate::process::Slot;
+use crate::process::{Process, Slot};
 use abi::ipc::Primitive;
 use abi::protocols;
+use abi::registers::Register;
 use abi::{Endpoint, Signal};
 
 /// How a process is traced.
@@ -18,6 +19,53 @@ pub struct Tracing {
     stops_at_calls: bool,
     /// It has stopped at the call that comes next.
     has_stopped: bool,
+    steps: Steps,
+}
+
+/// For whom a process comes back behind its next instruction. Any of them sets the processor's flag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Steps {
+    for_tracer: bool,
+    for_debugger: bool,
+    /// It had set the flag before the debugger did.
+    for_itself: bool,
+}
+
+/// Raises a debug exception after each instruction.
+const TRAP_FLAG: u64 = 1 << 8;
+
+impl<M: Machine> Process<M> {
+    /// Lets it make a step for its tracer; or goes on for that one, and for itself.
+    pub fn step_for_tracer(&mut self, on: bool) {
+        let steps = &mut self.tracing.steps;
+        (steps.for_tracer, steps.for_itself) = (on, false);
+        self.context.set_single_step(on || steps.for_debugger);
+    }
+
+    /// Lets it make a step for the debugger, or no longer; what others want stays.
+    pub fn step_for_debugger(&mut self, on: bool) {
+        let steps = &mut self.tracing.steps;
+        if on && !steps.for_debugger && !steps.for_tracer {
+            steps.for_itself = self.context.registers()[Register::Rflags as usize] & TRAP_FLAG != 0;
+        }
+        steps.for_debugger = on;
+        self.context.set_single_step(on || steps.for_tracer || steps.for_itself);
+        if !on {
+            steps.for_itself = false;
+        }
+    }
+
+    /// Tells whether it makes a step for its tracer.
+    #[must_use]
+    pub const fn is_stepped_by_tracer(&self) -> bool {
+        self.tracing.steps.for_tracer
+    }
+
+    /// Tells whether it would make a step without the debugger as well.
+    #[must_use]
+    pub const fn steps_anyway(&self) -> bool {
+        self.tracing.steps.for_tracer || self.tracing.steps.for_itself
+    }
 }
 
 impl Tracing {
@@ -36,7 +84,7 @@ impl<M: Machine> Kernel<M> {
         if how != protocols::Tracing::Calls {
             process.tracing.forget_stop();
         }
-        process.context.set_single_step(how == protocols::Tracing::Step);
+        process.step_for_tracer(how == protocols::Tracing::Step);
     }
 
     /// Stops a traced process at a call, and tells whether it did.
@@ -53,7 +101,7 @@ impl<M: Machine> Kernel<M> {
         }
         if process.tracing.has_stopped {
             process.tracing.forget_stop();
-            process.context.set_single_step(true);
+            process.step_for_tracer(true);
             return false;
         }
         if self.cause_signal(slot, Signal::TRAP).is_err() {

@@ -18,7 +18,7 @@ maps PROCESS     the pages of a process
 irq              who hears of which interrupt
 timers           uptime and alarms
 trace on|off     log every call of every process, or no longer
-catch WHAT       stop at faults (as at the start), page-faults (also those that VM resolves), signals, all, none
+catch WHAT       stop at faults (as at the start), page-faults (each, before VM is told of it), signals, all, none
 reboot           reset the machine
 PROCESS is a name, or an endpoint as ps shows it. Of several with one name each is shown.
 ";

@@ -42,8 +42,6 @@ pub(crate) struct Stepping {
     pub(crate) end: u64,
     /// The process that is made to step: one by itself, or the one that the kernel may enter in its step.
     pub(crate) process: Option<Slot>,
-    /// A tracer steps through that process, too.
-    pub(crate) was_stepped: bool,
     /// The next instruction shows the thread its flags.
     pub(crate) shows: Option<Shows>,
 }
@@ -63,7 +61,7 @@ impl Stepping {
 pub(crate) struct Catches {
     /// What the processor refuses to do for a process, if nobody puts that right.
     pub(crate) faults: bool,
-    /// Page faults that VM is to resolve, too.
+    /// Page faults that VM is to resolve, too, before it is told of them.
     pub(crate) page_faults: bool,
     /// Signals.
     pub(crate) signals: bool,

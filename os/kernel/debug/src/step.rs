@@ -21,15 +21,17 @@ pub(crate) enum Shows {
 impl<M: Debuggable> System<M> {
     /// Has who makes a step come back behind the next instruction.
     pub(crate) fn prepare_step(&mut self) {
-        let Some(Stepping { thread, process, was_stepped, .. }) = self.state.stepping else { return };
+        let Some(Stepping { thread, process, .. }) = self.state.stepping else { return };
+        let mut is_shared = false;
         if let Some((_, process)) = process.and_then(|slot| self.kernel.inside(slot)) {
-            process.context.set_single_step(true);
+            process.step_for_debugger(true);
+            is_shared = process.steps_anyway();
         }
         if thread == Thread::Kernel {
             self.state.step_kernel(true);
         }
         // What a tracer's step shows is its own matter.
-        let is_own = thread == Thread::Kernel || !was_stepped;
+        let is_own = thread == Thread::Kernel || !is_shared;
         let shows = if is_own { self.shows(thread) } else { None };
         self.state.stepping.iter_mut().for_each(|stepping| stepping.shows = shows);
     }

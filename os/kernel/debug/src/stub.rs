@@ -10,7 +10,7 @@ use crate::breakpoints::{Asked, Point};
 use crate::machine::{Access, Cpu, Debuggable, Line, Trap};
 use crate::packets::{Input, Output, Receiver, SIZE};
 use crate::session::{End, Opening, Reason, Said, Session};
-use crate::state::{Stepping, TRAP_FLAG};
+use crate::state::Stepping;
 use crate::target::Thread;
 use abi::registers::Register;
 use alloc::vec::Vec;
@@ -20,6 +20,7 @@ use kernel_core::Slot;
 use kernel_core::debugging::News;
 use kernel_core::fault::Fault;
 use kernel_core::machine::Context as _;
+use kernel_core::process::Process;
 
 /// What happened to a process, or on the line, that may concern the debugger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,6 +171,10 @@ impl<L: Line + Copy> Stub<L> {
                 if let Some(reaction) = self.look_at_debug(system, thread, status) {
                     return reaction;
                 }
+                let process = system.kernel.processes().get(slot);
+                if status & SINGLE_STEP != 0 && process.is_some_and(Process::is_stepped_by_tracer) {
+                    return Reaction::None;
+                }
             }
             Fault::Exception { vector: BREAKPOINT, .. } if is_at_breakpoint(system, slot) => {
                 return self.stop(thread, Why::Breakpoint);
@@ -177,8 +182,9 @@ impl<L: Line + Copy> Stub<L> {
             _ => {}
         }
         let catches = system.state.catches;
-        let is_resolved = matches!(fault, Fault::Page { .. }) && system.kernel.has_vm_beside(slot);
-        if if is_resolved { catches.page_faults } else { catches.faults } {
+        // If VM refuses it, the kernel has news.
+        let is_vms = matches!(fault, Fault::Page { .. }) && system.kernel.would_tell_vm(slot);
+        if if is_vms { catches.page_faults } else { catches.faults } {
             self.is_at_fault = true;
             return self.stop(thread, Why::Signal(to_gdb(fault.signal())));
         }
@@ -331,7 +337,7 @@ impl<L: Line + Copy> Stub<L> {
                 End::Refused => self.output.answer(b"E16"),
             }
         }
-        Self::go_on(system);
+        self.go_on(system);
         // Or who is to make a step would be interrupted before it, each time.
         self.line.take_interrupt();
     }
@@ -378,17 +384,17 @@ impl<L: Line + Copy> Stub<L> {
         state.breakpoints.disarm(kernel);
         kernel.run_only(None);
         state.step_kernel(false);
-        if let Some(Stepping { process: Some(slot), was_stepped, .. }) = state.stepping
+        if let Some(Stepping { process: Some(slot), .. }) = state.stepping
             && let Some((_, process)) = kernel.inside(slot)
         {
-            process.context.set_single_step(was_stepped);
+            process.step_for_debugger(false);
         }
         state.stopped = thread;
         state.clear_actions();
     }
 
     /// Lets the system go on as the debugger wants.
-    fn go_on<M: Debuggable>(system: &mut System<M>) {
+    fn go_on<M: Debuggable>(&self, system: &mut System<M>) {
         let System { kernel, state } = system;
         let mut only = state.continued.filter(|_| state.is_locked);
         if let Some(stepping) = &mut state.stepping {
@@ -398,10 +404,6 @@ impl<L: Line + Copy> Stub<L> {
                 // Its last instruction before a process's takes the flags of that one.
                 Thread::Kernel => state.running,
             };
-            if let Some((_, process)) = stepping.process.and_then(|slot| kernel.inside(slot)) {
-                let flags = process.context.registers()[Register::Rflags as usize];
-                stepping.was_stepped = flags & TRAP_FLAG != 0;
-            }
         }
         if let Some(Thread::Process(slot)) = only
             && kernel.is_runnable(slot)
@@ -410,6 +412,7 @@ impl<L: Line + Copy> Stub<L> {
         }
         kernel.watch_spaces(state.breakpoints.are_in_processes());
         kernel.catch_signals(state.catches.signals);
+        kernel.catch_faults(state.catches.faults && self.is_attached());
         state.breakpoints.forget_owners();
         system.prepare_step();
         let System { kernel, state } = system;

@@ -363,8 +363,7 @@ impl<M: Debuggable> MultiThreadSingleStep for System<M> {
 impl<M: Debuggable> MultiThreadRangeStepping for System<M> {
     fn set_resume_action_range_step(&mut self, tid: Tid, start: u64, end: u64) -> Result<(), Self::Error> {
         if let Some(thread) = self.thread(tid) {
-            self.state.stepping =
-                Some(Stepping { thread, start, end, process: None, was_stepped: false, shows: None });
+            self.state.stepping = Some(Stepping { thread, start, end, process: None, shows: None });
         }
         Ok(())
     }

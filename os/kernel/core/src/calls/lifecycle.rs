@@ -49,7 +49,7 @@ pub(super) fn fork<M: Machine>(call: &mut Call<'_, M>, request: fork::Request) -
         ..Process::new(identity, parent.context.clone(), space)
     };
     child.context.set_result(0);
-    child.context.set_single_step(false);
+    child.step_for_tracer(false);
     kernel.processes.insert(slot, child);
     kernel.space_changed();
     Ok(fork::Reply { child: endpoint })
@@ -88,7 +88,7 @@ pub(super) fn exec<M: Machine>(call: &mut Call<'_, M>, request: exec::Request) -
     registers[Register::Rdi as usize] = argument;
     process.context.set_registers(&registers).map_err(|_| Errno::EFAULT)?;
     process.context.reset_float();
-    process.context.set_single_step(false);
+    process.step_for_tracer(false);
     process.tracing.forget_stop();
     process.name = name;
     call.kernel.forget_call(slot);

@@ -1,6 +1,7 @@
 //! Kernel calls about signals.
 
 use super::{Call, Context, Machine};
+use crate::exit::Doom;
 use crate::memory::copy::Outcome;
 use crate::process::Stops;
 use abi::protocols::kernel::{clear, endksig, getksig, kill, sigreturn, sigsend};
@@ -17,7 +18,7 @@ pub(super) fn kill<M: Machine>(call: &mut Call<'_, M>, request: kill::Request) -
         if !Signals::TERMINATION.contains(signal) {
             return Err(Errno::ENOENT);
         }
-        call.kernel.end_process(slot, format_args!("ended by {signal}"));
+        call.kernel.end_unmanaged(slot, signal, Doom::Signal(signal));
         call.kernel.settle_orphans();
     }
     Ok(kill::Reply {})

@@ -305,3 +305,45 @@ fn the_next_process_of_a_slot_is_another_thread_with_no_watchpoint_of_the_last()
     assert_eq!(answers[0], "T02thread:p01.8002;");
     assert!(answers[1].starts_with('E') && answers[2].contains("p01.8002"), "{answers:?}");
 }
+
+#[test]
+fn a_step_that_a_tracer_asked_for_is_the_tracers() {
+    // row I2
+    let mut debugged = Debugged::new();
+    debugged.hears(&[packet(HELLO), packet(b"vCont;c")].concat());
+    debugged.system.kernel.inside(Slot::new(0)).unwrap().1.step_for_tracer(true);
+    assert_eq!(steps(&mut debugged), Reaction::None);
+    // What it did not ask for, the program did to itself.
+    debugged.system.kernel.inside(Slot::new(0)).unwrap().1.step_for_tracer(false);
+    assert_eq!(steps(&mut debugged), Reaction::Stop);
+}
+
+#[test]
+fn a_tracers_step_and_the_debuggers_are_apart() {
+    // row I2
+    // Before the debugger's step, and in the middle of it.
+    for (before, meanwhile) in [(false, true), (true, false), (true, true), (false, false)] {
+        let mut debugged = Debugged::new();
+        let trace = |debugged: &mut Debugged, on| {
+            debugged.system.kernel.inside(Slot::new(0)).unwrap().1.step_for_tracer(on);
+        };
+        let is_stepped =
+            |debugged: &mut Debugged| registers_of(debugged)[Register::Rflags as usize] & 0x100 != 0;
+        trace(&mut debugged, before);
+        debugged.hears(&[packet(HELLO), packet(b"vCont;r10000000,10000100:p1.2;c")].concat());
+        trace(&mut debugged, meanwhile);
+        assert!(is_stepped(&mut debugged), "the debugger wants it");
+        debugged.hears(&[&b"\x03"[..], &packet(b"D;1")].concat());
+        assert_eq!(is_stepped(&mut debugged), meanwhile, "before: {before}");
+    }
+}
+
+#[test]
+fn a_step_that_a_program_makes_by_itself_outlives_the_debuggers() {
+    // row I2
+    let mut debugged = Debugged::new();
+    set_register(&mut debugged, Register::Rflags, 0x302);
+    debugged.hears(&[packet(HELLO), packet(b"vCont;r10000000,10000100:p1.2;c")].concat());
+    debugged.hears(&[&b"\x03"[..], &packet(b"D;1")].concat());
+    assert_eq!(registers_of(&mut debugged)[Register::Rflags as usize], 0x302);
+}
