@@ -1,5 +1,6 @@
 //! What can be typed behind `cargo xtask`.
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use harness::list;
 use harness::partition::Partition;
@@ -135,7 +136,7 @@ pub(crate) struct Gdb {
     #[arg(default_value = harness::build::MONITOR)]
     pub(crate) name: String,
     /// Start no machine, but attach to one: its socket, a terminal, or HOST:PORT. NAME tells whose symbols it needs.
-    #[arg(long, value_name = "REMOTE")]
+    #[arg(long, value_name = "REMOTE", value_parser = OsStringValueParser::new().try_map(remote))]
     pub(crate) attach: Option<OsString>,
     /// Print the command that starts gdb, without `target remote` unless there is --attach, and start nothing.
     #[arg(long)]
@@ -367,6 +368,12 @@ pub(crate) struct Bench {
     /// Install QEMU and gdb if they are missing.
     #[arg(long)]
     pub(crate) install: bool,
+}
+
+/// gdb would take what is empty for the remote that it has already.
+fn remote(text: OsString) -> Result<OsString, &'static str> {
+    let is_blank = text.as_encoded_bytes().trim_ascii().is_empty();
+    if is_blank { Err("write a socket, a terminal, or HOST:PORT") } else { Ok(text) }
 }
 
 fn seconds(text: &str) -> Result<std::time::Duration, String> {
