@@ -491,6 +491,12 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
         (&["--why", "ds::HEAP", "--timeout", "0.3"], "--timeout"),
         (&["--why", "ds::HEAP", "--process", "pear"], "no process is called pear: there are tty(5), ds(6)"),
         (&["--why", "*(long *)0x123450", "--process", "tty"], "tty(5) has no memory at 0x123450"),
+        (&["--why", "*(long *)0xffff900000000000"], "the kernel has no memory at 0xffff900000000000"),
+        (&["--why", "*(long *)0x0000800000000000"], "the kernel has no memory at 0x800000000000"),
+        (
+            &["--why", "*(long *)0xffff900000000000", "--at", "100000"],
+            "the kernel has no memory at 0xffff900000000000 then",
+        ),
         (&["--why", "ds::HEAP", "--at", "1000000000"], "the record has no instruction 1000000000"),
         (&["--why", "ds::HEAP", "--events"], "cannot be used with"),
     ] {
