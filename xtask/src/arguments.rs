@@ -335,8 +335,8 @@ pub(crate) struct Replay {
     /// machine ended, or of the test's own; of the one that runs at `--at`; or of the only one that has such an address].
     #[arg(long, value_name = "NAME", requires = "why")]
     pub(crate) process: Option<String>,
-    /// Print the gdb command and run nothing.
-    #[arg(long)]
+    /// Print the gdb command, without `target remote`, and run nothing.
+    #[arg(long, conflicts_with_all = ["events", "at"])]
     pub(crate) print_command: bool,
     /// How long it may take to come to `--at` or to answer `--why`, and how long gdb, if standard input is no terminal.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120")]

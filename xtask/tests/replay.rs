@@ -267,6 +267,19 @@ fn a_test_that_passes_is_recorded_if_asked() {
 
 // row I2
 #[test]
+fn the_command_that_is_printed_has_the_symbols_of_the_record_and_works_by_itself() {
+    let Some(guest) = program() else { return };
+    let (is_good, text) = guest.replay(&["--print-command", "--", "-batch", "-ex", "info line ds::main"]);
+    assert!(is_good && !text.contains("target remote"), "{text}");
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", &text]).stdin(Stdio::null()).output().expect("sh runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("ds/src/main.rs\" starts at"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+// row I2
+#[test]
 fn a_record_that_lost_its_end_is_refused() {
     let Some(guest) = Guest::recorded(PROGRAM) else { return };
     let log = guest.bundle.join(LOG);
