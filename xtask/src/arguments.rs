@@ -1,6 +1,6 @@
 //! What can be typed behind `cargo xtask`.
 
-use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::builder::{OsStringValueParser, RangedU64ValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use harness::list;
 use harness::partition::Partition;
@@ -325,7 +325,7 @@ pub(crate) struct Replay {
     #[arg(long)]
     pub(crate) events: bool,
     /// Begin where so many instructions have been executed.
-    #[arg(long, value_name = "INSTRUCTION", conflicts_with = "events")]
+    #[arg(long, value_name = "INSTRUCTION", conflicts_with = "events", value_parser = instruction())]
     pub(crate) at: Option<u64>,
     /// Say who wrote an expression of gdb's last, before the end of the record or before `--at`: a static, a field, a
     /// place in memory. What points to it counts as it is there.
@@ -376,6 +376,11 @@ fn remote(text: OsString) -> Result<OsString, &'static str> {
     if is_blank { Err("write a socket, a terminal, or HOST:PORT") } else { Ok(text) }
 }
 
+/// QEMU counts instructions in a signed number.
+fn instruction() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(..=i64::MAX.unsigned_abs())
+}
+
 fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || "write seconds, as in 5 or 0.5".to_owned();
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
@@ -392,6 +397,16 @@ mod tests {
     #[test]
     fn the_arguments_make_sense() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_remote_is_something_and_an_instruction_one_that_qemu_can_count_to() {
+        let is_good = |words: &[&str]| Arguments::try_parse_from([&["xtask"], words].concat()).is_ok();
+        assert!(is_good(&["gdb", "--attach", "gdb"]));
+        assert!(!is_good(&["gdb", "--attach", ""]) && !is_good(&["gdb", "--attach", " "]));
+        assert!(is_good(&["replay", "hello", "--at", "9223372036854775807"]));
+        assert!(!is_good(&["replay", "hello", "--at", "9223372036854775808"]));
+        assert!(!is_good(&["replay", "hello", "--at", "1", "--print-command"]));
     }
 
     #[test]

@@ -511,6 +511,8 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
             "the kernel has no memory at 0xffff900000000000 then",
         ),
         (&["--why", "ds::HEAP", "--at", "1000000000"], "the record has no instruction 1000000000"),
+        (&["--at", "9223372036854775807", "--", "-batch"], "the record has no instruction 92233720368547758"),
+        (&["--at", "9223372036854775808"], "9223372036854775808 is not in 0..=9223372036854775807"),
         (&["--why", "ds::HEAP", "--events"], "cannot be used with"),
     ] {
         let started = Instant::now();
@@ -522,6 +524,9 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
     let output = Command::new(launcher()).args(["replay", "no_such_test"]).output().expect("xtask runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("`cargo xtask test --record --exact no_such_test` makes one"), "{text}");
+    let output = Command::new(launcher()).args(["replay", ".."]).output().expect("xtask runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("there is no record of the run in ..") && !text.contains("--exact"), "{text}");
 }
 
 // row I2
