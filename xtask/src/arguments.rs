@@ -124,10 +124,17 @@ Examples:
   cargo xtask gdb --attach /dev/ttyUSB0         a real machine whose kernel was given gdb=com2
 
 In gdb, `monitor help` lists what the kernel tells, such as `monitor ps`. When gdb ends, the machine
-does; `detach` lets it go on to its end before.
+that was started for it does; `detach` lets it go on to its end before. A machine that --attach found
+goes on; `kill` ends it.
 
-Exit codes: 0 gdb ended with 0, 100 with another code, 4 no test has such a name, 101 the build
-failed, 105 QEMU or gdb is missing.
+Exit codes:
+  0    gdb ended with 0
+  1    something unexpected happened, such as no machine to attach to; the message says what
+  2    the arguments are wrong
+  4    no test, or program, has such a name
+  100  gdb ended with another code, or by a signal
+  101  the build failed
+  105  QEMU or gdb is missing
 ";
 
 #[derive(Args)]
@@ -165,8 +172,9 @@ Examples:
 A failed test prints all that is known of it and the line that repeats it. If only its snapshot
 differs, `cargo xtask review` shows the difference, and `cargo xtask bless NAME` accepts it.
 
-Exit codes: 0 passed, 4 no test has such a name, 5 passed but others that failed before were not
-run, 100 tests failed, 101 the build failed, 104 the tests can't be listed, 105 QEMU is missing.
+Exit codes: 0 passed, 1 something unexpected happened, 2 the arguments are wrong, 4 no test has such a
+name, 5 passed but others that failed before were not run, 100 tests failed, 101 the build failed, 104
+the tests can't be listed, 105 QEMU is missing.
 ";
 
 #[derive(Args)]
@@ -314,6 +322,13 @@ Examples:
   cargo xtask replay NAME -- -batch -ex 'hbreak kernel_main' -ex continue -ex backtrace
 
 Set breakpoints with `hbreak`: the machine has no memory to write ordinary ones to before it boots.
+
+Exit codes:
+  0    gdb ended with 0, `--why` is answered, or `--events` finds what happened before
+  1    something unexpected happened, such as no record of the test; the message says what
+  2    the arguments are wrong
+  100  gdb ended with another code or by a signal, or `--events` finds something else
+  105  QEMU or gdb is missing
 ";
 
 #[derive(Args)]
@@ -397,6 +412,24 @@ mod tests {
     #[test]
     fn the_arguments_make_sense() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_that_tells_its_exit_codes_tells_those_that_all_have() {
+        let mut arguments = Arguments::command();
+        let commands: Vec<_> = arguments.get_subcommands_mut().collect();
+        let mut telling = Vec::new();
+        for command in commands {
+            let help = command.render_long_help().to_string();
+            let Some((_, codes)) = help.split_once("Exit codes:") else { continue };
+            telling.push(command.get_name().to_owned());
+            for (code, meaning) in [("0", ""), ("1", "something unexpected"), ("2", "the arguments")] {
+                let words: Vec<&str> = codes.split_whitespace().collect();
+                let is_there = |at: usize| words[at + 1..].join(" ").starts_with(meaning);
+                assert!(words.iter().position(|word| *word == code).is_some_and(is_there), "{code}: {help}");
+            }
+        }
+        assert_eq!(telling, ["gdb", "test", "replay"]);
     }
 
     #[test]
