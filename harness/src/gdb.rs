@@ -17,7 +17,7 @@ pub use terminal::Terminal;
 
 use crate::machine::{Exit, tied};
 use crate::shell;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
@@ -68,6 +68,18 @@ impl std::fmt::Display for NotAttached {
 
 impl std::error::Error for NotAttached {}
 
+/// gdb was killed, because it took longer than this.
+#[derive(Debug)]
+pub struct TookTooLong(pub Duration);
+
+impl std::fmt::Display for TookTooLong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "gdb didn't end in {} s and was killed", self.0.as_secs_f64())
+    }
+}
+
+impl std::error::Error for TookTooLong {}
+
 impl Debugger<'_> {
     /// The arguments that gdb gets.
     #[must_use]
@@ -111,8 +123,8 @@ impl Debugger<'_> {
     /// for instance to read what the machine gives.
     ///
     /// # Errors
-    /// If gdb can't be run, or takes longer than `limit`, where there is one; [`NotAttached`] if it is to connect and
-    /// doesn't.
+    /// If gdb can't be run; [`TookTooLong`] if it takes longer than `limit`, where there is one; [`NotAttached`] if it
+    /// is to connect and doesn't.
     pub fn hand_over(
         &self,
         terminal: &Terminal,
@@ -123,17 +135,17 @@ impl Debugger<'_> {
         let group = if terminal.is_there() { Group::Ours } else { Group::Own };
         let arguments = self.arguments_with(Some(MUST_BE_ATTACHED));
         let mut gdb = Owned::start(&mut self.command(arguments), group)?;
-        let end = limit.map(|limit| Instant::now() + limit);
+        let started = Instant::now();
         loop {
             if let Some(exit) = gdb.exit()? {
                 terminal.restore();
                 let is_attached = self.remote.is_none() || exit != Exit::Code(NOT_ATTACHED);
                 return if is_attached { Ok(exit) } else { Err(NotAttached.into()) };
             }
-            if end.is_some_and(|end| Instant::now() > end) {
+            if let Some(limit) = limit.filter(|limit| started.elapsed() > *limit) {
                 drop(gdb);
                 terminal.restore();
-                bail!("gdb didn't end in {} s and was killed", limit.unwrap_or_default().as_secs_f64());
+                return Err(TookTooLong(limit).into());
             }
             meanwhile();
             std::thread::sleep(GLANCE);

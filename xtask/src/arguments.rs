@@ -125,7 +125,7 @@ Examples:
 
 In gdb, `monitor help` lists what the kernel tells, such as `monitor ps`. When gdb ends, the machine
 that was started for it does; `detach` lets it go on to its end before. A machine that --attach found
-goes on; `kill` ends it.
+goes on, also where gdb takes too long and is killed; `kill` ends it.
 
 Exit codes:
   0    gdb ended with 0
@@ -148,7 +148,7 @@ pub(crate) struct Gdb {
     /// Print the command that starts gdb, without `target remote` unless there is --attach, and start nothing.
     #[arg(long)]
     pub(crate) print_command: bool,
-    /// How long gdb may take [default: no limit, or 60 if standard input is no terminal].
+    /// How long gdb may take before it is killed [default: no limit, or 60 if standard input is no terminal].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<std::time::Duration>,
     /// Install QEMU and gdb if they are missing.

@@ -3,9 +3,9 @@
 use super::{launcher, permission, project};
 use crate::arguments::Gdb;
 use crate::exit::Exit;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use harness::build;
-use harness::gdb::{Debugger, NotAttached, Terminal};
+use harness::gdb::{Debugger, NotAttached, Terminal, TookTooLong};
 use harness::machine::{self, Machine, Next, Output, Timing};
 use harness::report::stdout;
 use harness::run::{Tools, Workshop};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// How long gdb may take where nobody sits in front of it.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long gdb may take to let go of a machine that isn't ours.
+const LET_GO: Duration = Duration::from_secs(20);
 /// How long output is taken at a time.
 const DRAIN: Duration = Duration::from_millis(100);
 /// How often the kernel's log is copied to where the user can read it.
@@ -65,6 +67,10 @@ pub(crate) fn gdb(arguments: &Gdb) -> Result<Exit> {
         return match debugger.hand_over(&terminal, limit, || {}) {
             Ok(exit) => Ok(exit_of(exit)),
             Err(error) if error.is::<NotAttached>() => bail!("{}", advice(remote)),
+            Err(error) if error.is::<TookTooLong>() => match let_go(&debugger) {
+                Ok(()) => bail!("{error}; the machine goes on"),
+                Err(reason) => bail!("{error}; the machine may stand still: {reason:#}"),
+            },
             Err(error) => Err(error),
         };
     }
@@ -120,6 +126,14 @@ fn advice(remote: &OsStr) -> String {
         () => "see whether it runs".to_owned(),
     };
     format!("no machine answers at {}, or another gdb has it: {advice}", Path::new(remote).display())
+}
+
+/// Lets a machine go on from which a gdb was torn: it may stand still, and nobody would know.
+fn let_go(debugger: &Debugger<'_>) -> Result<()> {
+    // The user's arguments are what took too long.
+    let said = Debugger { arguments: &[], ..debugger.clone() }.drive(LET_GO)?.ask("detach")?;
+    ensure!(said.contains("detached]"), "{}", said.trim());
+    Ok(())
 }
 
 /// Takes what a machine has given, so that it need not wait for us; for a while, or one that prints without end
