@@ -17,7 +17,7 @@ pub use terminal::Terminal;
 
 use crate::machine::{Exit, tied};
 use crate::shell;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::ffi::{OsStr, OsString};
@@ -50,11 +50,45 @@ pub struct Debugger<'a> {
 
 /// How often a gdb that the user talks to is looked at.
 const GLANCE: Duration = Duration::from_millis(20);
+/// What gdb ends with by [`MUST_BE_ATTACHED`]. Nobody else is likely to have it end so.
+const NOT_ATTACHED: i32 = 213;
+/// A command that ends a gdb which is attached to nothing: by itself it would tell that it found no machine, go on to
+/// the user's commands, and end as if all were well.
+const MUST_BE_ATTACHED: &str = "python gdb.selected_inferior().pid or gdb.execute('quit 213')";
+
+/// gdb found no machine where it was to attach to one.
+#[derive(Debug)]
+pub struct NotAttached;
+
+impl std::fmt::Display for NotAttached {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("gdb is attached to nothing")
+    }
+}
+
+impl std::error::Error for NotAttached {}
+
+/// gdb was killed, because it took longer than this.
+#[derive(Debug)]
+pub struct TookTooLong(pub Duration);
+
+impl std::fmt::Display for TookTooLong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "gdb didn't end in {} s and was killed", self.0.as_secs_f64())
+    }
+}
+
+impl std::error::Error for TookTooLong {}
 
 impl Debugger<'_> {
     /// The arguments that gdb gets.
     #[must_use]
     pub fn arguments(&self) -> Vec<OsString> {
+        self.arguments_with(None)
+    }
+
+    /// The same, with a command for when it has connected.
+    fn arguments_with(&self, connected: Option<&str>) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = vec!["-q".into(), "-nx".into()];
         let mut tell = |command: OsString| arguments.extend(["-ex".into(), command]);
         if let [kernel, others @ ..] = self.images {
@@ -71,6 +105,7 @@ impl Debugger<'_> {
             let mut command = OsString::from("target remote ");
             command.push(remote);
             tell(command);
+            connected.iter().for_each(|command| tell(command.into()));
         }
         self.commands.iter().for_each(|command| tell(command.into()));
         arguments.extend_from_slice(self.arguments);
@@ -88,7 +123,8 @@ impl Debugger<'_> {
     /// for instance to read what the machine gives.
     ///
     /// # Errors
-    /// If gdb can't be run, or takes longer than `limit`, where there is one.
+    /// If gdb can't be run; [`TookTooLong`] if it takes longer than `limit`, where there is one; [`NotAttached`] if it
+    /// is to connect and doesn't.
     pub fn hand_over(
         &self,
         terminal: &Terminal,
@@ -97,26 +133,28 @@ impl Debugger<'_> {
     ) -> Result<Exit> {
         // Another group than the one in front couldn't read from the terminal.
         let group = if terminal.is_there() { Group::Ours } else { Group::Own };
-        let mut gdb = Owned::start(&mut self.command(), group)?;
-        let end = limit.map(|limit| Instant::now() + limit);
+        let arguments = self.arguments_with(Some(MUST_BE_ATTACHED));
+        let mut gdb = Owned::start(&mut self.command(arguments), group)?;
+        let started = Instant::now();
         loop {
             if let Some(exit) = gdb.exit()? {
                 terminal.restore();
-                return Ok(exit);
+                let is_attached = self.remote.is_none() || exit != Exit::Code(NOT_ATTACHED);
+                return if is_attached { Ok(exit) } else { Err(NotAttached.into()) };
             }
-            if end.is_some_and(|end| Instant::now() > end) {
+            if let Some(limit) = limit.filter(|limit| started.elapsed() > *limit) {
                 drop(gdb);
                 terminal.restore();
-                bail!("gdb didn't end in {} s and was killed", limit.unwrap_or_default().as_secs_f64());
+                return Err(TookTooLong(limit).into());
             }
             meanwhile();
             std::thread::sleep(GLANCE);
         }
     }
 
-    fn command(&self) -> Command {
+    fn command(&self, arguments: Vec<OsString>) -> Command {
         let mut command = tied::command(self.launcher, self.gdb);
-        command.args(self.arguments());
+        command.args(arguments);
         // All that could be fetched is here.
         command.env_remove("DEBUGINFOD_URLS");
         command
@@ -188,6 +226,11 @@ impl Drop for Owned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_code_of_a_gdb_that_is_attached_to_nothing_is_the_one_that_it_is_told() {
+        assert!(MUST_BE_ATTACHED.contains(&format!("quit {NOT_ATTACHED}'")));
+    }
 
     #[test]
     fn the_command_can_be_typed() {

@@ -8,7 +8,7 @@ use crate::machine::{Firmware, IMAGE, KERNEL};
 use crate::project::Project;
 use crate::report::bundles::{self, IMAGES, SUMMARY};
 use anyhow::{Context as _, Result, ensure};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// What QEMU wrote down, in a bundle.
 pub const LOG: &str = "record.bin";
@@ -60,7 +60,9 @@ impl Recording {
 #[must_use]
 pub fn bundle(project: &Project, test: &Path) -> PathBuf {
     let [failed, recorded] = [project.failures(), project.records()].map(|directory| directory.join(test));
+    let is_name = matches!(test.components().next_back(), Some(Component::Normal(_)));
     match () {
+        () if !is_name => test.to_owned(),
         () if failed.exists() => failed,
         () if recorded.exists() => recorded,
         () if test.is_dir() => test.to_owned(),
@@ -91,11 +93,14 @@ pub fn shape(bundle: &Path) -> Result<Shape> {
     let path = bundle.join(MACHINE);
     let text = std::fs::read(&path).with_context(|| match why_missing(bundle) {
         Some(reason) => format!("the run wasn't recorded: {reason}"),
-        None => format!(
-            "there is no record of the run in {}: `cargo xtask test --record --exact {}` makes one",
-            bundle.display(),
-            bundle.file_name().unwrap_or_default().display()
-        ),
+        None => {
+            let none = format!("there is no record of the run in {}", bundle.display());
+            // A directory such as `..` has no name that could be a test's.
+            let advice = bundle.file_name().map(|name| {
+                format!(": `cargo xtask test --record --exact {}` makes one", crate::shell::quote(name))
+            });
+            none + &advice.unwrap_or_default()
+        }
     })?;
     let shape =
         serde_json::from_slice(&text).with_context(|| format!("failed to understand {}", path.display()))?;

@@ -332,6 +332,12 @@ impl Asked {
             "{} has {bytes} bytes, and what can be watched has 1 to {MOST_BYTES}",
             question.expression
         );
+        if address >= KERNEL
+            && let Some(missing) = missing(people, dump, address, bytes)
+        {
+            let when = if question.at.is_some() { " then" } else { "" };
+            bail!("the kernel has no memory at {missing:#x}{when}");
+        }
         let mut shown = format!("{}: {bytes} bytes at {address:#x}", question.expression);
         let mut places = vec![Place { address, bytes, root: None }];
         let (mut root, mut is_known) = (None, true);
@@ -431,6 +437,19 @@ fn owner<'a>(
 
 fn list<'a>(people: impl IntoIterator<Item = &'a Person>) -> String {
     people.into_iter().map(|person| person.shown.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The first of these addresses, in the kernel's half, where nothing is, if there is one.
+fn missing(people: &Population, dump: &Dump, address: u64, bytes: u64) -> Option<u64> {
+    // Before the kernel has page tables, all addresses seem to be memory's.
+    let is_canonical = |address: u64| address >> 47 == 0x1_ffff;
+    let roots = || people.people.iter().map(|person| dump.space_of(person.root));
+    let is_there = |address: u64| {
+        is_canonical(address) && roots().chain([dump.space()]).any(|space| space.translate(address).is_some())
+    };
+    let Some(last) = address.checked_add(bytes - 1) else { return Some(address) };
+    let starts = std::iter::successors(Some(address), |start| (start / PAGE + 1).checked_mul(PAGE));
+    starts.take_while(|start| *start <= last).find(|start| !is_there(*start))
 }
 
 /// The same memory by the kernel's addresses, page by page.

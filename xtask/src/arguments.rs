@@ -1,5 +1,6 @@
 //! What can be typed behind `cargo xtask`.
 
+use clap::builder::{OsStringValueParser, RangedU64ValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use harness::list;
 use harness::partition::Partition;
@@ -123,10 +124,17 @@ Examples:
   cargo xtask gdb --attach /dev/ttyUSB0         a real machine whose kernel was given gdb=com2
 
 In gdb, `monitor help` lists what the kernel tells, such as `monitor ps`. When gdb ends, the machine
-does; `detach` lets it go on to its end before.
+that was started for it does; `detach` lets it go on to its end before. A machine that --attach found
+goes on, also where gdb takes too long and is killed; `kill` ends it.
 
-Exit codes: 0 gdb ended with 0, 100 with another code, 4 no test has such a name, 101 the build
-failed, 105 QEMU or gdb is missing.
+Exit codes:
+  0    gdb ended with 0
+  1    something unexpected happened, such as no machine to attach to; the message says what
+  2    the arguments are wrong
+  4    no test, or program, has such a name
+  100  gdb ended with another code, or by a signal
+  101  the build failed
+  105  QEMU or gdb is missing
 ";
 
 #[derive(Args)]
@@ -135,12 +143,12 @@ pub(crate) struct Gdb {
     #[arg(default_value = harness::build::MONITOR)]
     pub(crate) name: String,
     /// Start no machine, but attach to one: its socket, a terminal, or HOST:PORT. NAME tells whose symbols it needs.
-    #[arg(long, value_name = "REMOTE")]
+    #[arg(long, value_name = "REMOTE", value_parser = OsStringValueParser::new().try_map(remote))]
     pub(crate) attach: Option<OsString>,
     /// Print the command that starts gdb, without `target remote` unless there is --attach, and start nothing.
     #[arg(long)]
     pub(crate) print_command: bool,
-    /// How long gdb may take [default: no limit, or 60 if standard input is no terminal].
+    /// How long gdb may take before it is killed [default: no limit, or 60 if standard input is no terminal].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) timeout: Option<std::time::Duration>,
     /// Install QEMU and gdb if they are missing.
@@ -164,8 +172,9 @@ Examples:
 A failed test prints all that is known of it and the line that repeats it. If only its snapshot
 differs, `cargo xtask review` shows the difference, and `cargo xtask bless NAME` accepts it.
 
-Exit codes: 0 passed, 4 no test has such a name, 5 passed but others that failed before were not
-run, 100 tests failed, 101 the build failed, 104 the tests can't be listed, 105 QEMU is missing.
+Exit codes: 0 passed, 1 something unexpected happened, 2 the arguments are wrong, 4 no test has such a
+name, 5 passed but others that failed before were not run, 100 tests failed, 101 the build failed, 104
+the tests can't be listed, 105 QEMU is missing.
 ";
 
 #[derive(Args)]
@@ -313,6 +322,13 @@ Examples:
   cargo xtask replay NAME -- -batch -ex 'hbreak kernel_main' -ex continue -ex backtrace
 
 Set breakpoints with `hbreak`: the machine has no memory to write ordinary ones to before it boots.
+
+Exit codes:
+  0    gdb ended with 0, `--why` is answered, or `--events` finds what happened before
+  1    something unexpected happened, such as no record of the test; the message says what
+  2    the arguments are wrong
+  100  gdb ended with another code or by a signal, or `--events` finds something else
+  105  QEMU or gdb is missing
 ";
 
 #[derive(Args)]
@@ -324,7 +340,7 @@ pub(crate) struct Replay {
     #[arg(long)]
     pub(crate) events: bool,
     /// Begin where so many instructions have been executed.
-    #[arg(long, value_name = "INSTRUCTION", conflicts_with = "events")]
+    #[arg(long, value_name = "INSTRUCTION", conflicts_with = "events", value_parser = instruction())]
     pub(crate) at: Option<u64>,
     /// Say who wrote an expression of gdb's last, before the end of the record or before `--at`: a static, a field, a
     /// place in memory. What points to it counts as it is there.
@@ -334,8 +350,8 @@ pub(crate) struct Replay {
     /// machine ended, or of the test's own; of the one that runs at `--at`; or of the only one that has such an address].
     #[arg(long, value_name = "NAME", requires = "why")]
     pub(crate) process: Option<String>,
-    /// Print the gdb command and run nothing.
-    #[arg(long)]
+    /// Print the gdb command, without `target remote`, and run nothing.
+    #[arg(long, conflicts_with_all = ["events", "at"])]
     pub(crate) print_command: bool,
     /// How long it may take to come to `--at` or to answer `--why`, and how long gdb, if standard input is no terminal.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "120")]
@@ -369,6 +385,17 @@ pub(crate) struct Bench {
     pub(crate) install: bool,
 }
 
+/// gdb would take what is empty for the remote that it has already.
+fn remote(text: OsString) -> Result<OsString, &'static str> {
+    let is_blank = text.as_encoded_bytes().trim_ascii().is_empty();
+    if is_blank { Err("write a socket, a terminal, or HOST:PORT") } else { Ok(text) }
+}
+
+/// QEMU counts instructions in a signed number.
+fn instruction() -> RangedU64ValueParser {
+    RangedU64ValueParser::new().range(..=i64::MAX.unsigned_abs())
+}
+
 fn seconds(text: &str) -> Result<std::time::Duration, String> {
     let wrong = || "write seconds, as in 5 or 0.5".to_owned();
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
@@ -385,6 +412,34 @@ mod tests {
     #[test]
     fn the_arguments_make_sense() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_command_that_tells_its_exit_codes_tells_those_that_all_have() {
+        let mut arguments = Arguments::command();
+        let commands: Vec<_> = arguments.get_subcommands_mut().collect();
+        let mut telling = Vec::new();
+        for command in commands {
+            let help = command.render_long_help().to_string();
+            let Some((_, codes)) = help.split_once("Exit codes:") else { continue };
+            telling.push(command.get_name().to_owned());
+            for (code, meaning) in [("0", ""), ("1", "something unexpected"), ("2", "the arguments")] {
+                let words: Vec<&str> = codes.split_whitespace().collect();
+                let is_there = |at: usize| words[at + 1..].join(" ").starts_with(meaning);
+                assert!(words.iter().position(|word| *word == code).is_some_and(is_there), "{code}: {help}");
+            }
+        }
+        assert_eq!(telling, ["gdb", "test", "replay"]);
+    }
+
+    #[test]
+    fn a_remote_is_something_and_an_instruction_one_that_qemu_can_count_to() {
+        let is_good = |words: &[&str]| Arguments::try_parse_from([&["xtask"], words].concat()).is_ok();
+        assert!(is_good(&["gdb", "--attach", "gdb"]));
+        assert!(!is_good(&["gdb", "--attach", ""]) && !is_good(&["gdb", "--attach", " "]));
+        assert!(is_good(&["replay", "hello", "--at", "9223372036854775807"]));
+        assert!(!is_good(&["replay", "hello", "--at", "9223372036854775808"]));
+        assert!(!is_good(&["replay", "hello", "--at", "1", "--print-command"]));
     }
 
     #[test]

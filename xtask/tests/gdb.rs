@@ -12,6 +12,7 @@ use host::{launcher, programs};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::ffi::OsStr;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -129,10 +130,37 @@ fn a_gdb_on_the_users_terminal_has_a_limit_where_nobody_sits() {
 #[test]
 fn a_machine_that_is_not_there_is_an_error() {
     let Some(_) = gdb() else { return };
-    let mut command = std::process::Command::new(launcher());
-    let output = command.args(["gdb", "--attach", "/nowhere/tessera"]).output().expect("xtask runs");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{errors}");
-    let wanted = "no machine waits at /nowhere/tessera: `cargo xtask run --gdb /nowhere/tessera` starts one";
-    assert!(errors.contains(wanted), "{errors}");
+    let directory = tempfile::tempdir().expect("a directory");
+    let [left, held] = ["left", "held"].map(|name| directory.path().join(name));
+    // Nobody listens there any more.
+    drop(UnixListener::bind(&left).expect("a socket"));
+    // Somebody else has the machine, which takes the next one when he goes.
+    let _held = UnixListener::bind(&held).expect("a socket");
+    let (_ours, terminal) = silent();
+    let [left, held, terminal] = [left, held, terminal].map(|path| path.to_str().expect("text").to_owned());
+    let none =
+        |remote: &str| format!("no machine waits at {remote}: `cargo xtask run --gdb {remote}` starts one");
+    let silent = |remote: &str| format!("no machine answers at {remote}, or another gdb has it: ");
+    let one = |remote: &str| format!("{}`cargo xtask run --gdb {remote}` starts one", silent(remote));
+    for (remote, code, wanted) in [
+        ("/nowhere/tessera", 1, none("/nowhere/tessera")),
+        ("nowhere/tessera", 1, none("nowhere/tessera")),
+        ("", 2, "write a socket, a terminal, or HOST:PORT".to_owned()),
+        (&left, 1, one(&left)),
+        (&held, 1, one(&held)),
+        (&terminal, 1, silent(&terminal) + "its kernel needs gdb=com2"),
+        ("localhost:1", 1, silent("localhost:1") + "see whether it runs"),
+        ("| false", 1, silent("| false") + "see whether it runs"),
+    ] {
+        let mut command = std::process::Command::new(launcher());
+        // What is silent is silent soon.
+        let quick = ["-iex", "set remotetimeout 1"];
+        command.args(["gdb", "--attach", remote, "--", "-batch", "-ex", "echo went on"]).args(quick);
+        command.stdin(std::process::Stdio::null()).current_dir(directory.path());
+        let output = command.output().expect("xtask runs");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{remote}: {errors}");
+        assert!(errors.contains(&wanted), "{remote}: {errors}");
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("went on"), "{remote}");
+    }
 }

@@ -267,6 +267,19 @@ fn a_test_that_passes_is_recorded_if_asked() {
 
 // row I2
 #[test]
+fn the_command_that_is_printed_has_the_symbols_of_the_record_and_works_by_itself() {
+    let Some(guest) = program() else { return };
+    let (is_good, text) = guest.replay(&["--print-command", "--", "-batch", "-ex", "info line ds::main"]);
+    assert!(is_good && !text.contains("target remote"), "{text}");
+    let mut shell = Command::new("sh");
+    let output = shell.args(["-c", &text]).stdin(Stdio::null()).output().expect("sh runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("ds/src/main.rs\" starts at"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+// row I2
+#[test]
 fn a_record_that_lost_its_end_is_refused() {
     let Some(guest) = Guest::recorded(PROGRAM) else { return };
     let log = guest.bundle.join(LOG);
@@ -491,7 +504,15 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
         (&["--why", "ds::HEAP", "--timeout", "0.3"], "--timeout"),
         (&["--why", "ds::HEAP", "--process", "pear"], "no process is called pear: there are tty(5), ds(6)"),
         (&["--why", "*(long *)0x123450", "--process", "tty"], "tty(5) has no memory at 0x123450"),
+        (&["--why", "*(long *)0xffff900000000000"], "the kernel has no memory at 0xffff900000000000"),
+        (&["--why", "*(long *)0x0000800000000000"], "the kernel has no memory at 0x800000000000"),
+        (
+            &["--why", "*(long *)0xffff900000000000", "--at", "100000"],
+            "the kernel has no memory at 0xffff900000000000 then",
+        ),
         (&["--why", "ds::HEAP", "--at", "1000000000"], "the record has no instruction 1000000000"),
+        (&["--at", "9223372036854775807", "--", "-batch"], "the record has no instruction 92233720368547758"),
+        (&["--at", "9223372036854775808"], "9223372036854775808 is not in 0..=9223372036854775807"),
         (&["--why", "ds::HEAP", "--events"], "cannot be used with"),
     ] {
         let started = Instant::now();
@@ -503,6 +524,9 @@ fn a_question_that_makes_no_sense_or_takes_too_long_is_an_error() {
     let output = Command::new(launcher()).args(["replay", "no_such_test"]).output().expect("xtask runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains("`cargo xtask test --record --exact no_such_test` makes one"), "{text}");
+    let output = Command::new(launcher()).args(["replay", ".."]).output().expect("xtask runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("there is no record of the run in ..") && !text.contains("--exact"), "{text}");
 }
 
 // row I2

@@ -11,6 +11,7 @@ use abi::boot::ExitCode;
 use debugged::{Debugged, LIMIT, PROGRAM, Waiting};
 use harness::bench::RoundTrips;
 use harness::build;
+use harness::observe::{Wish, watch};
 use harness::tools::{GDB, QEMU};
 use host::{launcher, marked, programs, workshop};
 use std::io::{Read, Write};
@@ -314,6 +315,24 @@ fn the_command_attaches_to_a_running_machine_leaves_it_and_attaches_again() {
     attach(&socket);
     let (_end, terminal) = cable(&socket);
     attach(&terminal);
+}
+
+// row I2
+#[test]
+fn a_machine_whose_gdb_took_too_long_goes_on() {
+    let Some(waiting) = Waiting::start(PROGRAM) else { return };
+    let socket = waiting.machine.debugger();
+    let socket = socket.to_str().expect("text");
+    let stands =
+        ["-batch", "-ex", "break ds::main", "-ex", "continue", "-ex", "python import time; time.sleep(1000)"];
+    let attach = ["--attach", socket, "--timeout", "10", "--"];
+    let (code, text) = command(&[&[PROGRAM], &attach[..], &stands[..]].concat());
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("hit Breakpoint 1, ds::main ()"), "{text}");
+    assert!(text.contains("error: gdb didn't end in 10 s and was killed; the machine goes on"), "{text}");
+    // To its end.
+    let record = watch(waiting.machine, LIMIT, |_| Wish::GoOn);
+    assert_eq!(record.exit(), Some(debugged::exit(ExitCode::Success)));
 }
 
 // row I2

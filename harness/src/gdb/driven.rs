@@ -45,7 +45,7 @@ impl Debugger<'_> {
     pub fn drive(&self, limit: Duration) -> Result<Driven> {
         let prompt = format!("<{:016x}> ", RandomState::new().hash_one(0));
         let (reader, writer) = std::io::pipe().context("failed to make a pipe")?;
-        let mut command = self.command();
+        let mut command = self.command(self.arguments());
         // Without a limit of the width, lines look the same everywhere. A machine on a busy host may be silent for longer
         // than the two seconds after which gdb would say things again.
         let own = format!("prompt {prompt}");

@@ -3,9 +3,9 @@
 use super::{launcher, permission, project};
 use crate::arguments::Gdb;
 use crate::exit::Exit;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use harness::build;
-use harness::gdb::{Debugger, Terminal};
+use harness::gdb::{Debugger, NotAttached, Terminal, TookTooLong};
 use harness::machine::{self, Machine, Next, Output, Timing};
 use harness::report::stdout;
 use harness::run::{Tools, Workshop};
@@ -13,11 +13,15 @@ use harness::tools;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long gdb may take where nobody sits in front of it.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long gdb may take to let go of a machine that isn't ours.
+const LET_GO: Duration = Duration::from_secs(20);
 /// How long output is taken at a time.
 const DRAIN: Duration = Duration::from_millis(100);
 /// How often the kernel's log is copied to where the user can read it.
@@ -59,7 +63,16 @@ pub(crate) fn gdb(arguments: &Gdb) -> Result<Exit> {
     let is_person = std::io::stdin().is_terminal();
     let limit = arguments.timeout.or_else(|| (!is_person).then_some(LIMIT));
     if let Some(remote) = &arguments.attach {
-        return Ok(exit_of(debugger(Some(remote)).hand_over(&terminal, limit, || {})?));
+        let debugger = debugger(Some(remote));
+        return match debugger.hand_over(&terminal, limit, || {}) {
+            Ok(exit) => Ok(exit_of(exit)),
+            Err(error) if error.is::<NotAttached>() => bail!("{}", advice(remote)),
+            Err(error) if error.is::<TookTooLong>() => match let_go(&debugger) {
+                Ok(()) => bail!("{error}; the machine goes on"),
+                Err(reason) => bail!("{error}; the machine may stand still: {reason:#}"),
+            },
+            Err(error) => Err(error),
+        };
     }
     let timing = if is_person { Timing::RealTime } else { scenario.clock };
     let mut machine = workshop.boot_for_debugger(&scenario, timing)?;
@@ -85,17 +98,41 @@ pub(crate) fn gdb(arguments: &Gdb) -> Result<Exit> {
     Ok(exit_of(ended?))
 }
 
-/// A socket that nobody has made is found before anything is built; gdb would tell of it and end as if all were well.
+/// A socket that nobody has made is found before anything is built.
 fn check_remote(remote: &OsStr) -> Result<()> {
     let path = Path::new(remote);
-    // Else it is a host and a port, or a command of gdb's.
-    if path.is_absolute() && !path.exists() {
-        bail!(
-            "no machine waits at {}: `cargo xtask run --gdb {}` starts one",
-            path.display(),
-            harness::shell::quote(remote)
-        );
+    if is_path(remote) && !path.exists() {
+        bail!("no machine waits at {}: {}", path.display(), starts_one(remote));
     }
+    Ok(())
+}
+
+/// Tells a path from a host and a port, and from a command whose input and output gdb is to use.
+fn is_path(remote: &OsStr) -> bool {
+    let bytes = remote.as_bytes();
+    bytes.starts_with(b"/") || !(bytes.starts_with(b"|") || bytes.contains(&b':'))
+}
+
+fn starts_one(socket: &OsStr) -> String {
+    format!("`cargo xtask run --gdb {}` starts one", harness::shell::quote(socket))
+}
+
+/// What the user can do if gdb didn't attach.
+fn advice(remote: &OsStr) -> String {
+    let is_terminal = Path::new(remote).metadata().is_ok_and(|file| file.file_type().is_char_device());
+    let advice = match () {
+        () if is_terminal => "its kernel needs gdb=com2".to_owned(),
+        () if is_path(remote) => starts_one(remote),
+        () => "see whether it runs".to_owned(),
+    };
+    format!("no machine answers at {}, or another gdb has it: {advice}", Path::new(remote).display())
+}
+
+/// Lets a machine go on from which a gdb was torn: it may stand still, and nobody would know.
+fn let_go(debugger: &Debugger<'_>) -> Result<()> {
+    // The user's arguments are what took too long.
+    let said = Debugger { arguments: &[], ..debugger.clone() }.drive(LET_GO)?.ask("detach")?;
+    ensure!(said.contains("detached]"), "{}", said.trim());
     Ok(())
 }
 

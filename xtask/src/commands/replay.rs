@@ -72,7 +72,8 @@ fn debug(
         launcher: config.launcher,
         images: &recording::images(bundle)?,
         script: Some(&project.gdb_script()),
-        remote: Some(socket.as_os_str()),
+        // The machine of a command that is only printed is never there.
+        remote: (!arguments.print_command).then_some(socket.as_os_str()),
         commands: &[format!("directory {}", project.root().display())],
         arguments: &arguments.gdb,
     };
