@@ -217,7 +217,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Tells whether VM would be told of a page fault of that process.
     #[must_use]
-    pub fn would_tell_vm(&self, slot: Slot) -> bool {
+    pub fn would_tell_vm(&mut self, slot: Slot) -> bool {
         self.vm_to_tell(slot).is_some()
     }
 

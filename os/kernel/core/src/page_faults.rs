@@ -53,12 +53,13 @@ impl<M: Machine> Kernel<M> {
 
     /// Who is told of a page fault of that process. Nobody if there is no VM, if it is VM, or if VM waits for this very
     /// process, so that the fault would look like its answer.
-    pub(crate) fn vm_to_tell(&self, slot: Slot) -> Option<Slot> {
+    pub(crate) fn vm_to_tell(&mut self, slot: Slot) -> Option<Slot> {
         let is_answer = |vm| match self.processes.process(vm).ipc {
             Ipc::Receiving { from, in_sendrec } => in_sendrec && self.processes.find(from) == Some(slot),
             _ => false,
         };
-        self.vm().filter(|vm| !is_answer(*vm) && self.can_help(*vm, slot, Half::Sending))
+        let vm = self.vm().filter(|vm| !is_answer(*vm))?;
+        self.can_help(vm, slot, Half::Sending).then_some(vm)
     }
 
     /// Stops a process until VM has resolved its page fault. `false` if [nobody is told](Self::vm_to_tell).

@@ -106,8 +106,12 @@ impl<M: Machine> Kernel<M> {
             if manager != slot && self.give_to(slot, manager) {
                 return true;
             }
-            if self.promote_backup(slot).is_none() {
+            if !self.promote_for_all(slot) {
                 return false;
+            }
+            // To tell the backup of others can end a circle, and this one with it.
+            if self.processes.get(slot).is_none() {
+                return true;
             }
         }
         false
@@ -175,16 +179,20 @@ impl<M: Machine> Kernel<M> {
         Some(backup)
     }
 
-    /// Makes the backup of a process's manager that is dead its manager. That one is told anew of all that the dead one has
-    /// not ended, of others who have the same privileges: of programs, that is.
+    /// Makes the backup of a process's manager that is dead its manager.
     fn promote_for_dead(&mut self, slot: Slot) {
+        let manager = self.privileges_of(slot).signal_manager;
+        if manager != Endpoint::SELF && self.find_service(manager).is_none() {
+            self.promote_for_all(slot);
+        }
+    }
+
+    /// Makes the backup of a process's manager its manager. That one is told anew of all that the other has not ended,
+    /// of others who have the same privileges: of programs, that is. `false` if there is no backup.
+    fn promote_for_all(&mut self, slot: Slot) -> bool {
         let id = self.processes.process(slot).privileges;
-        let manager = self.privileges[id.index()].signal_manager;
-        if manager == Endpoint::SELF
-            || self.find_service(manager).is_some()
-            || self.promote_backup(slot).is_none()
-        {
-            return;
+        if self.promote_backup(slot).is_none() {
+            return false;
         }
         for other in self.processes.slots() {
             let has_same = |process: &Process<M>| other != slot && process.privileges == id;
@@ -192,6 +200,7 @@ impl<M: Machine> Kernel<M> {
                 self.find_manager(other);
             }
         }
+        true
     }
 
     /// Gives what a process has yet to take itself to its manager, if it takes nothing itself any longer.
