@@ -7,6 +7,7 @@ use crate::{Kernel, Slot};
 use abi::boot::{self, Pair};
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::Width;
+use abi::protocols::kernel::privilege_set_system;
 use abi::registers::{FloatRegisters, Register, Registers as General};
 use abi::report::Report;
 use abi::{Call, Callers, Endpoint, Errno, Message, Name, PageAccess};
@@ -233,6 +234,20 @@ pub(crate) fn service(slot: u16) -> boot::Process {
         kernel_calls: u128::MAX,
         grants_magic: true,
         ends_machine: false,
+    }
+}
+
+/// Makes another service of a process, which may do everything.
+pub(crate) fn set_system(slot: u16, class: Callers, manager: u16) -> privilege_set_system::Request {
+    privilege_set_system::Request {
+        process: at(slot),
+        class,
+        traps: u32::MAX,
+        kernel_calls: u128::MAX,
+        signal_manager: at(manager),
+        backup_manager: Endpoint::NONE,
+        scheduler: Endpoint::NONE,
+        grants_magic: false,
     }
 }
 

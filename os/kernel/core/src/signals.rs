@@ -205,17 +205,17 @@ impl<M: Machine> Kernel<M> {
 
     /// Gives what a process has yet to take itself to its manager, if it takes nothing itself any longer.
     pub(crate) fn hand_own_signals_over(&mut self, slot: Slot) {
-        let manager = self.manager_of(slot);
-        let process = self.processes.process_mut(slot);
-        if manager == Some(slot) || process.signals.own.is_empty() || self.vm() == Some(slot) {
+        if self.manager_of(slot) == Some(slot) || self.vm() == Some(slot) {
             return;
         }
-        let process = self.processes.process_mut(slot);
-        let own = core::mem::take(&mut process.signals.own);
-        process.signals.pending = process.signals.pending.union(own);
+        let signals = &mut self.processes.process_mut(slot).signals;
+        let own = core::mem::take(&mut signals.own);
+        if own.is_empty() {
+            return;
+        }
+        signals.pending = signals.pending.union(own);
         if !self.give_to_manager(slot) {
-            let process = self.processes.process_mut(slot);
-            process.signals.pending = Signals::NONE;
+            self.processes.process_mut(slot).signals.pending = Signals::NONE;
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a process has as a service, and what becomes of it when it is another service, or none.
 
-use crate::fake::{Fake, at, kernel, program, server, service};
+use crate::fake::{Fake, at, kernel, program, server, service, set_system};
 use crate::fault::{Access, Fault};
 use crate::privilege::Notifier;
 use crate::process::Stops;
@@ -11,7 +11,7 @@ use abi::ipc::Primitive::{Notify, Receive, SendRec};
 use abi::protocols::{
     AlarmFrom, FilterKind, FilterRule, KEEP_PRIORITY, KEEP_QUANTUM, Scheduler, kernel as calls,
 };
-use abi::{Bytes, Callers, Endpoint, Errno, GrantId, Name, Signal};
+use abi::{Bytes, Callers, CopyFlags, Endpoint, Errno, GrantId, Name, Signal};
 
 const RS: u16 = 0;
 const OLD: u16 = 1;
@@ -28,19 +28,6 @@ fn managed(kernel: &mut Kernel<Fake>, slot: u16, manager: u16, backup: u16) {
     kernel.set_managers(managers).unwrap();
 }
 
-fn set_system(slot: u16, class: Callers, manager: u16) -> calls::privilege_set_system::Request {
-    calls::privilege_set_system::Request {
-        process: at(slot),
-        class,
-        traps: u32::MAX,
-        kernel_calls: u128::MAX,
-        signal_manager: at(manager),
-        backup_manager: Endpoint::NONE,
-        scheduler: Endpoint::NONE,
-        grants_magic: false,
-    }
-}
-
 /// Makes a process another service, or a program.
 fn becomes(kernel: &mut Kernel<Fake>, slot: u16, service: Option<Callers>) {
     kernel.stop(Slot::new(slot), Stops::NO_PRIVILEGES);
@@ -50,6 +37,15 @@ fn becomes(kernel: &mut Kernel<Fake>, slot: u16, service: Option<Callers>) {
     };
     assert!(answer.ends_with("= {}"), "{answer}");
 }
+
+/// What needs a page that is missing.
+const FILL: calls::memset::Request = calls::memset::Request {
+    process: Endpoint::SELF,
+    address: 0x9000,
+    len: 1,
+    byte: 0,
+    flags: CopyFlags::WAIT,
+};
 
 const GETKSIG: calls::getksig::Request = calls::getksig::Request {};
 
@@ -156,14 +152,7 @@ fn who_is_vm_no_more_lets_all_go_that_wait_for_it() {
         ]);
         managed(&mut kernel, THIRD, RS, RS);
         kernel.fault(Slot::new(THIRD), Fault::Page { address: 0x9000, access: Access::Read });
-        let fill = calls::memset::Request {
-            process: Endpoint::SELF,
-            address: 0x9000,
-            len: 1,
-            byte: 0,
-            flags: abi::CopyFlags::default(),
-        };
-        kernel.asks(OTHER, &fill);
+        kernel.asks(OTHER, &FILL);
         assert!(kernel.stops(OTHER).contains(Stops::MEMORY_REQUEST));
         becomes(&mut kernel, OLD, role);
         assert_eq!(kernel.vm(), is_vm.then_some(Slot::new(OLD)));
@@ -571,14 +560,7 @@ fn vm_hears_of_no_request_while_its_filters_hold_back_what_tells_of_them() {
     let rules = Bytes::first_of(&rule.to_bytes());
     let filter = calls::ipc_filter_add::Request { kind: FilterKind::Black, rules };
     assert_eq!(kernel.asks(OLD, &filter), "kernel.ipc_filter_add = {}");
-    let fill = calls::memset::Request {
-        process: Endpoint::SELF,
-        address: 0x9000,
-        len: 1,
-        byte: 0,
-        flags: abi::CopyFlags::default(),
-    };
-    kernel.asks(OTHER, &fill);
+    kernel.asks(OTHER, &FILL);
     let get = calls::vm_memory_request_get::Request {};
     assert_eq!(kernel.asks(OLD, &get), "kernel.vm_memory_request_get = ENOENT");
     kernel.processes.process_mut(Slot::new(OLD)).notifications = crate::privilege::IdSet::default();

@@ -1,6 +1,6 @@
 //! Signals: who is told, who stands still, and what a death leaves behind.
 
-use crate::fake::{Fake, at, kernel, program, server, service};
+use crate::fake::{Fake, at, kernel, program, server, service, set_system};
 use crate::fault::{Access, Fault};
 use crate::process::Stops;
 use crate::{Kernel, Next, OutOfTurn, Slot};
@@ -328,20 +328,9 @@ fn what_a_process_takes_itself_is_apart_from_what_its_manager_takes() {
     assert_eq!(kernel.asks(2, &kill(1, Signal::STOP)), "kernel.kill = ENOENT");
     assert_eq!(kernel.asks(1, &GETKSIG), told_of(1, "SIGUSR1"));
     // VM that is VM no longer, and one that gets a manager.
-    let (traps, kernel_calls, scheduler) = (u32::MAX, u128::MAX, NOBODY);
-    let (signal_manager, backup_manager, grants_magic) = (at(0), NOBODY, false);
     let mut kernel = system();
     kernel.stop(Slot::new(1), Stops::NO_PRIVILEGES);
-    let set = calls::privilege_set_system::Request {
-        process: at(1),
-        class: Callers::SERVICE,
-        traps,
-        kernel_calls,
-        signal_manager,
-        backup_manager,
-        scheduler,
-        grants_magic,
-    };
+    let set = set_system(1, Callers::SERVICE, 0);
     assert_eq!(kernel.asks(0, &set), "kernel.privilege_set_system = {}");
     assert_eq!(kernel.asks(0, &GETKSIG), told_of(1, "SIGUSR1"));
     let mut kernel = system();
@@ -349,12 +338,12 @@ fn what_a_process_takes_itself_is_apart_from_what_its_manager_takes() {
     assert_eq!(kernel.asks(1, &kill(2, Signal::TERM)), "kernel.kill = {}");
     let update = calls::privilege_update::Request {
         process: at(2),
-        traps,
-        kernel_calls,
-        signal_manager,
-        backup_manager,
-        scheduler,
-        grants_magic,
+        traps: u32::MAX,
+        kernel_calls: u128::MAX,
+        signal_manager: at(0),
+        backup_manager: NOBODY,
+        scheduler: NOBODY,
+        grants_magic: false,
     };
     assert_eq!(kernel.asks(0, &update), "kernel.privilege_update = {}");
     assert_eq!(kernel.asks(0, &GETKSIG), told_of(2, "SIGTERM"));
