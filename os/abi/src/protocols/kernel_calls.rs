@@ -780,9 +780,9 @@ crate::protocol! {
         traps: u32,
         /// A bit for each kernel call.
         kernel_calls: u128,
-        /// A living process, [`Endpoint::SELF`], or [`Endpoint::NONE`].
+        /// A living service, [`Endpoint::SELF`] (which its own name means, too), or [`Endpoint::NONE`].
         signal_manager: Endpoint,
-        /// Who is that when the manager is gone, or can't help itself.
+        /// Who is that when the manager is gone, or can't help itself. Its own name means nobody.
         backup_manager: Endpoint,
         /// Who may become its scheduler, a living service; [`Endpoint::NONE`] if the kernel is to stay it.
         scheduler: Endpoint,
@@ -885,8 +885,8 @@ crate::protocol! {
     97 state_clear_ipc_refs {} returns {} fails [] from SERVICE;
 
     /// Exchanges what two services are, while each endpoint stays where it is, and with it who waits for it and
-    /// what it has yet to be told. The target also gets the source's rights. Fails with `EPERM`
-    /// if one is no service, or if one is VM and the other can't be. (MINIX `SYS_UPDATE`.)
+    /// what it has yet to be told. The target also gets the source's rights. A manager that has signals of one in
+    /// hands is told of them once more, under the name that it has now. Fails with `EPERM` if one is no service, or if one is VM and the other can't be. (MINIX `SYS_UPDATE`.)
     98 update {
         source: Endpoint,
         target: Endpoint,

@@ -560,7 +560,7 @@ impl<M: Machine> kernel::Server for Call<'_, M> {
 #[cfg(test)]
 mod lifecycle_tests;
 #[cfg(test)]
-mod random;
+pub(crate) mod random;
 #[cfg(test)]
 mod rights_tests;
 #[cfg(test)]
@@ -568,4 +568,4 @@ mod roles_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
-mod walk;
+pub(crate) mod walk;

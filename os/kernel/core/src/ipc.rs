@@ -33,6 +33,18 @@ pub(crate) enum Half {
     Deed,
 }
 
+/// Where a chain of waits leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To somebody who waits for nobody in particular.
+    Open,
+    /// Back to who would wait.
+    Back,
+    /// Into a circle of others: of one who waits for itself, say, or of managers, until the kernel has told them of the
+    /// end of another manager.
+    IntoCircle,
+}
+
 impl<M: Machine> Kernel<M> {
     /// A process asked for the primitive of that number.
     #[inline]
@@ -483,21 +495,27 @@ impl<M: Machine> Kernel<M> {
         self.processes.process_mut(sender).mail_sent = sent;
     }
 
-    /// Tells whether waiting for `peer` would close a circle of processes that wait for each other.
-    ///
-    /// Two processes of which one sends and the other receives are no such circle: they meet. Who waits for VM to
-    /// see to memory, say, meets nobody meanwhile.
+    /// Tells whether waiting for `peer` would be in vain: in a circle of processes that wait for each other.
     pub(crate) fn would_deadlock(&self, caller: Slot, peer: Slot, half: Half) -> bool {
+        self.way(caller, peer, half) != Way::Open
+    }
+
+    /// Where it leads to wait for `peer`, and on to who that waits for.
+    ///
+    /// Two processes of which one sends and the other receives are no circle: they meet. Who waits for VM to see to
+    /// memory, say, meets nobody meanwhile.
+    fn way(&self, caller: Slot, peer: Slot, half: Half) -> Way {
         let mut at = peer;
         for length in 2..=self.processes.len() + 1 {
-            let Some((next, next_half)) = self.waits_for(at) else { return false };
+            let Some((next, next_half)) = self.waits_for(at) else { return Way::Open };
             if next == caller {
-                return length > 2 || half == next_half || [half, next_half].contains(&Half::Deed);
+                let meets = length == 2 && half != next_half && ![half, next_half].contains(&Half::Deed);
+                return if meets { Way::Open } else { Way::Back };
             }
             at = next;
         }
-        // Longer than there are processes: a circle without the caller, which nothing can leave.
-        true
+        // Longer than there are processes.
+        Way::IntoCircle
     }
 
     /// The one process that a process waits for first. Who is kept from running for a time by others, by `run_stop` say,
@@ -547,7 +565,7 @@ impl<M: Machine> Kernel<M> {
     #[inline(never)]
     pub(crate) fn end_circle(&mut self, slot: Slot, error: Errno) -> bool {
         while let Some((first, half)) = self.waits_for(slot)
-            && self.would_deadlock(slot, first, half)
+            && self.way(slot, first, half) == Way::Back
         {
             if self.renew_on_way(slot) {
                 continue;

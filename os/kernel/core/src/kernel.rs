@@ -304,7 +304,7 @@ impl<M: Machine> Kernel<M> {
             return Err(AddError::SchedulerCircle);
         }
         let privileges = &mut self.privileges[id.index()];
-        (privileges.signal_manager, privileges.backup_manager) = (signal_manager, backup_manager);
+        privileges.set_managers(signal_manager, backup_manager);
         privileges.scheduler = scheduler;
         self.processes.process_mut(Slot::new(managers.slot)).scheduler =
             (scheduler != Endpoint::NONE).then_some(scheduler);

@@ -49,9 +49,11 @@ impl State {
         self.is_delayed = true;
     }
 
-    /// What a process keeps whose contents another one takes over: it is told to who bears the name.
-    pub(crate) const fn exchange_kernel_signals(&mut self, other: &mut Self) {
+    /// What a process keeps whose contents another one takes over: it is told to who bears the name, and that one takes
+    /// what it was told of.
+    pub(crate) const fn exchange_what_is_told(&mut self, other: &mut Self) {
         core::mem::swap(&mut self.kernel, &mut other.kernel);
+        core::mem::swap(&mut self.own, &mut other.own);
     }
 }
 
@@ -194,6 +196,7 @@ impl<M: Machine> Kernel<M> {
         if self.promote_backup(slot).is_none() {
             return false;
         }
+        self.own_signals_are_managers(slot);
         for other in self.processes.slots() {
             let has_same = |process: &Process<M>| other != slot && process.privileges == id;
             if self.processes.get(other).is_some_and(has_same) {
@@ -205,18 +208,21 @@ impl<M: Machine> Kernel<M> {
 
     /// Gives what a process has yet to take itself to its manager, if it takes nothing itself any longer.
     pub(crate) fn hand_own_signals_over(&mut self, slot: Slot) {
+        if self.own_signals_are_managers(slot) && !self.give_to_manager(slot) {
+            self.processes.process_mut(slot).signals.pending = Signals::NONE;
+        }
+    }
+
+    /// Makes what a process has yet to take itself its manager's to take, if it takes nothing itself any longer. `false` if
+    /// there is nothing; the manager has yet to be told.
+    fn own_signals_are_managers(&mut self, slot: Slot) -> bool {
         if self.manager_of(slot) == Some(slot) || self.vm() == Some(slot) {
-            return;
+            return false;
         }
         let signals = &mut self.processes.process_mut(slot).signals;
         let own = core::mem::take(&mut signals.own);
-        if own.is_empty() {
-            return;
-        }
         signals.pending = signals.pending.union(own);
-        if !self.give_to_manager(slot) {
-            self.processes.process_mut(slot).signals.pending = Signals::NONE;
-        }
+        !own.is_empty()
     }
 
     /// Takes the signals of the next process that `manager` manages.
@@ -277,19 +283,31 @@ impl<M: Machine> Kernel<M> {
         }
         process.signals.taken = Signals::NONE;
         process.signals.pending = signals;
-        if self.give_to_manager(slot) {
-            return true;
+        let is_own = self.manager_of(slot) == Some(slot) && !signals.intersects(Signals::LETHAL);
+        if !is_own {
+            if self.give_to_manager(slot) {
+                return true;
+            }
+            if signals.intersects(Signals::TERMINATION) {
+                return false;
+            }
         }
-        if signals.intersects(Signals::TERMINATION) {
-            return false;
+        let process = self.processes.process_mut(slot);
+        process.signals.pending = Signals::NONE;
+        if is_own {
+            process.signals.own = process.signals.own.union(signals);
+            self.kernel_signal(slot, Signal::KSIGSM);
         }
-        self.processes.process_mut(slot).signals.pending = Signals::NONE;
         self.go_on_waiting(slot, Stops::SIGNALLED.with(Stops::SIGNAL_PENDING));
         true
     }
 
-    /// Tells a manager once more of all that it has taken and not ended: it may not be the one that took it.
+    /// Tells a manager once more of all that it has taken and not ended, and of its own signals: it may not be the one that
+    /// was told.
     pub(crate) fn repeat_signals(&mut self, manager: Slot) {
+        if !self.processes.process(manager).signals.own.is_empty() {
+            self.kernel_signal(manager, Signal::KSIGSM);
+        }
         for slot in self.processes.slots() {
             let is_stopped = |process: &Process<M>| process.stops.contains(MANAGED);
             if slot != manager
@@ -357,3 +375,5 @@ impl<M: Machine> Kernel<M> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

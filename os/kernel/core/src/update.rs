@@ -10,7 +10,7 @@ use crate::machine::{Context, Machine};
 use crate::privilege::{Id, Notifier, Privileges};
 use crate::process::{Ipc, Slot, Stops};
 use crate::signals::MANAGED;
-use abi::{Callers, Endpoint, Errno};
+use abi::{Callers, Errno};
 use alloc::vec::Vec;
 
 impl<M: Machine> Kernel<M> {
@@ -54,16 +54,15 @@ impl<M: Machine> Kernel<M> {
             }
         }
         for slot in [source, target] {
-            // What was told to a manager whose place it has taken is nobody's.
-            let manages_itself =
-                |kernel: &Self| kernel.manager_of(slot).is_none_or(|manager| manager == slot);
-            if self.processes.get(slot).is_some() && manages_itself(self) {
+            // Its manager has its signals in hands under the name of before, or was itself the one whose place it has taken.
+            if self.processes.get(slot).is_some() {
                 self.find_manager(slot);
             }
             if self.processes.get(slot).is_some() {
                 self.go_on_waiting(slot, Stops::NONE);
             }
         }
+        self.settle_orphans();
         Ok(())
     }
 
@@ -91,15 +90,9 @@ impl<M: Machine> Kernel<M> {
 
     /// A service that has taken the place of its own manager manages itself: nobody else is meant by that name.
     fn be_own_manager(&mut self, slot: Slot) {
-        let process = self.processes.process(slot);
-        let (endpoint, id) = (process.endpoint, process.privileges);
+        let id = self.processes.process(slot).privileges;
         let privileges = &mut self.privileges[id.index()];
-        if privileges.signal_manager == endpoint {
-            privileges.signal_manager = Endpoint::SELF;
-        }
-        if privileges.backup_manager == endpoint {
-            privileges.backup_manager = Endpoint::NONE;
-        }
+        privileges.set_managers(privileges.signal_manager, privileges.backup_manager);
     }
 
     /// Gives the target what the source may do.
@@ -173,7 +166,7 @@ impl<M: Machine> Kernel<M> {
         let (waits, other_waits) = (one.stops.only(Stops::NO_QUANTUM), other.stops.only(Stops::NO_QUANTUM));
         one.stops = one.stops.without(Stops::NO_QUANTUM).with(other_waits);
         other.stops = other.stops.without(Stops::NO_QUANTUM).with(waits);
-        one.signals.exchange_kernel_signals(&mut other.signals);
+        one.signals.exchange_what_is_told(&mut other.signals);
     }
 
     /// Gives a process that waits for a message one that was there before it would take it: it was sent to its slot

@@ -89,15 +89,15 @@ pub(super) fn privilege_set_system<M: Machine>(
     let manager = kernel.manager_of(slot);
     kernel.leave_privileges(slot);
     let id = kernel.unused_privileges().ok_or(Errno::ENOSPC)?;
-    kernel.privileges[id.index()] = Privileges {
+    let privileges = &mut kernel.privileges[id.index()];
+    *privileges = Privileges {
         traps,
         kernel_calls: kernel_calls & super::ALL,
-        signal_manager,
-        backup_manager,
         scheduler,
         grants_magic,
         ..Privileges::nothing(owner)
     };
+    privileges.set_managers(signal_manager, backup_manager);
     kernel.become_another(slot, id, class, manager);
     Ok(privilege_set_system::Reply {})
 }
@@ -198,9 +198,9 @@ pub(super) fn privilege_update<M: Machine>(
     privileges.kernel_calls = kernel_calls & super::ALL;
     privileges.grants_magic = grants_magic;
     privileges.scheduler = scheduler;
-    let managers = (signal_manager, backup_manager);
+    let managers = (privileges.signal_manager, privileges.backup_manager);
+    privileges.set_managers(signal_manager, backup_manager);
     if (privileges.signal_manager, privileges.backup_manager) != managers {
-        (privileges.signal_manager, privileges.backup_manager) = managers;
         call.kernel.change_manager(id);
     }
     Ok(privilege_update::Reply {})

@@ -13,25 +13,25 @@ use abi::{Call, Callers, Endpoint, Message, Wire};
 use std::collections::BTreeSet;
 
 /// Marsaglia's xorshift with a fixed seed: every run is the same.
-pub(super) struct Random {
+pub(crate) struct Random {
     state: u64,
     /// Who is named most often, if anybody.
-    pub(super) living: Vec<Endpoint>,
+    pub(crate) living: Vec<Endpoint>,
 }
 
 impl Random {
-    pub(super) const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self { state: seed, living: Vec::new() }
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 7;
         self.state ^= self.state << 17;
         self.state >> 8
     }
 
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next()).unwrap() % end
     }
 
@@ -45,7 +45,7 @@ impl Random {
         }
     }
 
-    pub(super) fn endpoint(&mut self) -> Endpoint {
+    pub(crate) fn endpoint(&mut self) -> Endpoint {
         if !self.living.is_empty() && self.below(8) > 0 {
             let index = self.below(self.living.len());
             return self.living[index];
@@ -192,7 +192,7 @@ pub(super) fn sensible(random: &mut Random) -> Message {
 }
 
 /// Calls that soon leave nobody to go on with.
-pub(super) const DEADLY: [u16; 5] = [
+pub(crate) const DEADLY: [u16; 5] = [
     calls::exit::Request::INFO.number,
     calls::abort::Request::INFO.number,
     calls::kill::Request::INFO.number,

@@ -243,7 +243,7 @@ fn let_go_on(kernel: &mut Kernel<Fake>) -> bool {
 }
 
 /// Whoever stands still does so for somebody who is there, and privileges are those of their owner.
-fn check_waits(kernel: &Kernel<Fake>) {
+pub(crate) fn check_waits(kernel: &Kernel<Fake>) {
     for (slot, process) in kernel.processes.iter() {
         let stops = process.stops;
         let lives = |endpoint: Endpoint| kernel.processes.find(endpoint);

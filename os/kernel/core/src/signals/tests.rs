@@ -349,6 +349,38 @@ fn what_a_process_takes_itself_is_apart_from_what_its_manager_takes() {
     assert_eq!(kernel.asks(0, &GETKSIG), told_of(2, "SIGTERM"));
 }
 
+#[test]
+fn what_a_manager_had_in_hands_is_told_to_one_who_comes_to_manage_itself() {
+    let mut kernel = four();
+    assert_eq!(kernel.asks(1, &kill(VICTIM, Signal::USR1)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(MANAGER, &GETKSIG), told_of(VICTIM, "SIGUSR1"));
+    let mut update = calls::privilege_update::Request {
+        process: at(VICTIM),
+        traps: u32::MAX,
+        kernel_calls: u128::MAX,
+        // Its own name, which it is not managed by as by another, now or later.
+        signal_manager: at(VICTIM),
+        backup_manager: at(VICTIM),
+        scheduler: NOBODY,
+        grants_magic: false,
+    };
+    let server = |kernel: &mut Kernel<Fake>, update: &calls::privilege_update::Request| {
+        kernel.processes.process_mut(Slot::new(BACKUP)).class = Callers::SERVICE.or(Callers::RS);
+        assert_eq!(kernel.asks(BACKUP, update), "kernel.privilege_update = {}");
+    };
+    server(&mut kernel, &update);
+    let privileges = kernel.privileges_of(Slot::new(VICTIM));
+    assert_eq!((privileges.signal_manager, privileges.backup_manager), (Endpoint::SELF, NOBODY));
+    assert!(kernel.can_run(VICTIM));
+    assert_eq!(told(&mut kernel, VICTIM), Some(Signals::of(&[Signal::KSIGSM])));
+
+    // One that can't be told of a lethal one is managed by its backup, who is told of the others as well.
+    update.backup_manager = at(BACKUP);
+    server(&mut kernel, &update);
+    kernel.fault(Slot::new(VICTIM), FAULT);
+    assert_eq!(kernel.asks(BACKUP, &GETKSIG), told_of(VICTIM, "SIGUSR1, SIGSEGV"));
+}
+
 /// A manager that can't go on before the process does is none.
 #[test]
 fn a_signal_that_nobody_could_deal_with_ends_its_process_or_nothing() {

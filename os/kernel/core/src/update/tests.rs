@@ -358,3 +358,46 @@ fn a_service_that_takes_its_managers_place_manages_itself() {
     assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
     assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = EBUSY");
 }
+
+#[test]
+fn a_manager_hears_of_what_it_has_in_hands_under_the_new_name() {
+    const MANAGER: u16 = CLIENT;
+    let mut kernel = waiting();
+    for slot in [OLD, NEW] {
+        let (signal_manager, backup_manager) = (at(MANAGER), Endpoint::NONE);
+        kernel
+            .set_managers(Managers { slot, signal_manager, backup_manager, scheduler: Endpoint::NONE })
+            .unwrap();
+    }
+    let kill = calls::kill::Request { process: at(OLD), signal: Signal::USR1 };
+    let getksig = calls::getksig::Request {};
+    assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+    assert_eq!(kernel.asks(MANAGER, &getksig), "kernel.getksig = { process: 1, signals: {SIGUSR1} }");
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    let endksig = |slot| calls::endksig::Request { process: at(slot) };
+    assert_eq!(kernel.asks(MANAGER, &endksig(OLD)), "kernel.endksig = EINVAL");
+    assert_eq!(kernel.asks(MANAGER, &getksig), "kernel.getksig = { process: 2, signals: {SIGUSR1} }");
+    assert_eq!(kernel.asks(MANAGER, &endksig(NEW)), "kernel.endksig = {}");
+    assert_eq!(kernel.stops(NEW), Stops::NONE);
+}
+
+#[test]
+fn signals_that_a_service_takes_itself_are_for_who_bears_its_name() {
+    let mut kernel = waiting();
+    for slot in [OLD, NEW] {
+        let (signal_manager, backup_manager) = (Endpoint::SELF, Endpoint::NONE);
+        kernel
+            .set_managers(Managers { slot, signal_manager, backup_manager, scheduler: Endpoint::NONE })
+            .unwrap();
+    }
+    let term = calls::kill::Request { process: at(OLD), signal: Signal::TERM };
+    assert_eq!(kernel.asks(RS, &term), "kernel.kill = {}");
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    assert_eq!(kernel.received(OLD).0, Endpoint::SYSTEM);
+    // It may not have been there yet when that was told.
+    let clear = calls::privilege_clear_ipc_refs::Request { process: at(OLD) };
+    assert_eq!(kernel.asks(RS, &clear), "kernel.privilege_clear_ipc_refs = {}");
+    assert_eq!(kernel.traps(OLD, Receive, Endpoint::SYSTEM), Some(Ok(())));
+    let getksig = calls::getksig::Request {};
+    assert_eq!(kernel.asks(OLD, &getksig), "kernel.getksig = { process: 1, signals: {SIGTERM} }");
+}
