@@ -884,9 +884,9 @@ crate::protocol! {
     /// predecessor. (MINIX `SYS_STATECTL`, `SYS_STATE_CLEAR_IPC_REFS`.)
     97 state_clear_ipc_refs {} returns {} fails [] from SERVICE;
 
-    /// Exchanges what two services are, while each endpoint stays where it is, and with it who waits for it and
-    /// what it has yet to be told. The target also gets the source's rights. A manager that has signals of one in
-    /// hands is told of them once more, under the name that it has now. Fails with `EPERM` if one is no service, or if one is VM and the other can't be. (MINIX `SYS_UPDATE`.)
+    /// Exchanges what two services are, while each endpoint stays where it is, and with it who waits for it, what it
+    /// has yet to be told, and whether the machine ends with it. The target also gets the source's rights. Fails with
+    /// `EPERM` if one is no service, or if one is VM and the other can't be. (MINIX `SYS_UPDATE`.)
     98 update {
         source: Endpoint,
         target: Endpoint,
@@ -895,8 +895,9 @@ crate::protocol! {
     } returns {} fails [
         /// There is no such process, or both are one.
         EINVAL,
-        /// One of them could run, is in VM's hands, waits for the other, or takes part in a copy that is
-        /// not over.
+        /// One of them could run, is in VM's hands, waits for the other, takes part in a copy that is
+        /// not over, or has a signal or its end in the hands of a manager that isn't the caller: that one knows the
+        /// name of before.
         EBUSY,
         /// The target has no room for the source's rights.
         ENOMEM,

@@ -132,7 +132,8 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn settle_wishes(&mut self) {
         let Wishes { only, news, doomed, has_orphans, .. } = &self.wishes;
         let is_asked = only.is_some() || *news != News::default() || doomed.is_some() || *has_orphans;
-        self.is_out_of_turn = is_asked || self.ended.is_some() || self.reporting.is_some();
+        let has_more = self.ended.is_some() || self.reporting.is_some() || self.delays_are_over;
+        self.is_out_of_turn = is_asked || has_more;
     }
 
     /// What to do when [`next`](Self::next) says that there is more to it than whose turn it is.
@@ -140,6 +141,9 @@ impl<M: Machine> Kernel<M> {
     pub fn out_of_turn(&mut self) -> OutOfTurn {
         self.end_turn();
         self.settle_doomed();
+        if self.delays_are_over {
+            self.tell_of_delays();
+        }
         let next = self.decide();
         self.start_turn(next);
         next

@@ -3,7 +3,7 @@
 use crate::machine::{BadContext, Context, Machine};
 use crate::memory::{CopyFault, PhysicalRange, Place, Side, UserPage};
 use crate::process::Stops;
-use crate::{Kernel, Slot};
+use crate::{Kernel, Next, OutOfTurn, Slot};
 use abi::boot::{self, Pair};
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::Width;
@@ -294,8 +294,10 @@ impl Kernel<Fake> {
         endpoint: Endpoint,
     ) -> Option<Result<(), Errno>> {
         let caller = Slot::new(slot);
+        self.tell_of_delays();
         self.processes.process_mut(caller).context.result = None;
         self.trap(caller, primitive as u64, endpoint);
+        self.tell_of_delays();
         self.returned(slot)
     }
 
@@ -308,6 +310,7 @@ impl Kernel<Fake> {
     ) -> Option<Result<(), Errno>> {
         self.processes.process_mut(Slot::new(slot)).context.result = None;
         self.trap(Slot::new(slot), flags.to_trap(), to);
+        self.tell_of_delays();
         self.returned(slot)
     }
 
@@ -325,10 +328,22 @@ impl Kernel<Fake> {
 
     /// Makes a process make a kernel call; the answer as a trace shows it.
     pub(crate) fn asks(&mut self, caller: u16, call: &impl Call) -> String {
+        self.tell_of_delays();
         self.processes.process_mut(Slot::new(caller)).context.message = call.to_message(1);
         self.trap(Slot::new(caller), Primitive::KernelCall as u64, Endpoint::NONE);
+        self.tell_of_delays();
         let Some(process) = self.processes.get(Slot::new(caller)) else { return "no more".into() };
         abi::describe(&process.context.message).to_string()
+    }
+
+    /// What the machine does next, whatever there is to it.
+    pub(crate) fn turn(&mut self) -> OutOfTurn {
+        match self.next() {
+            Next::Run(slot) => OutOfTurn::Run(slot),
+            Next::Continue(slot) => OutOfTurn::Continue(slot),
+            Next::Idle => OutOfTurn::Idle,
+            Next::OutOfTurn => self.out_of_turn(),
+        }
     }
 
     /// What stops a process.

@@ -56,8 +56,10 @@ pub struct Kernel<M: Machine> {
     pub(crate) wishes: Wishes,
     /// What is reported beside the result, if anything is.
     pub(crate) reporting: Option<Reporting>,
-    /// The machine has ended, a debugger wants something or there is something to report: before it is the turn of
-    /// the first who can run there is something else to do.
+    /// Somebody can be stopped now who was to be stopped as soon as that.
+    pub(crate) delays_are_over: bool,
+    /// The machine has ended, a debugger wants something, somebody can be stopped at last, or there is something to report:
+    /// before it is the turn of the first who can run there is something else to do.
     pub(crate) is_out_of_turn: bool,
 }
 
@@ -163,6 +165,7 @@ impl<M: Machine> Kernel<M> {
             recorder: Recorder::new(),
             wishes: Wishes::default(),
             reporting: None,
+            delays_are_over: false,
             is_out_of_turn: false,
         }
     }

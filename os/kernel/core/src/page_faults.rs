@@ -52,13 +52,16 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Who is told of a page fault of that process. Nobody if there is no VM, if it is VM, or if VM waits for this very
-    /// process, so that the fault would look like its answer.
+    /// process: for its answer, as which the fault would look, or with a filter that holds page faults back.
     pub(crate) fn vm_to_tell(&mut self, slot: Slot) -> Option<Slot> {
-        let is_answer = |vm| match self.processes.process(vm).ipc {
-            Ipc::Receiving { from, in_sendrec } => in_sendrec && self.processes.find(from) == Some(slot),
-            _ => false,
+        let (class, number) = CLASS_AND_NUMBER;
+        let waits_for_more = |vm| {
+            let (vm, endpoint) = (self.processes.process(vm), self.processes.process(slot).endpoint);
+            let in_sendrec = matches!(vm.ipc, Ipc::Receiving { in_sendrec: true, .. });
+            let waits = matches!(vm.ipc, Ipc::Receiving { from, .. } if from == endpoint);
+            waits && (in_sendrec || !vm.admits(endpoint, class, number))
         };
-        let vm = self.vm().filter(|vm| !is_answer(*vm))?;
+        let vm = self.vm().filter(|vm| !waits_for_more(*vm))?;
         self.can_help(vm, slot, Half::Sending).then_some(vm)
     }
 

@@ -38,6 +38,19 @@ impl Ready {
         self.queues[self.occupied.trailing_zeros() as usize].front()
     }
 
+    /// Who is in a queue, and in which, by slots.
+    #[cfg(test)]
+    pub(crate) fn members(&self, links: &Links) -> Vec<(Slot, u8)> {
+        let mut members = Vec::new();
+        for (priority, queue) in (0..).zip(&self.queues) {
+            assert_eq!(self.occupied & 1 << priority != 0, queue.front().is_some(), "queue {priority}");
+            members.extend(queue.iter(links).map(|slot| (slot, priority)));
+        }
+        assert_eq!(members.len(), usize::from(self.count));
+        members.sort_unstable_by_key(|(slot, _)| slot.number());
+        members
+    }
+
     /// Appends a process that can run from now on.
     pub(crate) fn enter(&mut self, links: &mut Links, slot: Slot, priority: u8) {
         let queue = usize::from(priority);

@@ -45,13 +45,19 @@ impl State {
         self.is_delayed
     }
 
+    /// Tells whether its manager has taken some, and has yet to end them.
+    pub(crate) const fn are_taken(&self) -> bool {
+        !self.taken.is_empty()
+    }
+
     pub(crate) const fn delay(&mut self) {
         self.is_delayed = true;
     }
 
     /// What a process keeps whose contents another one takes over: it is told to who bears the name, and that one takes
-    /// what it was told of.
+    /// what it was told of. So it is with a stop that was put off: whoever did that knows the name.
     pub(crate) const fn exchange_what_is_told(&mut self, other: &mut Self) {
+        core::mem::swap(&mut self.is_delayed, &mut other.is_delayed);
         core::mem::swap(&mut self.kernel, &mut other.kernel);
         core::mem::swap(&mut self.own, &mut other.own);
     }
@@ -110,10 +116,6 @@ impl<M: Machine> Kernel<M> {
             }
             if !self.promote_for_all(slot) {
                 return false;
-            }
-            // To tell the backup of others can end a circle, and this one with it.
-            if self.processes.get(slot).is_none() {
-                return true;
             }
         }
         false
@@ -191,6 +193,8 @@ impl<M: Machine> Kernel<M> {
 
     /// Makes the backup of a process's manager its manager. That one is told anew of all that the other has not ended,
     /// of others who have the same privileges: of programs, that is. `false` if there is no backup.
+    ///
+    /// This one lives on, whoever of the others ends: nobody waits for a program but for a message of its.
     fn promote_for_all(&mut self, slot: Slot) -> bool {
         let id = self.processes.process(slot).privileges;
         if self.promote_backup(slot).is_none() {
@@ -206,10 +210,11 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// Gives what a process has yet to take itself to its manager, if it takes nothing itself any longer.
+    /// Gives what a process has yet to take itself to its manager, if it takes nothing itself any longer. Orphans are for the
+    /// caller to settle.
     pub(crate) fn hand_own_signals_over(&mut self, slot: Slot) {
-        if self.own_signals_are_managers(slot) && !self.give_to_manager(slot) {
-            self.processes.process_mut(slot).signals.pending = Signals::NONE;
+        if self.own_signals_are_managers(slot) && !self.present(slot) {
+            self.end_process(slot, format_args!("{NOBODY_MANAGES}"));
         }
     }
 
@@ -257,32 +262,50 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// Tells the manager of a process that it can be stopped now, if that was to be delayed: whatever
-    /// ended what it was in, so that nobody who was put off waits for ever.
+    /// What a process was in the middle of may be over. Whoever was put off until then [hears](Self::tell_of_delays) of it
+    /// before the next turn, and not at once: that may end others' waits, and we may be in the middle of ending one.
     pub(crate) fn end_delay(&mut self, slot: Slot) {
-        let process = self.processes.process_mut(slot);
+        let process = self.processes.process(slot);
         if process.signals.is_delayed && process.can_be_stopped() {
-            process.signals.is_delayed = false;
-            // Without a manager nobody waits for it.
-            let _ = self.cause_signal(slot, Signal::SNDELAY);
+            self.delays_are_over = true;
+            self.is_out_of_turn = true;
         }
     }
 
-    /// Gives all that no manager has ended to the manager that there is now. `false` if there is
-    /// none: the process goes on, unless it can't.
+    /// Tells the managers of those that can be stopped now, if that was to be delayed, so that nobody who was put off waits
+    /// for ever.
+    #[cold]
+    pub(crate) fn tell_of_delays(&mut self) {
+        while core::mem::take(&mut self.delays_are_over) {
+            for slot in self.processes.slots() {
+                let Some(process) = self.processes.get_mut(slot) else { continue };
+                if process.signals.is_delayed && process.can_be_stopped() {
+                    process.signals.is_delayed = false;
+                    // Without a manager nobody waits for it.
+                    let _ = self.cause_signal(slot, Signal::SNDELAY);
+                }
+            }
+        }
+        self.settle_wishes();
+    }
+
+    /// Gives all that no manager has ended to who deals with it now. `false` if that is nobody, and it is more than the
+    /// process survives.
     fn present_anew(&mut self, slot: Slot) -> bool {
         self.promote_for_dead(slot);
-        // To tell the backup of others can end a circle, and this one with it.
-        if self.processes.get(slot).is_none() {
-            return true;
-        }
         let process = self.processes.process_mut(slot);
-        let mut signals = process.signals.pending.union(process.signals.taken);
+        let taken = core::mem::take(&mut process.signals.taken);
+        process.signals.pending = process.signals.pending.union(taken);
         if process.stops.contains(Stops::ENDED) {
-            signals.insert(Signal::ABRT);
+            process.signals.pending.insert(Signal::ABRT);
         }
-        process.signals.taken = Signals::NONE;
-        process.signals.pending = signals;
+        self.present(slot)
+    }
+
+    /// Gives what no manager has taken to who deals with it now: the process itself, its manager, or a backup. `false` if
+    /// that is nobody, and it is more than the process survives.
+    fn present(&mut self, slot: Slot) -> bool {
+        let signals = self.processes.process(slot).signals.pending;
         let is_own = self.manager_of(slot) == Some(slot) && !signals.intersects(Signals::LETHAL);
         if !is_own {
             if self.give_to_manager(slot) {
@@ -373,6 +396,8 @@ impl<M: Machine> Kernel<M> {
     }
 }
 
+#[cfg(test)]
+mod delay_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -14,8 +14,13 @@ use abi::{Callers, Errno};
 use alloc::vec::Vec;
 
 impl<M: Machine> Kernel<M> {
-    /// Exchanges two services, which are not one. Nothing has changed if that fails.
-    pub(crate) fn exchange(&mut self, source: Slot, target: Slot, rollback: bool) -> Result<(), Errno> {
+    /// Exchanges two services, which are not one, for another. Nothing has changed if that fails.
+    pub(crate) fn exchange(
+        &mut self,
+        caller: Slot,
+        (source, target): (Slot, Slot),
+        rollback: bool,
+    ) -> Result<(), Errno> {
         for slot in [source, target] {
             if !self.processes.process(slot).class.admits(Callers::SERVICE) {
                 return Err(Errno::EPERM);
@@ -25,7 +30,7 @@ impl<M: Machine> Kernel<M> {
         if [source, target].map(Some).contains(&self.vm()) && !(can_be_vm(source) && can_be_vm(target)) {
             return Err(Errno::EPERM);
         }
-        if !self.is_updatable(source, target) || !self.is_updatable(target, source) {
+        if !self.is_updatable(source, target, caller) || !self.is_updatable(target, source, caller) {
             return Err(Errno::EBUSY);
         }
         let ids = (self.processes.process(source).privileges, self.processes.process(target).privileges);
@@ -44,6 +49,7 @@ impl<M: Machine> Kernel<M> {
         self.exchange_contents(source, target);
         for slot in [source, target] {
             self.be_own_manager(slot);
+            self.end_delay(slot);
             self.end_circle(slot, Errno::ELOCKED);
         }
         for slot in [source, target] {
@@ -54,9 +60,15 @@ impl<M: Machine> Kernel<M> {
             }
         }
         for slot in [source, target] {
-            // Its manager has its signals in hands under the name of before, or was itself the one whose place it has taken.
+            // What was told to a manager whose place it has taken is nobody's.
+            let manages_itself =
+                |kernel: &Self| kernel.manager_of(slot).is_none_or(|manager| manager == slot);
             if self.processes.get(slot).is_some() {
-                self.find_manager(slot);
+                if manages_itself(self) {
+                    self.find_manager(slot);
+                } else {
+                    self.hand_own_signals_over(slot);
+                }
             }
             if self.processes.get(slot).is_some() {
                 self.go_on_waiting(slot, Stops::NONE);
@@ -70,7 +82,7 @@ impl<M: Machine> Kernel<M> {
     /// become, by a message or a signal, and nobody else is in the middle of a copy of its memory or through its grants, which would go on with
     /// the other's. A kernel call of its own is no obstacle if it never goes on with that: it was ended in the middle
     /// of it, say.
-    fn is_updatable(&self, slot: Slot, other: Slot) -> bool {
+    fn is_updatable(&self, slot: Slot, other: Slot, caller: Slot) -> bool {
         let process = self.processes.process(slot);
         let is_stopped = process.stops.contains(Stops::NO_PRIVILEGES.with(Stops::SIGNAL_PENDING));
         let stands_still = is_stopped || matches!(process.ipc, Ipc::Receiving { .. });
@@ -80,8 +92,11 @@ impl<M: Machine> Kernel<M> {
             Ipc::Receiving { from, .. } => from == self.processes.process(other).endpoint,
         };
         let is_vms = process.stops.contains(Stops::PAGE_FAULT) || process.is_held();
-        // It would be its own manager, and the only one who could let it go on.
-        let is_others = process.stops.contains(MANAGED) && self.manager_of(slot) == Some(other);
+        // Its manager knows it by the name that it has now, and will end its signal, or itself, under that; the caller knows
+        // the new one, too. If that is the other one, it would be its own manager, and the only one who could let it go on.
+        let is_in_hands = process.signals.are_taken() || !process.stops.contains(Stops::SIGNALLED);
+        let is_managers = |manager| manager == other || manager != slot && manager != caller && is_in_hands;
+        let is_others = process.stops.contains(MANAGED) && self.manager_of(slot).is_some_and(is_managers);
         let goes_on_with_call = process.is_in_a_call() && !is_stopped;
         let others = || self.processes.iter().filter(|(one, _)| *one != slot && *one != other);
         let takes_part = || others().any(|(_, process)| process.memory.call.parked.involves(slot));
@@ -160,6 +175,7 @@ impl<M: Machine> Kernel<M> {
         core::mem::swap(&mut one.mail_over, &mut other.mail_over);
         core::mem::swap(&mut one.irqs_pending, &mut other.irqs_pending);
         core::mem::swap(&mut one.watches_log, &mut other.watches_log);
+        core::mem::swap(&mut one.ends_machine, &mut other.ends_machine);
         core::mem::swap(&mut one.memory.registrations, &mut other.memory.registrations);
         core::mem::swap(&mut one.scheduler, &mut other.scheduler);
         // A scheduler answers for the name that asked; nobody would answer for the other one.

@@ -192,15 +192,15 @@ pub(super) fn privilege_update<M: Machine>(
     call.check_manager(signal_manager)?;
     call.check_manager(backup_manager)?;
     call.check_scheduler(scheduler)?;
+    let manager = call.kernel.manager_of(slot);
     let id = call.kernel.processes.process(slot).privileges;
     let privileges = &mut call.kernel.privileges[id.index()];
     privileges.traps = traps;
     privileges.kernel_calls = kernel_calls & super::ALL;
     privileges.grants_magic = grants_magic;
     privileges.scheduler = scheduler;
-    let managers = (privileges.signal_manager, privileges.backup_manager);
     privileges.set_managers(signal_manager, backup_manager);
-    if (privileges.signal_manager, privileges.backup_manager) != managers {
+    if call.kernel.manager_of(slot) != manager {
         call.kernel.change_manager(id);
     }
     Ok(privilege_update::Reply {})
@@ -270,7 +270,7 @@ pub(super) fn update<M: Machine>(
     if source == target {
         return Err(Errno::EINVAL);
     }
-    call.kernel.exchange(source, target, request.rollback)?;
+    call.kernel.exchange(call.caller, (source, target), request.rollback)?;
     Ok(update::Reply {})
 }
 
@@ -293,7 +293,8 @@ impl<M: Machine> Kernel<M> {
             self.cancel_with(slot, Errno::EDEADSRCDST);
         }
         self.clear_ipc_references_of(slot, old);
-        // Page faults that are told once more bring forward who nobody manages any longer, and that may be this one.
+        // Who is told once more may have nobody to manage it any longer, be it this one, or VM, whose place this one may take.
+        self.settle_orphans();
         if self.processes.get(slot).is_none() {
             return;
         }

@@ -4,7 +4,7 @@ use crate::fake::{Fake, at, kernel, program, server, service};
 use crate::fault::{Access, Fault};
 use crate::ipc::tests::check_invariants;
 use crate::process::Process;
-use crate::{Kernel, Next};
+use crate::{Kernel, OutOfTurn};
 use abi::boot::Managers;
 use abi::ipc::Primitive;
 use abi::protocols::{Tracing, kernel as calls};
@@ -207,7 +207,7 @@ fn explore(seed: u64, runs: u32, make: &dyn Fn() -> Kernel<Fake>) -> BTreeSet<u1
     for _ in 0..runs {
         let mut kernel = make();
         for _ in 0..500 {
-            let Next::Run(slot) = kernel.next() else { break };
+            let OutOfTurn::Run(slot) = kernel.turn() else { break };
             let mut message = random.message();
             // Ending is rare, or the runs would be short.
             if DEADLY.contains(&message.number) && random.below(30) > 0 {

@@ -607,3 +607,29 @@ fn vm_stays_in_its_managers_hands_when_it_becomes_vm_once_more() {
     let stops = kernel.processes.process(Slot::new(OTHER)).stops;
     assert!(stops.contains(Stops::SIGNAL_PENDING.with(Stops::SIGNALLED)));
 }
+
+/// To say once more what the manager of VM has in hands ends VM, whose manager that is. Its faults are nobody's then.
+#[test]
+fn a_vm_that_ends_while_another_becomes_vm_leaves_nobody_behind() {
+    const VM: u16 = OLD;
+    for faulting in [OTHER, THIRD] {
+        let mut kernel =
+            kernel(&[server(RS, Callers::RS), server(VM, Callers::VM), service(OTHER), service(THIRD)]);
+        managed(&mut kernel, VM, OTHER, RS);
+        managed(&mut kernel, OTHER, RS, RS);
+        kernel.privileges[kernel.processes.process(Slot::new(VM)).privileges.index()].backup_manager =
+            Endpoint::NONE;
+        kernel.fault(Slot::new(faulting), Fault::Page { address: 0x9000, access: Access::Read });
+        assert_eq!(kernel.traps(VM, Receive, Endpoint::ANY), Some(Ok(())));
+        for (process, signal) in [(at(OTHER), Signal::STOP), (at(VM), Signal::SEGV)] {
+            assert_eq!(kernel.asks(RS, &calls::kill::Request { process, signal }), "kernel.kill = {}");
+        }
+        let disallow = calls::privilege_disallow::Request { process: at(OTHER) };
+        assert_eq!(kernel.asks(RS, &disallow), "kernel.privilege_disallow = {}");
+        let set = set_system(OTHER, Callers::SERVICE.or(Callers::VM), VM);
+        assert_eq!(kernel.asks(RS, &set), "kernel.privilege_set_system = {}");
+        assert!(kernel.processes.find(at(VM)).is_none());
+        let left = kernel.processes.get(Slot::new(faulting));
+        assert!(left.is_none_or(|process| !process.stops.contains(Stops::PAGE_FAULT)), "{faulting}");
+    }
+}

@@ -10,7 +10,7 @@ use crate::ipc::tests::check_invariants;
 use crate::memory::requests::tests::{check_requests, taken};
 use crate::privilege::Notifier;
 use crate::process::{Process, Stops};
-use crate::{Kernel, Next, Slot};
+use crate::{Kernel, OutOfTurn, Slot};
 use abi::boot::Managers;
 use abi::ipc::Primitive;
 use abi::protocols::{KEEP_PRIORITY, Scheduler, kernel as calls};
@@ -36,9 +36,9 @@ fn no_walk_leaves_anybody_waiting_for_nothing() {
         let mut kernel = world();
         for _ in 0..250 {
             random.living = kernel.processes.iter().map(|(_, process)| process.endpoint).collect();
-            match kernel.next() {
-                Next::Continue(slot) => kernel.go_on(slot),
-                Next::Run(slot) => step(&mut kernel, slot, &mut random),
+            match kernel.turn() {
+                OutOfTurn::Continue(slot) => kernel.go_on(slot),
+                OutOfTurn::Run(slot) => step(&mut kernel, slot, &mut random),
                 _ if let_go_on(&mut kernel) => {}
                 _ => break,
             }

@@ -224,8 +224,9 @@ pub(crate) fn check_invariants(kernel: &Kernel<Fake>) {
     }
     let sending = kernel.processes.iter().filter(|(_, process)| matches!(process.ipc, Ipc::Sending { .. }));
     assert_eq!(sending.count(), waiting, "each sender is in one queue");
-    let runnable = kernel.processes.iter().any(|(_, process)| process.is_ready());
-    assert_eq!(kernel.ready.first().is_some(), runnable);
+    let runnable = kernel.processes.iter().filter(|(_, process)| process.is_ready());
+    let runnable: Vec<_> = runnable.map(|(slot, process)| (slot, process.priority)).collect();
+    assert_eq!(kernel.ready.members(&kernel.links), runnable);
     assert_no_circle(kernel);
 }
 

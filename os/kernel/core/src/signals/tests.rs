@@ -7,7 +7,7 @@ use crate::{Kernel, Next, OutOfTurn, Slot};
 use abi::boot::{self, ExitCode, Managers};
 use abi::ipc::Primitive;
 use abi::notification::Notification;
-use abi::protocols::kernel as calls;
+use abi::protocols::{FilterKind, FilterRule, kernel as calls};
 use abi::{Callers, Endpoint, Errno, Signal, Signals};
 
 const MANAGER: u16 = 0;
@@ -381,6 +381,45 @@ fn what_a_manager_had_in_hands_is_told_to_one_who_comes_to_manage_itself() {
     assert_eq!(kernel.asks(BACKUP, &GETKSIG), told_of(VICTIM, "SIGUSR1, SIGSEGV"));
 }
 
+#[test]
+fn a_signal_that_a_process_was_told_of_ends_it_once_nobody_manages_it() {
+    let mut kernel = kernel(&[server(0, Callers::RS), service(1)]);
+    look_after(&mut kernel, 1, Endpoint::SELF, NOBODY, NOBODY);
+    assert_eq!(kernel.asks(0, &kill(1, Signal::KILL)), "kernel.kill = {}");
+    let update = calls::privilege_update::Request {
+        process: at(1),
+        traps: u32::MAX,
+        kernel_calls: u128::MAX,
+        signal_manager: NOBODY,
+        backup_manager: NOBODY,
+        scheduler: NOBODY,
+        grants_magic: false,
+    };
+    assert_eq!(kernel.asks(0, &update), "kernel.privilege_update = {}");
+    assert!(kernel.processes.find(at(1)).is_none());
+}
+
+#[test]
+fn a_new_backup_is_no_reason_to_tell_a_manager_twice() {
+    let mut kernel = kernel(&[server(0, Callers::RS), service(1), service(2), program(3)]);
+    look_after(&mut kernel, 3, at(1), NOBODY, NOBODY);
+    assert_eq!(kernel.asks(0, &kill(3, Signal::USR1)), "kernel.kill = {}");
+    assert_eq!(kernel.asks(1, &GETKSIG), told_of(3, "SIGUSR1"));
+    let update = calls::privilege_update::Request {
+        process: at(3),
+        traps: boot::PROGRAM_TRAPS,
+        kernel_calls: 0,
+        signal_manager: at(1),
+        backup_manager: at(2),
+        scheduler: NOBODY,
+        grants_magic: false,
+    };
+    assert_eq!(kernel.asks(0, &update), "kernel.privilege_update = {}");
+    assert_eq!(kernel.asks(1, &endksig(3)), "kernel.endksig = {}");
+    assert_eq!(kernel.asks(1, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
+    assert!(kernel.can_run(3));
+}
+
 /// A manager that can't go on before the process does is none.
 #[test]
 fn a_signal_that_nobody_could_deal_with_ends_its_process_or_nothing() {
@@ -565,114 +604,6 @@ fn a_machine_that_runs_for_a_process_ends_when_that_is_cleared() {
     assert_eq!(kernel.next(), Next::Run(Slot::new(0)));
     assert_eq!(kernel.asks(0, &clear(1)), "kernel.clear = {}");
     assert_eq!(kernel.out_of_turn(), OutOfTurn::End(ExitCode::ServiceFault));
-}
-
-#[test]
-fn a_process_that_is_about_to_send_is_stopped_when_it_has() {
-    for primitive in [Primitive::Send, Primitive::SendRec] {
-        let mut kernel = crate::fake::kernel(&[server(0, Callers::PM), service(1), service(2)]);
-        kernel.set_managers(managers(2, at(0), Endpoint::NONE)).unwrap();
-        let stop = |delay| calls::run_stop::Request { process: at(2), delay };
-        assert_eq!(kernel.sends(2, primitive, at(1), 1), None);
-        assert_eq!(kernel.asks(0, &stop(true)), "kernel.run_stop = EBUSY");
-        assert_eq!(kernel.asks(0, &stop(true)), "kernel.run_stop = EBUSY");
-        assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
-        assert_eq!(kernel.traps(1, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
-        let delayed = "kernel.getksig = { process: 2, signals: {SIGSNDELAY} }";
-        assert_eq!(kernel.asks(0, &GETKSIG), delayed);
-        assert_eq!(kernel.asks(0, &stop(true)), "kernel.run_stop = {}");
-        assert_eq!(kernel.asks(0, &endksig(2)), "kernel.endksig = {}");
-        assert!(!kernel.can_run(2));
-    }
-    let mut kernel = crate::fake::kernel(&[server(0, Callers::PM), service(1), service(2)]);
-    kernel.set_managers(managers(2, at(0), Endpoint::NONE)).unwrap();
-    assert_eq!(kernel.sends(2, Primitive::Send, at(1), 1), None);
-    let stop = calls::run_stop::Request { process: at(2), delay: true };
-    assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = EBUSY");
-    kernel.exit(Slot::new(1), 0);
-    assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: 2, signals: {SIGSNDELAY} }");
-}
-
-/// PM, a service that takes nothing, and one that PM manages and that sends to it.
-fn delayed() -> Kernel<Fake> {
-    let mut kernel = crate::fake::kernel(&[server(0, Callers::PM.or(Callers::RS)), service(1), service(2)]);
-    kernel.set_managers(managers(2, at(0), Endpoint::NONE)).unwrap();
-    assert_eq!(kernel.sends(2, Primitive::SendRec, at(1), 1), None);
-    let stop = calls::run_stop::Request { process: at(2), delay: true };
-    assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = EBUSY");
-    kernel
-}
-
-const DELAYED: &str = "kernel.getksig = { process: 2, signals: {SIGSNDELAY} }";
-
-#[test]
-fn who_was_put_off_hears_of_a_send_that_is_taken_back_and_only_once() {
-    let name = abi::Name::new("new").unwrap();
-    let exec = calls::exec::Request { process: at(2), instruction: 1, stack: 0, argument: 0, name };
-    let mut kernel = delayed();
-    assert_eq!(kernel.asks(0, &exec), "kernel.exec = {}");
-    assert_eq!(kernel.asks(0, &GETKSIG), DELAYED);
-    assert_eq!(kernel.asks(0, &endksig(2)), "kernel.endksig = {}");
-    // The next send has nothing to do with it.
-    assert_eq!(kernel.sends(2, Primitive::Send, at(1), 1), None);
-    assert_eq!(kernel.traps(1, Primitive::Receive, Endpoint::ANY), Some(Ok(())));
-    assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
-
-    let mut kernel = delayed();
-    kernel.stop(Slot::new(2), Stops::NO_PRIVILEGES);
-    assert_eq!(kernel.traps(1, Primitive::Receive, at(0)), None);
-    let rollback = calls::update::Request { source: at(2), target: at(1), rollback: true };
-    assert_eq!(kernel.asks(0, &rollback), "kernel.update = EBUSY", "it waits for what it would become");
-    let mut kernel = delayed();
-    kernel.clear_ipc_references(Slot::new(1));
-    assert_eq!(kernel.asks(0, &GETKSIG), DELAYED);
-}
-
-#[test]
-fn a_kernel_call_that_waits_for_vm_delays_a_stop() {
-    for outcome in [abi::RequestOutcome::Illegal, abi::RequestOutcome::Ready] {
-        let vm = server(1, Callers::VM);
-        let mut kernel = crate::fake::kernel(&[server(0, Callers::PM), vm, service(2)]);
-        kernel.set_managers(managers(2, at(0), Endpoint::NONE)).unwrap();
-        kernel.machine.memory.map(2, 0x7000, true);
-        let copy = calls::vircopy::Request {
-            from: Endpoint::SELF,
-            from_address: 0x7000,
-            to: Endpoint::SELF,
-            to_address: 0x9000,
-            len: 8,
-            flags: abi::CopyFlags::default(),
-        };
-        kernel.asks(2, &copy);
-        assert!(kernel.stops(2).contains(Stops::MEMORY_REQUEST));
-        let stop = calls::run_stop::Request { process: at(2), delay: true };
-        assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = EBUSY");
-        let asked = kernel.asks(1, &calls::vm_memory_request_get::Request {});
-        assert!(asked.contains("request: 1"), "{asked}");
-        kernel.machine.memory.map(2, 0x9000, true);
-        let reply = calls::vm_memory_request_reply::Request { requestor: at(2), request: 1, outcome };
-        assert_eq!(kernel.asks(1, &reply), "kernel.vm_memory_request_reply = {}");
-        if outcome == abi::RequestOutcome::Ready {
-            assert_eq!(kernel.asks(0, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
-            kernel.go_on(Slot::new(2));
-        }
-        assert_eq!(kernel.asks(0, &GETKSIG), DELAYED);
-        assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = {}");
-    }
-}
-
-#[test]
-fn a_manager_that_dies_while_one_of_its_processes_sends_to_it_runs_no_more() {
-    let mut kernel = crate::fake::kernel(&[server(0, Callers::PM), service(1), service(2)]);
-    kernel.set_managers(managers(2, at(1), Endpoint::NONE)).unwrap();
-    assert_eq!(kernel.traps(1, Primitive::Receive, Endpoint::SYSTEM), None);
-    assert_eq!(kernel.sends(2, Primitive::Send, at(1), 1), None);
-    let stop = calls::run_stop::Request { process: at(2), delay: true };
-    assert_eq!(kernel.asks(0, &stop), "kernel.run_stop = EBUSY");
-    assert_eq!(kernel.asks(0, &clear(1)), "kernel.clear = {}");
-    assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::SYSTEM), None);
-    assert_eq!(kernel.next(), Next::Run(Slot::new(2)));
-    assert_eq!(kernel.returned(2), Some(Err(Errno::EDEADSRCDST)));
 }
 
 /// What can happen to a managed process, in any order.
@@ -939,4 +870,19 @@ fn a_vm_that_came_back_is_told_of_every_page_fault_once_more() {
         assert_eq!(kernel.stops(slot), Stops::PAGE_FAULT);
     }
     assert_eq!(kernel.traps(0, Primitive::Receive, Endpoint::ANY), None);
+}
+
+#[test]
+fn vm_waits_for_nobody_whose_faults_it_does_not_hear_of() {
+    let mut kernel = kernel(&[server(0, Callers::VM), service(1)]);
+    let rule = FilterRule { classes: Callers::KERNEL, ..FilterRule::default() };
+    let filter = calls::ipc_filter_add::Request {
+        kind: FilterKind::Black,
+        rules: abi::Bytes::first_of(&rule.to_bytes()),
+    };
+    assert_eq!(kernel.asks(0, &filter), "kernel.ipc_filter_add = {}");
+    assert_eq!(kernel.traps(0, Primitive::Receive, at(1)), None);
+    page_fault(&mut kernel, 1);
+    assert_eq!(kernel.returned(0), Some(Err(Errno::EDEADSRCDST)));
+    assert!(kernel.processes.find(at(1)).is_none());
 }

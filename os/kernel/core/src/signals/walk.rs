@@ -11,7 +11,7 @@ use crate::fault::{Access, Fault};
 use crate::ipc::tests::check_invariants;
 use crate::memory::requests::tests::check_requests;
 use crate::process::{Ipc, Process, Stops};
-use crate::{Kernel, Next, Slot};
+use crate::{Kernel, OutOfTurn, Slot};
 use abi::boot::Managers;
 use abi::ipc::{AsyncFlags, Primitive};
 use abi::notification::Notification;
@@ -137,11 +137,11 @@ impl World {
 
     /// Lets one who can run do something. `false` if nobody can.
     fn step(&mut self, random: &mut Random) -> bool {
-        random.living = self.kernel.processes.iter().map(|(_, process)| process.endpoint).collect();
-        let ready: Vec<_> = self.kernel.processes.iter().filter(|(_, process)| process.is_ready()).collect();
-        if self.kernel.next() == Next::OutOfTurn {
+        if self.has_ended() {
             return false;
         }
+        random.living = self.kernel.processes.iter().map(|(_, process)| process.endpoint).collect();
+        let ready: Vec<_> = self.kernel.processes.iter().filter(|(_, process)| process.is_ready()).collect();
         if ready.is_empty() {
             return self.wake_somebody(random);
         }
@@ -161,6 +161,10 @@ impl World {
             self.check_kept(&before);
         }
         true
+    }
+
+    fn has_ended(&mut self) -> bool {
+        matches!(self.kernel.turn(), OutOfTurn::End(_))
     }
 
     /// Nobody can run: lets one go on whom somebody would who isn't here. `false` if that would help nobody.
@@ -321,8 +325,18 @@ impl World {
             }
         }
         let rollback = random.below(2) == 0;
-        let outcome = self.ask(slot, &calls::update::Request { source, target, rollback });
-        if outcome.is_ok() && random.below(2) == 0 {
+        if self.ask(slot, &calls::update::Request { source, target, rollback }).is_err() {
+            return;
+        }
+        // Whoever updates a process whose signal it has in hands knows what that is called now.
+        for (process, _) in &mut self.duties[slot.index()].taken {
+            match *process {
+                was if was == source => *process = target,
+                was if was == target => *process = source,
+                _ => {}
+            }
+        }
+        if random.below(2) == 0 {
             for slot in [one, other] {
                 self.duties[slot.index()] = Duties::default();
                 if self.kernel.processes.get(slot).is_some() {
@@ -398,7 +412,7 @@ impl World {
             }
         }
         for _ in 0..2000 {
-            if self.kernel.next() == Next::OutOfTurn {
+            if self.has_ended() {
                 return;
             }
             let mut is_at_rest = true;
@@ -433,7 +447,7 @@ impl World {
     }
 
     fn check_rest(&self, run: u32) {
-        if self.kernel.next() == Next::OutOfTurn {
+        if self.kernel.ended.is_some() {
             return;
         }
         for (slot, process) in self.kernel.processes.iter() {

@@ -360,24 +360,47 @@ fn a_service_that_takes_its_managers_place_manages_itself() {
 }
 
 #[test]
-fn a_manager_hears_of_what_it_has_in_hands_under_the_new_name() {
+fn a_manager_ends_what_it_has_in_hands_by_the_name_that_it_knows() {
     const MANAGER: u16 = CLIENT;
-    let mut kernel = waiting();
-    for slot in [OLD, NEW] {
-        let (signal_manager, backup_manager) = (at(MANAGER), Endpoint::NONE);
+    let managed = |manager| {
+        let mut kernel = waiting();
+        for slot in [OLD, NEW] {
+            let (signal_manager, backup_manager) = (at(manager), Endpoint::NONE);
+            let managers = Managers { slot, signal_manager, backup_manager, scheduler: Endpoint::NONE };
+            kernel.set_managers(managers).unwrap();
+        }
         kernel
-            .set_managers(Managers { slot, signal_manager, backup_manager, scheduler: Endpoint::NONE })
-            .unwrap();
-    }
+    };
     let kill = calls::kill::Request { process: at(OLD), signal: Signal::USR1 };
-    let getksig = calls::getksig::Request {};
-    assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
-    assert_eq!(kernel.asks(MANAGER, &getksig), "kernel.getksig = { process: 1, signals: {SIGUSR1} }");
-    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    let (exit, getksig) = (calls::exit::Request { status: 0 }, calls::getksig::Request {});
     let endksig = |slot| calls::endksig::Request { process: at(slot) };
-    assert_eq!(kernel.asks(MANAGER, &endksig(OLD)), "kernel.endksig = EINVAL");
+    // It has taken the signal, or the end, and ends or clears who is called so.
+    for ends in [false, true] {
+        let mut kernel = managed(MANAGER);
+        if ends {
+            kernel.asks(OLD, &exit);
+        } else {
+            assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+        }
+        assert!(kernel.asks(MANAGER, &getksig).contains("process: 1"));
+        assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = EBUSY");
+        assert_eq!(kernel.asks(MANAGER, &endksig(OLD)), "kernel.endksig = {}");
+        assert_eq!(
+            kernel.asks(RS, &update(false)),
+            ["kernel.update = {}", "kernel.update = EBUSY"][usize::from(ends)]
+        );
+    }
+    // It is told the name of today when it takes it.
+    let mut kernel = managed(MANAGER);
+    assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
     assert_eq!(kernel.asks(MANAGER, &getksig), "kernel.getksig = { process: 2, signals: {SIGUSR1} }");
-    assert_eq!(kernel.asks(MANAGER, &endksig(NEW)), "kernel.endksig = {}");
+    // Whoever updates knows.
+    let mut kernel = managed(RS);
+    assert_eq!(kernel.asks(CLIENT, &kill), "kernel.kill = {}");
+    assert_eq!(kernel.asks(RS, &getksig), "kernel.getksig = { process: 1, signals: {SIGUSR1} }");
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    assert_eq!(kernel.asks(RS, &endksig(NEW)), "kernel.endksig = {}");
     assert_eq!(kernel.stops(NEW), Stops::NONE);
 }
 
@@ -400,4 +423,20 @@ fn signals_that_a_service_takes_itself_are_for_who_bears_its_name() {
     assert_eq!(kernel.traps(OLD, Receive, Endpoint::SYSTEM), Some(Ok(())));
     let getksig = calls::getksig::Request {};
     assert_eq!(kernel.asks(OLD, &getksig), "kernel.getksig = { process: 1, signals: {SIGTERM} }");
+}
+
+#[test]
+fn a_machine_that_runs_for_a_service_ends_with_who_bears_the_name() {
+    let mut kernel = waiting();
+    kernel.processes.process_mut(Slot::new(OLD)).ends_machine = true;
+    for slot in [OLD, NEW] {
+        let (signal_manager, backup_manager) = (at(RS), Endpoint::NONE);
+        let managers = Managers { slot, signal_manager, backup_manager, scheduler: Endpoint::NONE };
+        kernel.set_managers(managers).unwrap();
+    }
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    assert_eq!(kernel.asks(RS, &calls::clear::Request { process: at(NEW) }), "kernel.clear = {}");
+    assert_eq!(kernel.ended, None);
+    assert_eq!(kernel.asks(RS, &calls::clear::Request { process: at(OLD) }), "kernel.clear = {}");
+    assert!(kernel.ended.is_some());
 }

@@ -456,11 +456,13 @@ impl Model {
 
     /// A process that faults sends to VM, as far as others can see. Nothing becomes of its registers.
     fn fault(&mut self, who: usize) {
-        let waits_for_it = match self.0[VM].wait {
-            Wait::Receive { from: Some(Source::Process(from)), in_sendrec } => in_sendrec && from == who,
+        let waits_for_more = match self.0[VM].wait {
+            Wait::Receive { from: Some(Source::Process(from)), in_sendrec } if from == who => {
+                in_sendrec || !self.admits(VM, Source::Process(who), false)
+            }
             _ => false,
         };
-        if who == VM || !self.0[VM].lives || waits_for_it || self.closes_circle(who, VM, true) {
+        if who == VM || !self.0[VM].lives || waits_for_more || self.closes_circle(who, VM, true) {
             return self.end(who);
         }
         self.0[who].faults = true;

@@ -1,0 +1,209 @@
+//! Circles of waits: how they are refused, and how those end that nobody's own wait closes.
+//!
+//! A process waits for one other first. In this order, since the first keeps it from running whatever comes of the rest:
+//!
+//! | It waits | for | and that can be ended |
+//! |---|---|---|
+//! | until its signal or its end is dealt with | its manager | by none: another manager is to be found, or it ends |
+//! | for a quantum | its scheduler | by a quantum from the kernel |
+//! | in the middle of a kernel call, for memory | VM | with `EFAULT`, if no message's wait is in the circle |
+//! | until its page fault is resolved | VM | by none: it is refused before it begins, and a signal |
+//! | to send, or to receive from one in particular | that one | with `ELOCKED` |
+//!
+//! Between two entries into the kernel nobody stands in a circle. A wait that would close one is refused
+//! ([`Kernel::would_deadlock`]); what stops a process, lets it go on to a wait that was hidden, or gives it another
+//! partner looks whether that has closed one, and ends the wait in it that costs least ([`Kernel::end_circle`]).
+//!
+//! To end a wait here ends no process and sends no message. What follows from it for others comes
+//! [later](Kernel::tell_of_delays).
+
+use crate::Kernel;
+use crate::machine::Machine;
+use crate::process::{Ipc, Slot, Stops};
+use crate::signals::MANAGED;
+use abi::Errno;
+
+/// The half of a rendezvous that a process waits in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    Sending,
+    Receiving,
+    /// No message is waited for, but what somebody does: VM about memory, a manager about a signal, a scheduler about
+    /// a quantum.
+    Deed,
+}
+
+/// Where a chain of waits leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// To somebody who waits for nobody in particular.
+    Open,
+    /// Back to who would wait.
+    Back,
+    /// Into a circle of others: of one who waits for itself, say, or of managers, until the kernel has told them of the
+    /// end of another manager.
+    IntoCircle,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Tells whether waiting for `peer` would be in vain: in a circle of processes that wait for each other.
+    pub(crate) fn would_deadlock(&self, caller: Slot, peer: Slot, half: Half) -> bool {
+        self.way(caller, peer, half) != Way::Open
+    }
+
+    /// Where it leads to wait for `peer`, and on to who that waits for.
+    ///
+    /// Two processes of which one sends and the other receives are no circle: they meet. Who waits for VM to see to
+    /// memory, say, meets nobody meanwhile.
+    fn way(&self, caller: Slot, peer: Slot, half: Half) -> Way {
+        let mut at = peer;
+        for length in 2..=self.processes.len() + 1 {
+            let Some((next, next_half)) = self.waits_for(at) else { return Way::Open };
+            if next == caller {
+                let meets = length == 2 && half != next_half && ![half, next_half].contains(&Half::Deed);
+                return if meets { Way::Open } else { Way::Back };
+            }
+            at = next;
+        }
+        // Longer than there are processes.
+        Way::IntoCircle
+    }
+
+    /// The one process that a process waits for first. Who is kept from running for a time by others, by `run_stop` say,
+    /// waits for nobody: who does that knows.
+    ///
+    /// Whatever else it waits for counts when that is [over](Self::go_on_waiting).
+    pub(crate) fn waits_for(&self, slot: Slot) -> Option<(Slot, Half)> {
+        let process = self.processes.process(slot);
+        if process.stops.contains(MANAGED) {
+            return Some((self.manager_of(slot).filter(|manager| *manager != slot)?, Half::Deed));
+        }
+        if process.stops.contains(Stops::NO_QUANTUM) {
+            return Some((self.processes.find(process.scheduler?)?, Half::Deed));
+        }
+        match process.ipc {
+            Ipc::Idle if process.stops.contains(Stops::MEMORY_REQUEST.with(Stops::PAGE_FAULT)) => {
+                Some((self.vm()?, Half::Deed))
+            }
+            Ipc::Idle => None,
+            Ipc::Sending { to, .. } => Some((to, Half::Sending)),
+            Ipc::Receiving { from, .. } => Some((self.processes.find(from)?, Half::Receiving)),
+        }
+    }
+
+    /// These reasons keep a process no longer from running. If it waits for something else, that may be the wait that
+    /// closes a circle now.
+    pub(crate) fn go_on_waiting(&mut self, slot: Slot, reasons: Stops) {
+        self.resume(slot, reasons);
+        if !self.end_circle(slot, Errno::ELOCKED) {
+            self.end_circle_of_deeds(slot);
+        }
+    }
+
+    /// Nobody in a circle waits for a message: a manager waits for memory, say, and VM for the manager. So who waits for
+    /// a manager there has none.
+    #[cold]
+    fn end_circle_of_deeds(&mut self, slot: Slot) {
+        let is_managed = |kernel: &Self, at| kernel.processes.process(at).stops.contains(MANAGED);
+        if let Some(at) = self.first_on_way(slot, is_managed) {
+            self.find_manager(at);
+            self.settle_orphans();
+        }
+    }
+
+    /// Ends a wait in the circle that `slot` has come to stand in, if it has: the one whose end costs least. `error` is
+    /// for who waits for `slot`. `false` if none can be ended.
+    #[inline(never)]
+    pub(crate) fn end_circle(&mut self, slot: Slot, error: Errno) -> bool {
+        while let Some((first, half)) = self.waits_for(slot)
+            && self.way(slot, first, half) == Way::Back
+        {
+            if self.renew_on_way(slot) {
+                continue;
+            }
+            let vm = self.vm();
+            // VM asks again; a request that is ended can't be repeated by the kernel.
+            let Some(at) = self
+                .first_on_way(slot, |kernel, at| Some(at) == vm && kernel.waits_for_message(at))
+                .or_else(|| self.first_on_way(slot, Self::waits_for_message))
+                .or_else(|| self.first_on_way(slot, Self::waits_for_memory))
+            else {
+                return false;
+            };
+            if self.waits_for_message(at) {
+                let is_for_slot = self.waits_for(at).is_some_and(|(next, _)| next == slot);
+                self.cancel_with(at, if is_for_slot { error } else { Errno::ELOCKED });
+            } else {
+                self.end_request(at, Errno::EFAULT);
+            }
+        }
+        true
+    }
+
+    /// Tells whether waiting for `peer` would close a circle, and no quantum is all that is missing in it: who waits for one
+    /// gets it now.
+    #[inline(never)]
+    pub(super) fn closes_circle(&mut self, caller: Slot, peer: Slot, half: Half) -> bool {
+        while self.would_deadlock(caller, peer, half) {
+            if !self.renew_on_way(peer) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Gives a quantum to the first process from `slot` on, each waiting for the next, that waits for that. `false` if none
+    /// does.
+    #[inline(never)]
+    fn renew_on_way(&mut self, slot: Slot) -> bool {
+        let lacks_quantum = |kernel: &Self, at| {
+            let stops = kernel.processes.process(at).stops;
+            stops.only(MANAGED.with(Stops::NO_QUANTUM)) == Stops::NO_QUANTUM
+        };
+        let Some(at) = self.first_on_way(slot, lacks_quantum) else { return false };
+        self.renew_quantum(at);
+        self.resume(at, Stops::NO_QUANTUM);
+        // What it waits for below is a message or memory, a wait that can be ended.
+        self.end_circle(at, Errno::ELOCKED);
+        true
+    }
+
+    /// The first process from `slot` on, each waiting for the next, of which that is so.
+    fn first_on_way(&self, slot: Slot, is_so: impl Fn(&Self, Slot) -> bool) -> Option<Slot> {
+        let mut at = slot;
+        for _ in 0..self.processes.len() {
+            if is_so(self, at) {
+                return Some(at);
+            }
+            at = self.waits_for(at)?.0;
+        }
+        None
+    }
+
+    /// Tells whether a process waits for a message before anything else, and not by a page fault.
+    fn waits_for_message(&self, slot: Slot) -> bool {
+        let is_fault = self.processes.process(slot).stops.contains(Stops::PAGE_FAULT);
+        !is_fault && matches!(self.waits_for(slot), Some((_, Half::Sending | Half::Receiving)))
+    }
+
+    /// Tells whether a kernel call waits for memory before anything else.
+    fn waits_for_memory(&self, slot: Slot) -> bool {
+        let stops = self.processes.process(slot).stops;
+        stops.only(MANAGED.with(Stops::NO_QUANTUM).with(Stops::MEMORY_REQUEST)) == Stops::MEMORY_REQUEST
+    }
+
+    /// Tells whether VM can see to a process's memory: it doesn't wait for that process, or only because it waits for
+    /// somebody who stands still until a manager sees to him. Then that [is to be ended](Self::end_circle), from VM on, so
+    /// that the manager gets its memory.
+    pub(crate) fn can_help(&mut self, vm: Slot, slot: Slot, half: Half) -> bool {
+        if vm == slot {
+            return false;
+        }
+        if !self.closes_circle(slot, vm, half) {
+            return true;
+        }
+        let stands_still =
+            |kernel: &Self, at| at == slot || kernel.processes.process(at).stops.contains(MANAGED);
+        self.waits_for_message(vm) && self.first_on_way(vm, stands_still).is_some_and(|at| at != slot)
+    }
+}
