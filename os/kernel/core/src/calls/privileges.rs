@@ -315,7 +315,8 @@ impl<M: Machine> Kernel<M> {
         if is_told {
             process.notifications.insert(Notifier::System);
         }
-        if class.admits(Callers::VM) && self.vm().is_none() {
+        let is_new_vm = class.admits(Callers::VM) && self.vm().is_none();
+        if is_new_vm {
             self.vm = Some(endpoint);
         }
         if self.manager_of(slot) != manager {
@@ -328,6 +329,10 @@ impl<M: Machine> Kernel<M> {
             self.receive_again(slot);
         }
         self.settle_orphans();
+        if is_new_vm {
+            // Those that a debugger was to hear of first: there is a VM for them now.
+            self.repeat_page_faults();
+        }
     }
 
     /// Forgets what a process wanted to hear of, and what it didn't.

@@ -3,8 +3,8 @@
 use crate::fake::{Fake, at, kernel, program, server, service, set_system};
 use crate::fault::{Access, Fault};
 use crate::privilege::Notifier;
-use crate::process::Stops;
-use crate::{AddError, Kernel, Slot};
+use crate::process::{Ipc, Process, Stops};
+use crate::{AddError, Kernel, OutOfTurn, Slot};
 use abi::boot::{self, Managers};
 use abi::ipc::AsyncFlags;
 use abi::ipc::Primitive::{Notify, Receive, SendRec};
@@ -608,19 +608,28 @@ fn vm_stays_in_its_managers_hands_when_it_becomes_vm_once_more() {
     assert!(stops.contains(Stops::SIGNAL_PENDING.with(Stops::SIGNALLED)));
 }
 
-/// To say once more what the manager of VM has in hands ends VM, whose manager that is. Its faults are nobody's then.
+/// To say once more what the manager of VM has in hands ends VM, whose manager that is. Its faults are nobody's then, or
+/// the new one's, once a debugger has heard of the first.
 #[test]
 fn a_vm_that_ends_while_another_becomes_vm_leaves_nobody_behind() {
     const VM: u16 = OLD;
-    for faulting in [OTHER, THIRD] {
-        let mut kernel =
-            kernel(&[server(RS, Callers::RS), server(VM, Callers::VM), service(OTHER), service(THIRD)]);
-        managed(&mut kernel, VM, OTHER, RS);
-        managed(&mut kernel, OTHER, RS, RS);
-        kernel.privileges[kernel.processes.process(Slot::new(VM)).privileges.index()].backup_manager =
-            Endpoint::NONE;
-        kernel.fault(Slot::new(faulting), Fault::Page { address: 0x9000, access: Access::Read });
-        assert_eq!(kernel.traps(VM, Receive, Endpoint::ANY), Some(Ok(())));
+    for is_watched in [false, true] {
+        let mut kernel = kernel(&[
+            server(RS, Callers::RS),
+            server(VM, Callers::VM),
+            service(OTHER),
+            service(THIRD),
+            service(4),
+        ]);
+        for (slot, manager) in [(VM, OTHER), (OTHER, RS)] {
+            let (signal_manager, backup_manager) = (at(manager), Endpoint::NONE);
+            let managers = Managers { slot, signal_manager, backup_manager, scheduler: Endpoint::NONE };
+            kernel.set_managers(managers).unwrap();
+        }
+        kernel.catch_faults(is_watched);
+        for faulting in [THIRD, 4] {
+            kernel.fault(Slot::new(faulting), Fault::Page { address: 0x9000, access: Access::Read });
+        }
         for (process, signal) in [(at(OTHER), Signal::STOP), (at(VM), Signal::SEGV)] {
             assert_eq!(kernel.asks(RS, &calls::kill::Request { process, signal }), "kernel.kill = {}");
         }
@@ -629,7 +638,12 @@ fn a_vm_that_ends_while_another_becomes_vm_leaves_nobody_behind() {
         let set = set_system(OTHER, Callers::SERVICE.or(Callers::VM), VM);
         assert_eq!(kernel.asks(RS, &set), "kernel.privilege_set_system = {}");
         assert!(kernel.processes.find(at(VM)).is_none());
-        let left = kernel.processes.get(Slot::new(faulting));
-        assert!(left.is_none_or(|process| !process.stops.contains(Stops::PAGE_FAULT)), "{faulting}");
+        assert_eq!(kernel.vm(), Some(Slot::new(OTHER)));
+        while kernel.turn() == OutOfTurn::Debugger {
+            kernel.take_news();
+        }
+        assert!(kernel.processes.get(Slot::new(THIRD)).is_none());
+        let is_told = |process: &Process<Fake>| matches!(process.ipc, Ipc::Sending { to, .. } if Some(to) == kernel.vm());
+        assert_eq!(kernel.processes.get(Slot::new(4)).map(is_told), is_watched.then_some(true));
     }
 }
