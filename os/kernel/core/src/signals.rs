@@ -84,10 +84,10 @@ impl<M: Machine> Kernel<M> {
             self.promote_for_dead(slot);
         }
         let manager = self.manager_of(slot).ok_or(NoManager)?;
-        self.signal_raised(slot, signal);
         if self.takes_itself(slot, manager, signal) {
             self.processes.process_mut(slot).signals.own.insert(signal);
             self.kernel_signal(slot, Signal::KSIGSM);
+            self.signal_raised(slot, signal);
             return Ok(());
         }
         let process = self.processes.process_mut(slot);
@@ -101,6 +101,7 @@ impl<M: Machine> Kernel<M> {
             self.give_to_manager(slot)
         };
         if is_given {
+            self.signal_raised(slot, signal);
             return Ok(());
         }
         self.processes.process_mut(slot).signals.pending = before;
