@@ -238,6 +238,14 @@ fn a_machine_that_runs_to_its_end_under_gdb_ends_as_without_it() {
 
 // row I2
 #[test]
+fn a_kernel_that_panics_stops_where_it_does_and_ends_after_that() {
+    let Some(mut debugged) = Debugged::start("the_kernel_panics") else { return };
+    debugged.ask_all(&["continue", "backtrace", "frame function kernel::main", "continue"]);
+    insta::assert_snapshot!(debugged.told(ExitCode::KernelPanic));
+}
+
+// row I2
+#[test]
 fn a_machine_that_gdb_kills_ends_as_a_failure() {
     let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
     debugged.ask_all(&["set confirm off", "kill"]);

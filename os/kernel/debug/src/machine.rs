@@ -124,6 +124,8 @@ pub struct Cpu {
 pub enum Trap {
     /// It asked for it.
     Pause,
+    /// It has panicked, and says so before it stops the machine.
+    Panic,
     /// A breakpoint instruction, behind which `rip` stands.
     Breakpoint,
     /// A debug exception: [`Debuggable::take_debug_status`] tells of what.

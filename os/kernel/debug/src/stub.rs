@@ -296,6 +296,7 @@ impl<L: Line + Copy> Stub<L> {
             return self.stop(kernel, Why::Signal(Signal::SIGXCPU));
         }
         let vector = match trap {
+            Trap::Panic => return self.stop(kernel, Why::Signal(Signal::SIGABRT)),
             Trap::Debug => {
                 let status = system.kernel.machine.take_debug_status();
                 if let Some(reaction) = self.look_at_debug(system, kernel, status) {

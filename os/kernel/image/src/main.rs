@@ -64,7 +64,7 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
     }
     let mut kernel = Kernel::new(Hardware::new(memory, parameters.timer), parameters.processes);
     kernel.keep_parameters(words.as_ref().map_or(info.command_line, CommandLine::as_slice));
-    let mut tessera = Tessera { system: System::new(kernel), stub: None, limit_ns };
+    let mut tessera = Tessera { system: System::new(kernel), stub: None, limit_ns, panic: parameters.panic };
     publish(&tessera.system.kernel);
     announce(&mut tessera.system.kernel);
     if parameters.watchdog == Watchdog::Ib700 {
@@ -74,13 +74,6 @@ extern "C" fn kernel_main(start: StartInfo) -> ! {
         tessera.system.kernel.set_limit_ms(limit_ms);
     }
     tessera.system.kernel.report_also(parameters.reports);
-    match parameters.panic {
-        Panic::None => {}
-        Panic::Start => panic!("the command line asks for a panic"),
-        Panic::Exception => provoke_exception(),
-        Panic::TripleFault => provoke_triple_fault(),
-        Panic::Loop => provoke_loop(),
-    }
     attach_debugger(&mut tessera, parameters.debugger);
     main(&mut tessera, image)
 }
@@ -115,6 +108,8 @@ struct Tessera {
     stub: Option<Stub<Com2>>,
     /// The uptime at which it must be over, if there is one.
     limit_ns: Option<u64>,
+    /// How it is to fail.
+    panic: Panic,
 }
 
 impl Debugged for Tessera {
@@ -146,6 +141,13 @@ fn attach_debugger(tessera: &mut Tessera, wanted: Debugger) {
 /// Starts what the boot image holds, and runs it until the machine ends.
 #[inline(never)]
 fn main(tessera: &mut Tessera, image: Option<&[u8]>) -> ! {
+    match tessera.panic {
+        Panic::None => {}
+        Panic::Start => panic!("the command line asks for a panic"),
+        Panic::Exception => provoke_exception(),
+        Panic::TripleFault => provoke_triple_fault(),
+        Panic::Loop => provoke_loop(),
+    }
     let kernel = &mut tessera.system.kernel;
     if let Err(problem) = start_image(kernel, image) {
         let free = kernel.machine.memory.free_bytes() / 1024;
@@ -364,7 +366,7 @@ fn refuse(problem: core::fmt::Arguments<'_>) -> ! {
     stop(ExitCode::BadImage)
 }
 
-/// A defect of the kernel: says where, and stops.
+/// A defect of the kernel: says where, lets a debugger look, and stops.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     // What panics while it says why would do so for ever.
@@ -383,6 +385,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         let _ = write!(console, " {address:#x}");
     });
     let _ = writeln!(console);
+    debug::panicked();
     let_inspect();
     stop(ExitCode::KernelPanic)
 }

@@ -150,8 +150,19 @@ pub fn pause<T: Debugged>(debugged: &mut T) {
     unsafe { asm!("call kernel_pause", in("rdi") &raw mut *debugged, clobber_abi("sysv64")) };
 }
 
+/// Stops the kernel in its debugger, if one is there, for it has panicked. It goes on when the debugger lets it.
+#[inline(never)]
+pub fn panicked() {
+    // On the stack of an exception there is no room for another one; and of that the debugger has heard, if one is there.
+    if !crate::trap::has_faulted() {
+        // SAFETY: without a debugger nothing happens; with one, registers and flags stay as they are.
+        unsafe { asm!("call kernel_panicked", clobber_abi("sysv64")) };
+    }
+}
+
 unsafe extern "C" {
     static kernel_pause: u8;
+    static kernel_panicked: u8;
 }
 
 /// Registers of the kernel as `vector_common` stores them, and the words that the processor pushes.
@@ -206,6 +217,7 @@ pub(crate) fn handle(frame: &mut KernelFrame, float: &mut FloatRegisters) -> boo
     let pause = (&raw const kernel_pause).addr() as u64;
     let trap = match frame.vector {
         BREAKPOINT if frame.rip == pause + 1 => Trap::Pause,
+        BREAKPOINT if is_panic(frame) => Trap::Panic,
         BREAKPOINT => Trap::Breakpoint,
         DEBUG => Trap::Debug,
         vector => Trap::Exception(u8::try_from(vector).unwrap_or(u8::MAX)),
@@ -225,6 +237,11 @@ pub(crate) fn handle(frame: &mut KernelFrame, float: &mut FloatRegisters) -> boo
     descriptors::exchange_stacks();
     DOOR.is_open.set(false);
     goes_on
+}
+
+/// Tells whether the kernel says that it has [panicked], which is over when it has.
+pub(crate) fn is_panic(frame: &KernelFrame) -> bool {
+    frame.rip == (&raw const kernel_panicked).addr() as u64 + 1
 }
 
 /// Changes a byte of the kernel's code.

@@ -305,6 +305,16 @@ kernel_pause:
     .cfi_endproc
 .size kernel_pause, .-kernel_pause
 
+# Stops the kernel in the debugger, if there is one.
+.type kernel_panicked,@function
+.globl kernel_panicked
+kernel_panicked:
+    .cfi_startproc
+    int3
+    ret
+    .cfi_endproc
+.size kernel_panicked, .-kernel_panicked
+
 # A process's `syscall`: rip in rcx, rflags in r11, and no stack of ours yet.
 .type system_call,@function
 .globl system_call
@@ -573,7 +583,7 @@ pub(crate) const STUCK: &str =
 #[unsafe(no_mangle)]
 extern "C" fn kernel_exception(frame: &mut KernelFrame, float: &mut FloatRegisters) {
     let address = x86_64::registers::control::Cr2::read_raw();
-    if debug::handle(frame, float) {
+    if debug::handle(frame, float) || debug::is_panic(frame) {
         return;
     }
     let KernelFrame { vector, code, rip, rsp, .. } = *frame;
@@ -586,6 +596,11 @@ extern "C" fn kernel_exception(frame: &mut KernelFrame, float: &mut FloatRegiste
 
 /// Where the kernel was when an exception struck it, for its stack trace: instruction and frame. Zeros if none did.
 static FAULTED_AT: [AtomicU64; 2] = [const { AtomicU64::new(0) }; _];
+
+/// Tells whether an exception in the kernel was a defect of it.
+pub(crate) fn has_faulted() -> bool {
+    FAULTED_AT[0].load(Ordering::Relaxed) != 0
+}
 
 /// See [`Layout::exception`](abi::inspect::Layout::exception).
 #[must_use]
