@@ -190,6 +190,22 @@ fn what_can_t_be_read_or_written_is_an_error_and_no_crash() {
 
 // row I2
 #[test]
+fn a_write_over_the_end_of_memory_changes_nothing() {
+    let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
+    debugged.ask_all(&["break ds::main", "continue", "delete"]);
+    let maps = maps(&debugged.ask("monitor maps ds"));
+    let is_end = |end| maps.iter().all(|(range, _)| range.start != end);
+    let writable = maps.iter().filter(|(_, rights)| rights.contains('w'));
+    let last = writable.map(|(range, _)| range.end).rfind(|end| is_end(*end)).expect("a stack");
+    let look = format!("print/x *({:#x} as *mut u32)", last - 4);
+    debugged.ask(&format!("set var *({:#x} as *mut u32) = 0x12345678", last - 4));
+    debugged.says(&look, "0x12345678");
+    debugged.says(&format!("set var *({:#x} as *mut u64) = 1", last - 4), "Cannot access memory");
+    debugged.says(&look, "0x12345678");
+}
+
+// row I2
+#[test]
 fn a_watchpoint_stops_who_writes_there() {
     let Some(mut debugged) = Debugged::start(PROGRAM) else { return };
     debugged.ask_all(&["break ds::main", "continue", "delete"]);

@@ -8,8 +8,8 @@ pub trait Debuggable: Machine {
     /// Reads memory as a process sees it, or the kernel if there is no space: what may not be read, or has side
     /// effects, is not there. How many bytes were read before that.
     fn peek(&mut self, space: Option<&Self::Space>, address: u64, into: &mut [u8]) -> usize;
-    /// Writes memory where the process, or the kernel, could write itself. How many bytes were written before the
-    /// first page where it can't.
+    /// Writes memory where the process, or the kernel, could write itself. How many bytes were written: all of them, or
+    /// none if it can't write one.
     fn poke(&mut self, space: Option<&Self::Space>, address: u64, from: &[u8]) -> usize;
     /// Puts a breakpoint into a process's memory, which may be read-only. Where one is already, `belongs` is what it
     /// stands for, unless that is known. `false` if there is no such memory, or there are too many.

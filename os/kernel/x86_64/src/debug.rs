@@ -307,6 +307,9 @@ impl Debuggable for Hardware {
     }
 
     fn poke(&mut self, space: Option<&AddressSpace>, address: u64, from: &[u8]) -> usize {
+        if walk(space, address, from.len(), true, |_, _| {}) < from.len() {
+            return 0;
+        }
         walk(space, address, from.len(), true, |done, page| {
             let to = layout::direct_pointer::<u8>(page.address);
             for (index, byte) in from[done..done + to_usize(page.bytes)].iter().enumerate() {

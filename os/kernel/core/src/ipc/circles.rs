@@ -10,12 +10,12 @@
 //! | until its page fault is resolved | VM | by none: it is refused before it begins, and a signal |
 //! | to send, or to receive from one in particular | that one | with `ELOCKED` |
 //!
-//! Between two entries into the kernel nobody stands in a circle. A wait that would close one is refused
-//! ([`Kernel::would_deadlock`]); what stops a process, lets it go on to a wait that was hidden, or gives it another
-//! partner looks whether that has closed one, and ends the wait in it that costs least ([`Kernel::end_circle`]).
-//!
-//! To end a wait here ends no process and sends no message. What follows from it for others comes
-//! [later](Kernel::tell_of_delays).
+//! Between two entries into the kernel nobody stands in a circle, but who has itself to blame: it receives from itself, or
+//! from one whom its own filter holds back. A wait that would close a circle is refused ([`Kernel::would_deadlock`]). What
+//! stops a process, lets it go on to a wait that was hidden, or gives it another partner looks whether that has closed
+//! one, and ends the wait in it that costs least ([`Kernel::end_circle`]). That ends no process and tells nobody: what
+//! follows for others comes [later](Kernel::tell_of_delays). Where no wait can be ended, whoever waits for a manager there
+//! gets another one, or ends ([`Kernel::go_on_waiting`]).
 
 use crate::Kernel;
 use crate::machine::Machine;

@@ -135,10 +135,14 @@ impl Debuggable for Fake {
         into.len()
     }
     fn poke(&mut self, space: Option<&u16>, address: u64, from: &[u8]) -> usize {
+        let place = |done: usize| address.checked_add(u64::try_from(done).ok()?);
+        let is_there = |done| place(done).is_some_and(|at| self.byte_mut(space, at, true).is_some());
+        if !(0..from.len()).all(is_there) {
+            return 0;
+        }
         for (done, byte) in from.iter().enumerate() {
-            let to = address.checked_add(done as u64).and_then(|at| self.byte_mut(space, at, true));
-            let Some(to) = to else { return done };
-            *to = *byte;
+            let to = place(done).and_then(|at| self.byte_mut(space, at, true));
+            to.into_iter().for_each(|to| *to = *byte);
         }
         from.len()
     }
