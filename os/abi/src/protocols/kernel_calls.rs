@@ -782,7 +782,7 @@ crate::protocol! {
         kernel_calls: u128,
         /// A living service, [`Endpoint::SELF`] (which its own name means, too), or [`Endpoint::NONE`].
         signal_manager: Endpoint,
-        /// Who is that when the manager is gone, or can't help itself. Its own name means nobody.
+        /// Who is that when the manager is gone, or can't help itself; at once, if that is nobody. Its own name means nobody.
         backup_manager: Endpoint,
         /// Who may become its scheduler, a living service; [`Endpoint::NONE`] if the kernel is to stay it.
         scheduler: Endpoint,

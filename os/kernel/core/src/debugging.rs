@@ -1,7 +1,8 @@
 //! What a debugger sees of the kernel, and what it asks of it.
 //!
-//! Nothing here changes what processes do to each other. A debugger may look at any moment, also in the
-//! middle of a function of the kernel's: so nothing here panics or follows a list without an end.
+//! Nothing here changes what processes do to each other, but [`Kernel::would_tell_vm`], which is asked when a process
+//! has faulted. A debugger may look at any moment, also in the middle of a function of the kernel's: so nothing here panics
+//! or follows a list without an end.
 
 use crate::exit::Doom;
 use crate::log::Line;
@@ -219,7 +220,8 @@ impl<M: Machine> Kernel<M> {
         self.end(ExitCode::Failure, None);
     }
 
-    /// Tells whether VM would be told of a page fault of that process.
+    /// Tells whether VM would be told of a page fault of that process, and makes sure of that as the fault itself does: who
+    /// waits for a quantum in a circle gets it.
     #[must_use]
     pub fn would_tell_vm(&mut self, slot: Slot) -> bool {
         self.vm_to_tell(slot).is_some()

@@ -215,7 +215,7 @@ impl<M: Machine> Kernel<M> {
         // Those that it leaves behind may have something to tell it as their manager: it runs no more. But it waits for
         // nobody either, so no circle can go through it.
         self.stop(slot, Stops::STOPPED);
-        self.resume(slot, MANAGED);
+        self.resume(slot, MANAGED.with(Stops::PAGE_FAULT));
         self.settle_account(slot);
         let process = self.processes.process(slot);
         let (endpoint, privileges) = (process.endpoint, process.privileges);

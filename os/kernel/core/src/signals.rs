@@ -55,7 +55,7 @@ impl State {
     }
 
     /// What a process keeps whose contents another one takes over: it is told to who bears the name, and that one takes
-    /// what it was told of. So it is with a stop that was put off: whoever did that knows the name.
+    /// what it was told of. So it is with a stop that was put off: whoever did that knows the name, and its manager hears.
     pub(crate) const fn exchange_what_is_told(&mut self, other: &mut Self) {
         core::mem::swap(&mut self.is_delayed, &mut other.is_delayed);
         core::mem::swap(&mut self.kernel, &mut other.kernel);
@@ -201,7 +201,7 @@ impl<M: Machine> Kernel<M> {
         if self.promote_backup(slot).is_none() {
             return false;
         }
-        self.own_signals_are_managers(slot);
+        self.take_from_own(slot);
         for other in self.processes.slots() {
             let has_same = |process: &Process<M>| other != slot && process.privileges == id;
             if self.processes.get(other).is_some_and(has_same) {
@@ -211,17 +211,17 @@ impl<M: Machine> Kernel<M> {
         true
     }
 
-    /// Gives what a process has yet to take itself to its manager, if it takes nothing itself any longer. Orphans are for the
-    /// caller to settle.
+    /// Gives what a process has yet to take itself to its manager, if it takes nothing itself any longer. It may end by
+    /// that; orphans are for the caller to settle.
     pub(crate) fn hand_own_signals_over(&mut self, slot: Slot) {
-        if self.own_signals_are_managers(slot) && !self.present(slot) {
+        if self.take_from_own(slot) && !self.present(slot) {
             self.end_process(slot, format_args!("{NOBODY_MANAGES}"));
         }
     }
 
     /// Makes what a process has yet to take itself its manager's to take, if it takes nothing itself any longer. `false` if
-    /// there is nothing; the manager has yet to be told.
-    fn own_signals_are_managers(&mut self, slot: Slot) -> bool {
+    /// there is nothing; else the manager has yet to be [told](Self::present).
+    fn take_from_own(&mut self, slot: Slot) -> bool {
         if self.manager_of(slot) == Some(slot) || self.vm() == Some(slot) {
             return false;
         }
@@ -375,7 +375,7 @@ impl<M: Machine> Kernel<M> {
         processes.find(|(slot, process)| is_orphan(*slot, process.stops)).map(|(slot, _)| slot)
     }
 
-    /// Somebody else deals with the signals of those who have these privileges.
+    /// Somebody else deals with the signals of those who have these privileges, or nobody, by which they may end.
     pub(crate) fn change_manager(&mut self, id: Id) {
         for slot in self.processes.slots() {
             if self.processes.get(slot).is_some_and(|process| process.privileges == id) {
@@ -385,8 +385,8 @@ impl<M: Machine> Kernel<M> {
         self.settle_orphans();
     }
 
-    /// Tells a process's manager of today all that one of before has not ended. Orphans are for the caller
-    /// to settle.
+    /// Tells a process's manager of today all that one of before has not ended. If nobody manages it, it may end by that;
+    /// orphans are for the caller to settle.
     pub(crate) fn find_manager(&mut self, slot: Slot) {
         if self.processes.process(slot).stops.contains(MANAGED) && !self.present_anew(slot) {
             return self.end_process(slot, format_args!("{NOBODY_MANAGES}"));

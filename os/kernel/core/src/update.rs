@@ -52,7 +52,14 @@ impl<M: Machine> Kernel<M> {
             self.end_delay(slot);
             self.end_circle(slot, Errno::ELOCKED);
         }
+        if [source, target].map(Some).contains(&self.vm()) {
+            // Before the new one takes one for something else: it may wait for who faults.
+            self.repeat_page_faults();
+        }
         for slot in [source, target] {
+            if self.processes.get(slot).is_none() {
+                continue;
+            }
             self.receive_again(slot);
             // Somebody may wait for a message under the name that one has now who sends him one.
             if let Ipc::Sending { to, .. } = self.processes.process(slot).ipc {
@@ -60,15 +67,8 @@ impl<M: Machine> Kernel<M> {
             }
         }
         for slot in [source, target] {
-            // What was told to a manager whose place it has taken is nobody's.
-            let manages_itself =
-                |kernel: &Self| kernel.manager_of(slot).is_none_or(|manager| manager == slot);
             if self.processes.get(slot).is_some() {
-                if manages_itself(self) {
-                    self.find_manager(slot);
-                } else {
-                    self.hand_own_signals_over(slot);
-                }
+                self.hand_own_signals_over(slot);
             }
             if self.processes.get(slot).is_some() {
                 self.go_on_waiting(slot, Stops::NONE);
@@ -84,7 +84,7 @@ impl<M: Machine> Kernel<M> {
     /// of it, say.
     fn is_updatable(&self, slot: Slot, other: Slot, caller: Slot) -> bool {
         let process = self.processes.process(slot);
-        let is_stopped = process.stops.contains(Stops::NO_PRIVILEGES.with(Stops::SIGNAL_PENDING));
+        let is_stopped = process.stops.contains(MANAGED.with(Stops::NO_PRIVILEGES));
         let stands_still = is_stopped || matches!(process.ipc, Ipc::Receiving { .. });
         let waits_for_other = match process.ipc {
             Ipc::Idle => false,
@@ -208,6 +208,10 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn clear_ipc_references_of(&mut self, slot: Slot, privileges: Id) {
         let endpoint = self.processes.process(slot).endpoint;
         self.renew_quanta_from(endpoint);
+        // It may manage somebody who manages it, and end with him, now that he waits for no quantum.
+        if self.processes.get(slot).is_none() {
+            return;
+        }
         self.lose_letters_to(slot);
         self.release_waiting(slot, endpoint);
         // Of those that programs share nobody knows whose notification it is.

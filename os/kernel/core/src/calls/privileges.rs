@@ -39,8 +39,9 @@ impl<M: Machine> Call<'_, M> {
         Ok(&mut self.kernel.privileges[process.privileges.index()])
     }
 
-    fn check_manager(&self, manager: Endpoint) -> Result<(), Errno> {
-        if manager == Endpoint::SELF { Ok(()) } else { self.check_scheduler(manager) }
+    /// A process may be its own, by that name or by its own one, be it a service yet or not.
+    fn check_manager(&self, process: Endpoint, manager: Endpoint) -> Result<(), Errno> {
+        if manager == Endpoint::SELF || manager == process { Ok(()) } else { self.check_scheduler(manager) }
     }
 
     fn check_scheduler(&self, scheduler: Endpoint) -> Result<(), Errno> {
@@ -78,8 +79,8 @@ pub(super) fn privilege_set_system<M: Machine>(
     let privilege_set_system::Request { signal_manager, backup_manager, scheduler, grants_magic, .. } =
         request;
     let slot = call.find_without_privileges(process)?;
-    call.check_manager(signal_manager)?;
-    call.check_manager(backup_manager)?;
+    call.check_manager(process, signal_manager)?;
+    call.check_manager(process, backup_manager)?;
     call.check_scheduler(scheduler)?;
     if !class.admits(Callers::SERVICE) || class.or(SERVICES) != SERVICES {
         return Err(Errno::EINVAL);
@@ -189,8 +190,8 @@ pub(super) fn privilege_update<M: Machine>(
     if grants_magic && !call.kernel.processes.process(slot).class.admits(Callers::SERVICE) {
         return Err(Errno::EINVAL);
     }
-    call.check_manager(signal_manager)?;
-    call.check_manager(backup_manager)?;
+    call.check_manager(process, signal_manager)?;
+    call.check_manager(process, backup_manager)?;
     call.check_scheduler(scheduler)?;
     let manager = call.kernel.manager_of(slot);
     let id = call.kernel.processes.process(slot).privileges;
@@ -325,6 +326,8 @@ impl<M: Machine> Kernel<M> {
         // What its manager of before had in hands, and nobody has now, may have ended it.
         if self.processes.get(slot).is_some() {
             self.hand_own_signals_over(slot);
+        }
+        if self.processes.get(slot).is_some() {
             // Its filter may have held back what it is told of its processes.
             self.receive_again(slot);
         }

@@ -647,3 +647,70 @@ fn a_vm_that_ends_while_another_becomes_vm_leaves_nobody_behind() {
         assert_eq!(kernel.processes.get(Slot::new(4)).map(is_told), is_watched.then_some(true));
     }
 }
+
+#[test]
+fn a_vm_that_was_told_of_its_end_ends_when_it_is_vm_no_longer() {
+    const VM: u16 = OLD;
+    for becomes_program in [false, true] {
+        let mut kernel = kernel(&[server(RS, Callers::RS), server(VM, Callers::VM), service(OTHER)]);
+        let nobody = Endpoint::NONE;
+        let managers =
+            Managers { slot: VM, signal_manager: Endpoint::SELF, backup_manager: nobody, scheduler: nobody };
+        kernel.set_managers(managers).unwrap();
+        let kill = calls::kill::Request { process: at(VM), signal: Signal::KILL };
+        assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+        let update = calls::privilege_update::Request {
+            process: at(VM),
+            traps: u32::MAX,
+            kernel_calls: u128::MAX,
+            signal_manager: nobody,
+            backup_manager: nobody,
+            scheduler: nobody,
+            grants_magic: false,
+        };
+        assert_eq!(kernel.asks(RS, &update), "kernel.privilege_update = {}");
+        let disallow = calls::privilege_disallow::Request { process: at(VM) };
+        assert_eq!(kernel.asks(RS, &disallow), "kernel.privilege_disallow = {}");
+        let answer = if becomes_program {
+            kernel.asks(RS, &calls::privilege_set_user::Request { process: at(VM) })
+        } else {
+            let set = set_system(VM, Callers::SERVICE, RS);
+            kernel.asks(RS, &calls::privilege_set_system::Request { signal_manager: nobody, ..set })
+        };
+        assert!(answer.ends_with(" = {}"), "{answer}");
+        assert!(kernel.processes.find(at(VM)).is_none());
+    }
+}
+
+/// The new role makes it the manager of its manager: that is a circle as soon as nobody waits for a quantum of it.
+#[test]
+fn a_scheduler_that_comes_to_be_managed_by_who_it_manages_ends_with_it() {
+    let mut kernel = kernel(&[server(RS, Callers::RS), service(OLD), service(OTHER)]);
+    let nobody = Endpoint::NONE;
+    for (slot, manager, scheduler) in [(OLD, RS, nobody), (OTHER, OLD, at(OLD))] {
+        let managers = Managers { slot, signal_manager: at(manager), backup_manager: nobody, scheduler };
+        kernel.set_managers(managers).unwrap();
+    }
+    for _ in 0..2 {
+        kernel.tick(Some(Slot::new(OTHER)));
+    }
+    assert_eq!(kernel.stops(OTHER), Stops::NO_QUANTUM);
+    for process in [at(OLD), at(OTHER)] {
+        let kill = calls::kill::Request { process, signal: Signal::SEGV };
+        assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+    }
+    kernel.stop(Slot::new(OLD), Stops::NO_PRIVILEGES);
+    assert_eq!(
+        kernel.asks(RS, &set_system(OLD, Callers::SERVICE, OTHER)),
+        "kernel.privilege_set_system = {}"
+    );
+    assert!([OLD, OTHER].iter().all(|slot| kernel.processes.find(at(*slot)).is_none()));
+}
+
+#[test]
+fn whoever_becomes_a_service_may_be_named_as_its_own_manager() {
+    let mut kernel = kernel(&[server(RS, Callers::RS), program(OLD)]);
+    kernel.stop(Slot::new(OLD), Stops::NO_PRIVILEGES);
+    assert_eq!(kernel.asks(RS, &set_system(OLD, Callers::SERVICE, OLD)), "kernel.privilege_set_system = {}");
+    assert_eq!(kernel.privileges_of(Slot::new(OLD)).signal_manager, Endpoint::SELF);
+}

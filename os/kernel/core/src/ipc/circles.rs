@@ -4,11 +4,11 @@
 //!
 //! | It waits | for | and that can be ended |
 //! |---|---|---|
-//! | until its signal or its end is dealt with | its manager | by none: another manager is to be found, or it ends |
+//! | until its signal or its end is dealt with | its manager | by none: another manager has to be found, or it goes on without the signal, or ends |
 //! | for a quantum | its scheduler | by a quantum from the kernel |
 //! | in the middle of a kernel call, for memory | VM | with `EFAULT`, if no message's wait is in the circle |
-//! | until its page fault is resolved | VM | by none: it is refused before it begins, and a signal |
-//! | to send, or to receive from one in particular | that one | with `ELOCKED` |
+//! | until its page fault is resolved | VM | by none: a fault that would close a circle is a signal at once |
+//! | to send, or to receive from one in particular | that one | with `ELOCKED`, or `EDEADSRCDST` if that one has ended |
 //!
 //! Between two entries into the kernel nobody stands in a circle, but who has itself to blame: it receives from itself, or
 //! from one whom its own filter holds back. A wait that would close a circle is refused ([`Kernel::would_deadlock`]). What
@@ -69,8 +69,8 @@ impl<M: Machine> Kernel<M> {
         Way::IntoCircle
     }
 
-    /// The one process that a process waits for first. Who is kept from running for a time by others, by `run_stop` say,
-    /// waits for nobody: who does that knows.
+    /// The one process that a process waits for first. That others keep it from running for a time, by `run_stop` say, is
+    /// no wait for them: who does that knows.
     ///
     /// Whatever else it waits for counts when that is [over](Self::go_on_waiting).
     pub(crate) fn waits_for(&self, slot: Slot) -> Option<(Slot, Half)> {
@@ -92,7 +92,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// These reasons keep a process no longer from running. If it waits for something else, that may be the wait that
-    /// closes a circle now.
+    /// closes a circle now, in which somebody may end: this one, or another.
     pub(crate) fn go_on_waiting(&mut self, slot: Slot, reasons: Stops) {
         self.resume(slot, reasons);
         if !self.end_circle(slot, Errno::ELOCKED) {
@@ -112,23 +112,34 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Ends a wait in the circle that `slot` has come to stand in, if it has: the one whose end costs least. `error` is
-    /// for who waits for `slot`. `false` if none can be ended.
+    /// for who waits for `slot`. `false` if it stands in one in which none can be ended. No process ends by that.
     #[inline(never)]
     pub(crate) fn end_circle(&mut self, slot: Slot, error: Errno) -> bool {
-        while let Some((first, half)) = self.waits_for(slot)
-            && self.way(slot, first, half) == Way::Back
-        {
-            if self.renew_on_way(slot) {
+        self.end_circle_on_way(slot, error, false)
+    }
+
+    /// The same; and if `is_uncovered`, of the circle into which the way from `slot` leads, since a quantum has uncovered
+    /// whom somebody on that way waits for.
+    fn end_circle_on_way(&mut self, slot: Slot, error: Errno, mut is_uncovered: bool) -> bool {
+        while let Some((first, half)) = self.waits_for(slot) {
+            let way = self.way(slot, first, half);
+            let start = match way {
+                Way::Back => slot,
+                Way::IntoCircle if is_uncovered => self.end_of_way(slot),
+                Way::Open | Way::IntoCircle => break,
+            };
+            if self.renew_on_way(start) {
+                is_uncovered = true;
                 continue;
             }
             let vm = self.vm();
             // VM asks again; a request that is ended can't be repeated by the kernel.
             let Some(at) = self
-                .first_on_way(slot, |kernel, at| Some(at) == vm && kernel.waits_for_message(at))
-                .or_else(|| self.first_on_way(slot, Self::waits_for_message))
-                .or_else(|| self.first_on_way(slot, Self::waits_for_memory))
+                .first_on_way(start, |kernel, at| Some(at) == vm && kernel.waits_for_message(at))
+                .or_else(|| self.first_on_way(start, Self::waits_for_message))
+                .or_else(|| self.first_on_way(start, Self::waits_for_memory))
             else {
-                return false;
+                return way != Way::Back;
             };
             if self.waits_for_message(at) {
                 let is_for_slot = self.waits_for(at).is_some_and(|(next, _)| next == slot);
@@ -141,19 +152,20 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Tells whether waiting for `peer` would close a circle, and no quantum is all that is missing in it: who waits for one
-    /// gets it now.
+    /// gets it now, so this is more than a question.
     #[inline(never)]
     pub(super) fn closes_circle(&mut self, caller: Slot, peer: Slot, half: Half) -> bool {
         while self.would_deadlock(caller, peer, half) {
             if !self.renew_on_way(peer) {
                 return true;
             }
+            self.end_circle_on_way(peer, Errno::ELOCKED, true);
         }
         false
     }
 
     /// Gives a quantum to the first process from `slot` on, each waiting for the next, that waits for that. `false` if none
-    /// does.
+    /// does. Whom it waits for below may close another circle.
     #[inline(never)]
     fn renew_on_way(&mut self, slot: Slot) -> bool {
         let lacks_quantum = |kernel: &Self, at| {
@@ -163,9 +175,13 @@ impl<M: Machine> Kernel<M> {
         let Some(at) = self.first_on_way(slot, lacks_quantum) else { return false };
         self.renew_quantum(at);
         self.resume(at, Stops::NO_QUANTUM);
-        // What it waits for below is a message or memory, a wait that can be ended.
-        self.end_circle(at, Errno::ELOCKED);
         true
+    }
+
+    /// Who stands in the circle into which the way from `slot` leads.
+    fn end_of_way(&self, slot: Slot) -> Slot {
+        let next = |at| self.waits_for(at).map_or(at, |(next, _)| next);
+        (0..self.processes.len()).fold(slot, |at, _| next(at))
     }
 
     /// The first process from `slot` on, each waiting for the next, of which that is so.
@@ -205,5 +221,63 @@ impl<M: Machine> Kernel<M> {
         let stands_still =
             |kernel: &Self, at| at == slot || kernel.processes.process(at).stops.contains(MANAGED);
         self.waits_for_message(vm) && self.first_on_way(vm, stands_still).is_some_and(|at| at != slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fake::{Fake, Registers, at, server};
+    use crate::process::Stops;
+    use crate::{Kernel, Slot};
+    use abi::boot::{Managers, Pair};
+    use abi::ipc::Primitive::{Receive, SendRec};
+    use abi::protocols::kernel as calls;
+    use abi::{Callers, Endpoint, Errno};
+
+    /// Each waits for a quantum, and below that for a message of the next, the last for one of the first: for which their
+    /// schedulers wait. The kernel's stack has 32 KiB.
+    #[test]
+    fn a_chain_of_quanta_needs_no_more_stack_than_one() {
+        const LENGTH: u16 = 250;
+        const HELPER: u16 = 3;
+        const FIRST: u16 = 4;
+        let chain = || {
+            let mut kernel = Kernel::<Fake>::new(Fake::default(), LENGTH);
+            for slot in 0..LENGTH {
+                let role = if slot == 0 { Callers::RS } else { Callers::default() };
+                kernel.add(&server(slot, role), Registers::default(), slot).unwrap();
+            }
+            for from in [1, 2] {
+                kernel.allow_pair(Pair { from, to: FIRST }).unwrap();
+            }
+            for slot in FIRST..LENGTH {
+                let (scheduler, none) = (at(if slot == FIRST { 1 } else { 2 }), Endpoint::NONE);
+                let managers = Managers { slot, signal_manager: none, backup_manager: none, scheduler };
+                kernel.set_managers(managers).unwrap();
+                for _ in 0..2 {
+                    kernel.tick(Some(Slot::new(slot)));
+                }
+            }
+            for slot in FIRST..LENGTH {
+                let next = if slot + 1 < LENGTH { slot + 1 } else { FIRST };
+                assert_eq!(kernel.traps(HELPER, Receive, at(next)), None);
+                kernel.stop(Slot::new(slot), Stops::NO_PRIVILEGES);
+                // What waits takes the place, and the quantum that is waited for stays there.
+                let update = calls::update::Request { source: at(HELPER), target: at(slot), rollback: false };
+                assert_eq!(kernel.asks(0, &update), "kernel.update = {}");
+                kernel.resume(Slot::new(HELPER), Stops::NO_PRIVILEGES);
+                assert_eq!(kernel.stops(slot), Stops::NO_QUANTUM);
+            }
+            // With the scheduler of all but the first no circle is closed, so nobody gets a quantum.
+            assert_eq!(kernel.sends(2, SendRec, at(FIRST), 1), None);
+            assert_eq!(kernel.stops(FIRST), Stops::NO_QUANTUM);
+            // With that of the first all get one, and their circle is ended.
+            assert_eq!(kernel.sends(1, SendRec, at(FIRST), 1), None);
+            let waits = (FIRST..LENGTH).filter(|slot| kernel.returned(*slot).is_none()).count();
+            assert_eq!(waits, usize::from(LENGTH - FIRST - 1));
+            let cut = (FIRST..LENGTH).find_map(|slot| kernel.returned(slot));
+            assert_eq!(cut, Some(Err(Errno::ELOCKED)));
+        };
+        std::thread::Builder::new().stack_size(32 * 1024).spawn(chain).unwrap().join().unwrap();
     }
 }

@@ -415,6 +415,11 @@ fn a_new_backup_is_no_reason_to_tell_a_manager_twice() {
         grants_magic: false,
     };
     assert_eq!(kernel.asks(0, &update), "kernel.privilege_update = {}");
+    // Nor is that it comes to be the backup of nobody.
+    let update = calls::privilege_update::Request { signal_manager: NOBODY, backup_manager: at(1), ..update };
+    assert_eq!(kernel.asks(0, &update), "kernel.privilege_update = {}");
+    assert_eq!(kernel.asks(2, &calls::exit::Request { status: 0 }), "no more");
+    assert_eq!(kernel.asks(1, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
     assert_eq!(kernel.asks(1, &endksig(3)), "kernel.endksig = {}");
     assert_eq!(kernel.asks(1, &GETKSIG), "kernel.getksig = { process: none, signals: {} }");
     assert!(kernel.can_run(3));

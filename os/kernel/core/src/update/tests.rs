@@ -1,6 +1,7 @@
 //! The exchange of two services: what moves, what stays, and when it is refused.
 
 use crate::fake::{Fake, at, kernel, server, service};
+use crate::fault::{Access, Fault};
 use crate::ipc::tests::check_invariants;
 use crate::memory::copy::SLICE;
 use crate::memory::tests::{answer, ask};
@@ -8,8 +9,8 @@ use crate::process::Stops;
 use crate::{Kernel, Slot};
 use abi::boot::{Irq, Managers, Ports};
 use abi::ipc::Primitive::{Notify, Receive, Send, SendRec};
-use abi::protocols::kernel as calls;
-use abi::{Callers, Endpoint, Errno, Signal};
+use abi::protocols::{FilterKind, FilterRule, kernel as calls};
+use abi::{Bytes, Callers, Endpoint, Errno, Signal};
 
 const RS: u16 = 0;
 const OLD: u16 = 1;
@@ -439,4 +440,45 @@ fn a_machine_that_runs_for_a_service_ends_with_who_bears_the_name() {
     assert_eq!(kernel.ended, None);
     assert_eq!(kernel.asks(RS, &calls::clear::Request { process: at(OLD) }), "kernel.clear = {}");
     assert!(kernel.ended.is_some());
+}
+
+/// It waits for one that faults: for the answer to what it has sent it, or with a filter that holds faults back.
+#[test]
+fn who_becomes_vm_takes_a_page_fault_for_nothing_else() {
+    const VM: u16 = OLD;
+    let vm = server(VM, Callers::VM);
+    for sends in [true, false] {
+        let mut kernel = kernel(&[server(RS, Callers::RS), vm, service(NEW), service(CLIENT)]);
+        kernel.processes.process_mut(Slot::new(NEW)).class = Callers::SERVICE.or(Callers::VM);
+        if sends {
+            assert_eq!(kernel.traps(CLIENT, Receive, Endpoint::ANY), None);
+            assert_eq!(kernel.sends(NEW, SendRec, at(CLIENT), 7), None);
+        } else {
+            let rule = FilterRule { classes: Callers::KERNEL, ..FilterRule::default() };
+            let rules = Bytes::first_of(&rule.to_bytes());
+            let filter = calls::ipc_filter_add::Request { kind: FilterKind::Black, rules };
+            assert_eq!(kernel.asks(NEW, &filter), "kernel.ipc_filter_add = {}");
+            assert_eq!(kernel.traps(NEW, Receive, at(CLIENT)), None);
+        }
+        kernel.fault(Slot::new(CLIENT), Fault::Page { address: 0x9000, access: Access::Read });
+        kernel.stop(Slot::new(VM), Stops::NO_PRIVILEGES);
+        let update = calls::update::Request { source: at(NEW), target: at(VM), rollback: false };
+        assert_eq!(kernel.asks(RS, &update), "kernel.update = {}");
+        assert_eq!(kernel.returned(VM), Some(Err(Errno::EDEADSRCDST)), "sends {sends}");
+        assert!(kernel.processes.find(at(CLIENT)).is_none());
+    }
+}
+
+#[test]
+fn what_is_left_of_a_service_that_has_ended_can_be_exchanged() {
+    let mut kernel = waiting();
+    let (signal_manager, backup_manager) = (at(RS), Endpoint::NONE);
+    let managers = Managers { slot: OLD, signal_manager, backup_manager, scheduler: Endpoint::NONE };
+    kernel.set_managers(managers).unwrap();
+    kernel.cancel(Slot::new(OLD));
+    kernel.asks(OLD, &calls::exit::Request { status: 0 });
+    assert!(kernel.asks(RS, &calls::getksig::Request {}).contains("process: 1"));
+    assert_eq!(kernel.asks(RS, &calls::endksig::Request { process: at(OLD) }), "kernel.endksig = {}");
+    assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
+    assert!(kernel.stops(NEW).contains(Stops::ENDED) && !kernel.stops(OLD).contains(Stops::ENDED));
 }
