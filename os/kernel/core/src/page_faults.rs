@@ -52,17 +52,29 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Who is told of a page fault of that process. Nobody if there is no VM, if it is VM, or if VM waits for this very
-    /// process: for its answer, as which the fault would look, or with a filter that holds page faults back.
+    /// process and would [mistake](Self::mistakes_faults) its fault.
     pub(crate) fn vm_to_tell(&mut self, slot: Slot) -> Option<Slot> {
-        let (class, number) = CLASS_AND_NUMBER;
-        let waits_for_more = |vm| {
-            let (vm, endpoint) = (self.processes.process(vm), self.processes.process(slot).endpoint);
-            let in_sendrec = matches!(vm.ipc, Ipc::Receiving { in_sendrec: true, .. });
-            let waits = matches!(vm.ipc, Ipc::Receiving { from, .. } if from == endpoint);
-            waits && (in_sendrec || !vm.admits(endpoint, class, number))
-        };
-        let vm = self.vm().filter(|vm| !waits_for_more(*vm))?;
+        let vm = self.vm().filter(|vm| !self.mistakes_faults(*vm, slot))?;
         self.can_help(vm, slot, Half::Sending).then_some(vm)
+    }
+
+    /// Tells whether VM waits for this very process, and for more than a page fault: for its answer, as which the fault would
+    /// look, or with a filter that holds faults back.
+    fn mistakes_faults(&self, vm: Slot, slot: Slot) -> bool {
+        let (class, number) = CLASS_AND_NUMBER;
+        let (vm, endpoint) = (self.processes.process(vm), self.processes.process(slot).endpoint);
+        let in_sendrec = matches!(vm.ipc, Ipc::Receiving { in_sendrec: true, .. });
+        let waits = matches!(vm.ipc, Ipc::Receiving { from, .. } if from == endpoint);
+        waits && (in_sendrec || !vm.admits(endpoint, class, number))
+    }
+
+    /// Who has a page fault of which VM, since it has come to be VM, would mistake.
+    pub(crate) fn mistaken_fault(&self) -> Option<Slot> {
+        let vm = self.vm()?;
+        let Ipc::Receiving { from, .. } = self.processes.process(vm).ipc else { return None };
+        let slot = self.processes.find(from)?;
+        let faults = self.processes.process(slot).stops.contains(Stops::PAGE_FAULT);
+        (faults && self.mistakes_faults(vm, slot)).then_some(slot)
     }
 
     /// Stops a process until VM has resolved its page fault. `false` if [nobody is told](Self::vm_to_tell).

@@ -180,16 +180,13 @@ impl Privileges {
         Self { owner, ..Self::default() }
     }
 
-    /// Says who deals with the signals of the owner, and who does once that one is gone: at once, if there is none. The
-    /// owner's own name for its manager means [`Endpoint::SELF`]; its own backup is nobody.
+    /// Says who deals with the signals of the owner, and who does once that one is gone. The owner's own name for its
+    /// manager means [`Endpoint::SELF`]; its own backup is nobody.
     pub(crate) fn set_managers(&mut self, signal_manager: Endpoint, backup_manager: Endpoint) {
         let is_owner = |endpoint| endpoint == self.owner && endpoint != Endpoint::NONE;
         let backup_is_owner = is_owner(backup_manager) || backup_manager == Endpoint::SELF;
         self.signal_manager = if is_owner(signal_manager) { Endpoint::SELF } else { signal_manager };
         self.backup_manager = if backup_is_owner { Endpoint::NONE } else { backup_manager };
-        if self.signal_manager == Endpoint::NONE {
-            self.signal_manager = core::mem::replace(&mut self.backup_manager, Endpoint::NONE);
-        }
     }
 
     /// Tells whether the primitive may be used.

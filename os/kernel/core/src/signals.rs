@@ -184,6 +184,13 @@ impl<M: Machine> Kernel<M> {
         Some(backup)
     }
 
+    /// Makes the backup of nobody the manager.
+    pub(crate) fn promote_for_nobody(&mut self, slot: Slot) {
+        if self.privileges_of(slot).signal_manager == Endpoint::NONE {
+            self.promote_backup(slot);
+        }
+    }
+
     /// Makes the backup of a process's manager that is dead its manager.
     fn promote_for_dead(&mut self, slot: Slot) {
         let manager = self.privileges_of(slot).signal_manager;

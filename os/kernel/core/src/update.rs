@@ -52,11 +52,11 @@ impl<M: Machine> Kernel<M> {
             self.end_delay(slot);
             self.end_circle(slot, Errno::ELOCKED);
         }
-        if [source, target].map(Some).contains(&self.vm()) {
-            // Before the new one takes one for something else: it may wait for who faults.
-            self.repeat_page_faults();
+        if let Some(faulting) = self.mistaken_fault() {
+            self.page_fault_unresolved(faulting);
         }
         for slot in [source, target] {
+            // Others may have ended with who faulted.
             if self.processes.get(slot).is_none() {
                 continue;
             }

@@ -39,9 +39,8 @@ impl<M: Machine> Call<'_, M> {
         Ok(&mut self.kernel.privileges[process.privileges.index()])
     }
 
-    /// A process may be its own, by that name or by its own one, be it a service yet or not.
-    fn check_manager(&self, process: Endpoint, manager: Endpoint) -> Result<(), Errno> {
-        if manager == Endpoint::SELF || manager == process { Ok(()) } else { self.check_scheduler(manager) }
+    fn check_manager(&self, manager: Endpoint) -> Result<(), Errno> {
+        if manager == Endpoint::SELF { Ok(()) } else { self.check_scheduler(manager) }
     }
 
     fn check_scheduler(&self, scheduler: Endpoint) -> Result<(), Errno> {
@@ -79,8 +78,10 @@ pub(super) fn privilege_set_system<M: Machine>(
     let privilege_set_system::Request { signal_manager, backup_manager, scheduler, grants_magic, .. } =
         request;
     let slot = call.find_without_privileges(process)?;
-    call.check_manager(process, signal_manager)?;
-    call.check_manager(process, backup_manager)?;
+    // It is about to be a service, which may have its own name for its manager.
+    for manager in [signal_manager, backup_manager].into_iter().filter(|manager| *manager != process) {
+        call.check_manager(manager)?;
+    }
     call.check_scheduler(scheduler)?;
     if !class.admits(Callers::SERVICE) || class.or(SERVICES) != SERVICES {
         return Err(Errno::EINVAL);
@@ -190,8 +191,8 @@ pub(super) fn privilege_update<M: Machine>(
     if grants_magic && !call.kernel.processes.process(slot).class.admits(Callers::SERVICE) {
         return Err(Errno::EINVAL);
     }
-    call.check_manager(process, signal_manager)?;
-    call.check_manager(process, backup_manager)?;
+    call.check_manager(signal_manager)?;
+    call.check_manager(backup_manager)?;
     call.check_scheduler(scheduler)?;
     let manager = call.kernel.manager_of(slot);
     let id = call.kernel.processes.process(slot).privileges;
@@ -201,6 +202,7 @@ pub(super) fn privilege_update<M: Machine>(
     privileges.grants_magic = grants_magic;
     privileges.scheduler = scheduler;
     privileges.set_managers(signal_manager, backup_manager);
+    call.kernel.promote_for_nobody(slot);
     if call.kernel.manager_of(slot) != manager {
         call.kernel.change_manager(id);
     }
@@ -290,6 +292,8 @@ impl<M: Machine> Kernel<M> {
         let process = self.processes.process_mut(slot);
         process.privileges = id;
         process.class = class;
+        self.promote_for_nobody(slot);
+        let process = self.processes.process(slot);
         if matches!(process.ipc, Ipc::Sending { .. }) && !process.stops.contains(Stops::PAGE_FAULT) {
             self.cancel_with(slot, Errno::EDEADSRCDST);
         }

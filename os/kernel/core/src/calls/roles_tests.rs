@@ -714,3 +714,46 @@ fn whoever_becomes_a_service_may_be_named_as_its_own_manager() {
     assert_eq!(kernel.asks(RS, &set_system(OLD, Callers::SERVICE, OLD)), "kernel.privilege_set_system = {}");
     assert_eq!(kernel.privileges_of(Slot::new(OLD)).signal_manager, Endpoint::SELF);
 }
+
+fn update_managers(process: u16, manager: Endpoint, backup: Endpoint) -> calls::privilege_update::Request {
+    calls::privilege_update::Request {
+        process: at(process),
+        traps: u32::MAX,
+        kernel_calls: u128::MAX,
+        signal_manager: manager,
+        backup_manager: backup,
+        scheduler: Endpoint::NONE,
+        grants_magic: false,
+    }
+}
+
+#[test]
+fn a_program_is_no_manager_of_programs() {
+    let mut kernel = kernel(&[server(RS, Callers::RS), service(OLD), program(OTHER), program(THIRD)]);
+    let none = Endpoint::NONE;
+    assert_eq!(kernel.asks(RS, &update_managers(OTHER, at(OLD), none)), "kernel.privilege_update = {}");
+    for (manager, backup) in [(at(OTHER), none), (none, at(OTHER))] {
+        let update = update_managers(OTHER, manager, backup);
+        assert_eq!(kernel.asks(RS, &update), "kernel.privilege_update = EINVAL");
+    }
+    assert_eq!(kernel.manager_of(Slot::new(THIRD)), Some(Slot::new(OLD)));
+}
+
+#[test]
+fn a_backup_of_nobody_is_the_manager_and_may_run() {
+    let mut kernel = four();
+    for slot in [OLD, OTHER] {
+        kernel.stop(Slot::new(slot), Stops::NO_PRIVILEGES);
+    }
+    let none = Endpoint::NONE;
+    assert_eq!(kernel.asks(RS, &update_managers(THIRD, none, at(OLD))), "kernel.privilege_update = {}");
+    assert_eq!(kernel.stops(OLD), Stops::NONE);
+    assert_eq!(kernel.privileges_of(Slot::new(THIRD)).signal_manager, at(OLD));
+    // So it is for a new role.
+    kernel.stop(Slot::new(OLD), Stops::NO_PRIVILEGES);
+    let set = set_system(OTHER, Callers::SERVICE, RS);
+    let set = calls::privilege_set_system::Request { signal_manager: none, backup_manager: at(OLD), ..set };
+    assert_eq!(kernel.asks(RS, &set), "kernel.privilege_set_system = {}");
+    assert_eq!(kernel.stops(OLD), Stops::NONE);
+    assert_eq!(kernel.privileges_of(Slot::new(OTHER)).signal_manager, at(OLD));
+}

@@ -115,37 +115,30 @@ impl<M: Machine> Kernel<M> {
     /// for who waits for `slot`. `false` if it stands in one in which none can be ended. No process ends by that.
     #[inline(never)]
     pub(crate) fn end_circle(&mut self, slot: Slot, error: Errno) -> bool {
-        self.end_circle_on_way(slot, error, false)
-    }
-
-    /// The same; and if `is_uncovered`, of the circle into which the way from `slot` leads, since a quantum has uncovered
-    /// whom somebody on that way waits for.
-    fn end_circle_on_way(&mut self, slot: Slot, error: Errno, mut is_uncovered: bool) -> bool {
-        while let Some((first, half)) = self.waits_for(slot) {
-            let way = self.way(slot, first, half);
-            let start = match way {
-                Way::Back => slot,
-                Way::IntoCircle if is_uncovered => self.end_of_way(slot),
-                Way::Open | Way::IntoCircle => break,
-            };
-            if self.renew_on_way(start) {
-                is_uncovered = true;
+        let mut at = slot;
+        while let Some((first, half)) = self.waits_for(at)
+            && self.way(at, first, half) == Way::Back
+        {
+            if let Some(renewed) = self.renew_on_way(at) {
+                // It is on the way from `at`. So if that still leads back, it leads by here; and whom this one waits for
+                // below may have closed another circle.
+                at = renewed;
                 continue;
             }
             let vm = self.vm();
             // VM asks again; a request that is ended can't be repeated by the kernel.
-            let Some(at) = self
-                .first_on_way(start, |kernel, at| Some(at) == vm && kernel.waits_for_message(at))
-                .or_else(|| self.first_on_way(start, Self::waits_for_message))
-                .or_else(|| self.first_on_way(start, Self::waits_for_memory))
+            let Some(ended) = self
+                .first_on_way(at, |kernel, at| Some(at) == vm && kernel.waits_for_message(at))
+                .or_else(|| self.first_on_way(at, Self::waits_for_message))
+                .or_else(|| self.first_on_way(at, Self::waits_for_memory))
             else {
-                return way != Way::Back;
+                return false;
             };
-            if self.waits_for_message(at) {
-                let is_for_slot = self.waits_for(at).is_some_and(|(next, _)| next == slot);
-                self.cancel_with(at, if is_for_slot { error } else { Errno::ELOCKED });
+            if self.waits_for_message(ended) {
+                let is_for_slot = self.waits_for(ended).is_some_and(|(next, _)| next == slot);
+                self.cancel_with(ended, if is_for_slot { error } else { Errno::ELOCKED });
             } else {
-                self.end_request(at, Errno::EFAULT);
+                self.end_request(ended, Errno::EFAULT);
             }
         }
         true
@@ -156,32 +149,23 @@ impl<M: Machine> Kernel<M> {
     #[inline(never)]
     pub(super) fn closes_circle(&mut self, caller: Slot, peer: Slot, half: Half) -> bool {
         while self.would_deadlock(caller, peer, half) {
-            if !self.renew_on_way(peer) {
-                return true;
-            }
-            self.end_circle_on_way(peer, Errno::ELOCKED, true);
+            let Some(renewed) = self.renew_on_way(peer) else { return true };
+            self.end_circle(renewed, Errno::ELOCKED);
         }
         false
     }
 
-    /// Gives a quantum to the first process from `slot` on, each waiting for the next, that waits for that. `false` if none
-    /// does. Whom it waits for below may close another circle.
+    /// Gives a quantum to the first process from `slot` on, each waiting for the next, that waits for that, if one does.
     #[inline(never)]
-    fn renew_on_way(&mut self, slot: Slot) -> bool {
+    fn renew_on_way(&mut self, slot: Slot) -> Option<Slot> {
         let lacks_quantum = |kernel: &Self, at| {
             let stops = kernel.processes.process(at).stops;
             stops.only(MANAGED.with(Stops::NO_QUANTUM)) == Stops::NO_QUANTUM
         };
-        let Some(at) = self.first_on_way(slot, lacks_quantum) else { return false };
+        let at = self.first_on_way(slot, lacks_quantum)?;
         self.renew_quantum(at);
         self.resume(at, Stops::NO_QUANTUM);
-        true
-    }
-
-    /// Who stands in the circle into which the way from `slot` leads.
-    fn end_of_way(&self, slot: Slot) -> Slot {
-        let next = |at| self.waits_for(at).map_or(at, |(next, _)| next);
-        (0..self.processes.len()).fold(slot, |at, _| next(at))
+        Some(at)
     }
 
     /// The first process from `slot` on, each waiting for the next, of which that is so.
@@ -226,13 +210,13 @@ impl<M: Machine> Kernel<M> {
 
 #[cfg(test)]
 mod tests {
-    use crate::fake::{Fake, Registers, at, server};
+    use crate::fake::{Fake, Registers, at, kernel, program, server, service};
     use crate::process::Stops;
     use crate::{Kernel, Slot};
     use abi::boot::{Managers, Pair};
-    use abi::ipc::Primitive::{Receive, SendRec};
-    use abi::protocols::kernel as calls;
-    use abi::{Callers, Endpoint, Errno};
+    use abi::ipc::Primitive::{Receive, Send, SendRec};
+    use abi::protocols::{FilterKind, FilterRule, kernel as calls};
+    use abi::{Bytes, Callers, Endpoint, Errno};
 
     /// Each waits for a quantum, and below that for a message of the next, the last for one of the first: for which their
     /// schedulers wait. The kernel's stack has 32 KiB.
@@ -279,5 +263,50 @@ mod tests {
             assert_eq!(cut, Some(Err(Errno::ELOCKED)));
         };
         std::thread::Builder::new().stack_size(32 * 1024).spawn(chain).unwrap().join().unwrap();
+    }
+
+    /// A quantum lets it go on to wait for one who waits for itself, or whose own filter holds back what it waits for.
+    #[test]
+    fn who_has_itself_to_blame_for_a_circle_is_left_in_it() {
+        const VM: u16 = 1;
+        const SCHEDULER: u16 = 2;
+        const ASKED: u16 = 3;
+        const ASKS: u16 = 4;
+        const PARENT: u16 = 5;
+        const CHILD: u16 = 6;
+        const HELD_BACK: u16 = 7;
+        for is_filter in [true, false] {
+            let mut kernel = kernel(&[
+                server(0, Callers::RS),
+                server(VM, Callers::VM),
+                service(SCHEDULER),
+                service(ASKED),
+                service(ASKS),
+                program(PARENT),
+                service(HELD_BACK),
+            ]);
+            kernel.machine.next_space = 100;
+            let none = Endpoint::NONE;
+            let scheduler = at(SCHEDULER);
+            let managers = Managers { slot: PARENT, signal_manager: none, backup_manager: none, scheduler };
+            kernel.set_managers(managers).unwrap();
+            assert_eq!(kernel.traps(ASKED, Receive, Endpoint::ANY), None);
+            assert_eq!(kernel.sends(PARENT, SendRec, at(ASKED), 1), None);
+            // The child waits for the answer as well, and for a quantum.
+            kernel.asks(VM, &calls::fork::Request { parent: at(PARENT), slot: CHILD, inhibited: false });
+            let child = kernel.processes.process(Slot::new(CHILD)).endpoint;
+            if is_filter {
+                let rule = FilterRule { source: at(HELD_BACK), ..FilterRule::default() };
+                let rules = Bytes::first_of(&rule.to_bytes());
+                let filter = calls::ipc_filter_add::Request { kind: FilterKind::Black, rules };
+                assert_eq!(kernel.asks(ASKED, &filter), "kernel.ipc_filter_add = {}");
+            }
+            assert_eq!(kernel.sends(HELD_BACK, Send, at(ASKED), 9), None);
+            let from = if is_filter { HELD_BACK } else { ASKED };
+            assert_eq!(kernel.traps(ASKED, Receive, at(from)), None);
+            assert_eq!(kernel.sends(SCHEDULER, SendRec, at(ASKS), 1), None);
+            assert_eq!(kernel.sends(ASKS, SendRec, child, 1), Some(Err(Errno::ELOCKED)));
+            assert_eq!((kernel.returned(ASKED), kernel.returned(HELD_BACK)), (None, None));
+        }
     }
 }

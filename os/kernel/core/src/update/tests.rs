@@ -482,3 +482,40 @@ fn what_is_left_of_a_service_that_has_ended_can_be_exchanged() {
     assert_eq!(kernel.asks(RS, &update(false)), "kernel.update = {}");
     assert!(kernel.stops(NEW).contains(Stops::ENDED) && !kernel.stops(OLD).contains(Stops::ENDED));
 }
+
+/// What it isn't waiting for in particular stays as it is: a fault that its manager has, and who comes first.
+#[test]
+fn an_update_of_vm_leaves_page_faults_alone() {
+    const VM: u16 = OLD;
+    const MANAGER: u16 = CLIENT;
+    let system = || {
+        let vm = server(VM, Callers::VM);
+        let mut kernel = kernel(&[server(RS, Callers::RS), vm, service(NEW), service(MANAGER), service(4)]);
+        kernel.processes.process_mut(Slot::new(NEW)).class = Callers::SERVICE.or(Callers::VM);
+        kernel
+    };
+    let fault = |kernel: &mut Kernel<Fake>| {
+        kernel.fault(Slot::new(MANAGER), Fault::Page { address: 0x9000, access: Access::Read });
+        kernel.stop(Slot::new(VM), Stops::NO_PRIVILEGES);
+        let update = calls::update::Request { source: at(NEW), target: at(VM), rollback: false };
+        assert_eq!(kernel.asks(RS, &update), "kernel.update = {}");
+    };
+    let mut kernel = system();
+    for (slot, manager) in [(NEW, MANAGER), (MANAGER, RS)] {
+        let (signal_manager, backup_manager) = (at(manager), Endpoint::NONE);
+        let managers = Managers { slot, signal_manager, backup_manager, scheduler: Endpoint::NONE };
+        kernel.set_managers(managers).unwrap();
+    }
+    assert_eq!(kernel.traps(VM, Receive, Endpoint::ANY), None);
+    let kill = calls::kill::Request { process: at(NEW), signal: Signal::USR1 };
+    assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
+    fault(&mut kernel);
+    assert_eq!(kernel.stops(MANAGER), Stops::PAGE_FAULT);
+    assert!(kernel.can_run(VM), "the signal is no matter of who waits for a page of it");
+
+    let mut kernel = system();
+    assert_eq!(kernel.traps(NEW, Receive, Endpoint::ANY), None);
+    assert_eq!(kernel.traps(4, Notify, at(VM)), Some(Ok(())));
+    fault(&mut kernel);
+    assert_eq!(kernel.received(VM), (at(4), 0, Some(Notify)));
+}
