@@ -17,7 +17,15 @@
 //!   [`kernel::trace_read_register`]; and `GET_IMAGE`, for who lives when RS starts is of the boot image, which
 //!   [`kernel::get_process`] tells, and [`kernel::get_privileges`] and its neighbours what each may do. `GET_KINFO` is in
 //!   parts: [`kernel::get_machine`] and [`kernel::get_parameters`]; and `GET_RANDOMNESS_BIN` is in
-//!   [`kernel::get_randomness`], which has one source and no bins.
+//!   [`kernel::get_randomness`], which has one source and no bins. `GET_HZ` is in [`kernel::get_machine`]; whole tables
+//!   (`GET_PROCTAB`, `GET_PRIVTAB`, `GET_IRQACTIDS`) are asked for an entry at a time, so that their layout is the kernel's;
+//! - of `SYS_VMCTL`, what concerns page tables (`GET_PDBR`, `SETADDRSPACE`, `INVLPG`, `FLUSHTLB`, `CLEARMAPCACHE`), for the
+//!   kernel keeps those, by [`kernel::vm_map_page`] and its neighbours; `KERN_PHYSMAP` and `KERN_MAP_REPLY`, for it maps its
+//!   own devices; and `BOOTINHIBIT_CLEAR`, for the processes of the boot image have their memory from the start;
+//! - `SYS_STIME`, for the wall clock keeps its own start ([`kernel::set_time`]); the processor and niceness of
+//!   `SYS_SCHEDULE` and `SYS_SCHEDCTL`, for there is one processor, and niceness is the scheduler's; `SYS_PADCONF`, which is ARM's.
+//!
+//! Nor is there the primitive `MINIX_KERNINFO`: no page of the kernel's is a process's to read.
 
 use crate::registers::Register;
 use crate::{

@@ -46,7 +46,9 @@ fn a_child_is_its_parent_but_for_what_is_the_parents_own() {
     assert_eq!(kernel.asks(VM, &fork(PROGRAM, 5)), "kernel.fork = EINVAL", "it has yet to send");
     assert_eq!(kernel.traps(PM, Receive, Endpoint::ANY), Some(Ok(())));
     assert_eq!(kernel.sends(SERVICE, Send, at(PROGRAM), 9), None);
+    kernel.processes.process_mut(Slot::new(PROGRAM)).context.float.0 = [3; 512];
     assert_eq!(kernel.asks(VM, &fork(PROGRAM, 5)), "kernel.fork = { child: 5 }");
+    assert_eq!(context(&kernel, 5).float.0, [3; 512]);
 
     let child = kernel.processes.process(Slot::new(5));
     assert!(child.callers.front().is_none(), "who waits for the parent waits for nobody else");
@@ -305,6 +307,11 @@ fn a_new_program_starts_with_nothing_of_the_old_one() {
         assert_eq!(kernel.asks(PM, &exec(outside, "new")), "kernel.exec = EFAULT");
     }
     assert_eq!(kernel.asks(PM, &exec(0x4000, "new")), "kernel.exec = {}");
+    assert_eq!(
+        context(&kernel, PROGRAM).float.0,
+        [0; 512],
+        "a handler starts with vector registers of its own"
+    );
     let general = context(&kernel, PROGRAM).general;
     let register = |register: Register| general[register as usize];
     assert_eq!(
@@ -325,6 +332,7 @@ fn a_new_program_starts_with_nothing_of_the_old_one() {
 fn a_handler_runs_and_the_way_back_is_on_the_stack() {
     let mut kernel = four();
     kernel.machine.memory.map(PROGRAM, 0x7000, true);
+    kernel.processes.process_mut(Slot::new(PROGRAM)).context.float.0 = [3; 512];
     let before = context(&kernel, PROGRAM).general;
     let send = |handler, stack| calls::sigsend::Request {
         process: at(PROGRAM),
@@ -369,6 +377,7 @@ fn a_handler_runs_and_the_way_back_is_on_the_stack() {
     assert!(!kernel.can_run(PROGRAM));
     assert_eq!(kernel.asks(PM, &back(at_frame)), "kernel.sigreturn = { mask: {SIGHUP} }");
     assert_eq!(context(&kernel, PROGRAM).general, before);
+    assert_eq!(context(&kernel, PROGRAM).float.0, [3; 512]);
     assert!(kernel.can_run(PROGRAM));
 }
 
