@@ -1,6 +1,6 @@
 //! What a process has as a service, and what becomes of it when it is another service, or none.
 
-use crate::fake::{Fake, at, kernel, program, server, service, set_system};
+use crate::fake::{Fake, Registers, at, kernel, program, server, service, set_system};
 use crate::fault::{Access, Fault};
 use crate::privilege::Notifier;
 use crate::process::{Ipc, Process, Stops};
@@ -756,4 +756,33 @@ fn a_backup_of_nobody_is_the_manager_and_may_run() {
     assert_eq!(kernel.asks(RS, &set), "kernel.privilege_set_system = {}");
     assert_eq!(kernel.stops(OLD), Stops::NONE);
     assert_eq!(kernel.privileges_of(Slot::new(OTHER)).signal_manager, at(OLD));
+}
+
+#[test]
+fn who_needs_privileges_that_all_others_have_gets_none() {
+    let full = |first: &[boot::Process]| {
+        let mut kernel = Kernel::new(Fake::default(), 300);
+        kernel.machine.next_space = 300;
+        let services = (2..).map(service);
+        let all = first.iter().copied().chain(services);
+        all.map(|process| kernel.add(&process, Registers::default(), process.slot))
+            .find_map(Result::err)
+            .unwrap();
+        kernel
+    };
+    let mut kernel = full(&[server(RS, Callers::RS), program(OLD)]);
+    kernel.stop(Slot::new(OLD), Stops::NO_PRIVILEGES);
+    let set = set_system(OLD, Callers::SERVICE, RS);
+    assert_eq!(kernel.asks(RS, &set), "kernel.privilege_set_system = ENOSPC");
+    // Nobody is a program yet.
+    let mut kernel = full(&[server(RS, Callers::RS.or(Callers::VM)), service(OLD)]);
+    kernel.stop(Slot::new(OLD), Stops::NO_PRIVILEGES);
+    let set = calls::privilege_set_user::Request { process: at(OLD) };
+    assert_eq!(kernel.asks(RS, &set), "kernel.privilege_set_user = ENOSPC");
+    assert_eq!(kernel.processes.process(Slot::new(OLD)).class, Callers::SERVICE);
+    kernel.allow_pair(boot::Pair { from: 3, to: OTHER }).unwrap();
+    assert_eq!(kernel.traps(OTHER, Receive, Endpoint::ANY), None);
+    assert_eq!(kernel.sends(3, SendRec, at(OTHER), 1), None);
+    let fork = calls::fork::Request { parent: at(3), slot: 299, inhibited: false };
+    assert_eq!(kernel.asks(RS, &fork), "kernel.fork = ENOSPC");
 }
