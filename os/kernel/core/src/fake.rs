@@ -7,7 +7,7 @@ use crate::{Kernel, Next, OutOfTurn, Slot};
 use abi::boot::{self, Pair};
 use abi::ipc::{AsyncFlags, Primitive, Status};
 use abi::protocols::Width;
-use abi::protocols::kernel::privilege_set_system;
+use abi::protocols::kernel::{privilege_set_system, privilege_update};
 use abi::registers::{FloatRegisters, Register, Registers as General};
 use abi::report::Report;
 use abi::{Call, Callers, Endpoint, Errno, Message, Name, PageAccess};
@@ -246,6 +246,19 @@ pub(crate) fn set_system(slot: u16, class: Callers, manager: u16) -> privilege_s
         kernel_calls: u128::MAX,
         signal_manager: at(manager),
         backup_manager: Endpoint::NONE,
+        scheduler: Endpoint::NONE,
+        grants_magic: false,
+    }
+}
+
+/// Gives a process, which may do everything, other managers.
+pub(crate) fn set_managers(slot: u16, manager: Endpoint, backup: Endpoint) -> privilege_update::Request {
+    privilege_update::Request {
+        process: at(slot),
+        traps: u32::MAX,
+        kernel_calls: u128::MAX,
+        signal_manager: manager,
+        backup_manager: backup,
         scheduler: Endpoint::NONE,
         grants_magic: false,
     }

@@ -52,6 +52,7 @@ impl<M: Machine> Kernel<M> {
             self.end_delay(slot);
             self.end_circle(slot, Errno::ELOCKED);
         }
+        // The new one would take it for the answer that it waits for, say.
         if let Some(faulting) = self.mistaken_fault() {
             self.page_fault_unresolved(faulting);
         }

@@ -1,6 +1,6 @@
 //! Whatever processes ask for, in whatever order: nothing panics, and the table stays sound.
 
-use crate::fake::{Fake, at, kernel, program, server, service};
+use crate::fake::{Fake, at, kernel, program, server, service, set_managers};
 use crate::fault::{Access, Fault};
 use crate::ipc::tests::check_invariants;
 use crate::process::Process;
@@ -155,16 +155,8 @@ pub(super) fn sensible(random: &mut Random) -> Message {
         }
         .to_message(1),
         17 => {
-            let request = calls::privilege_update::Request {
-                process,
-                traps,
-                kernel_calls,
-                signal_manager,
-                backup_manager,
-                scheduler: Endpoint::NONE,
-                grants_magic: false,
-            };
-            request.to_message(1)
+            let update = set_managers(0, signal_manager, backup_manager);
+            calls::privilege_update::Request { process, ..update }.to_message(1)
         }
         18 => calls::privilege_yield::Request { process }.to_message(1),
         19 => calls::privilege_add_target::Request { process, target: other }.to_message(1),

@@ -1,6 +1,6 @@
 //! What a process has as a service, and what becomes of it when it is another service, or none.
 
-use crate::fake::{Fake, Registers, at, kernel, program, server, service, set_system};
+use crate::fake::{Fake, Registers, at, kernel, program, server, service, set_managers, set_system};
 use crate::fault::{Access, Fault};
 use crate::privilege::Notifier;
 use crate::process::{Ipc, Process, Stops};
@@ -659,15 +659,7 @@ fn a_vm_that_was_told_of_its_end_ends_when_it_is_vm_no_longer() {
         kernel.set_managers(managers).unwrap();
         let kill = calls::kill::Request { process: at(VM), signal: Signal::KILL };
         assert_eq!(kernel.asks(RS, &kill), "kernel.kill = {}");
-        let update = calls::privilege_update::Request {
-            process: at(VM),
-            traps: u32::MAX,
-            kernel_calls: u128::MAX,
-            signal_manager: nobody,
-            backup_manager: nobody,
-            scheduler: nobody,
-            grants_magic: false,
-        };
+        let update = set_managers(VM, nobody, nobody);
         assert_eq!(kernel.asks(RS, &update), "kernel.privilege_update = {}");
         let disallow = calls::privilege_disallow::Request { process: at(VM) };
         assert_eq!(kernel.asks(RS, &disallow), "kernel.privilege_disallow = {}");
@@ -715,25 +707,13 @@ fn whoever_becomes_a_service_may_be_named_as_its_own_manager() {
     assert_eq!(kernel.privileges_of(Slot::new(OLD)).signal_manager, Endpoint::SELF);
 }
 
-fn update_managers(process: u16, manager: Endpoint, backup: Endpoint) -> calls::privilege_update::Request {
-    calls::privilege_update::Request {
-        process: at(process),
-        traps: u32::MAX,
-        kernel_calls: u128::MAX,
-        signal_manager: manager,
-        backup_manager: backup,
-        scheduler: Endpoint::NONE,
-        grants_magic: false,
-    }
-}
-
 #[test]
 fn a_program_is_no_manager_of_programs() {
     let mut kernel = kernel(&[server(RS, Callers::RS), service(OLD), program(OTHER), program(THIRD)]);
     let none = Endpoint::NONE;
-    assert_eq!(kernel.asks(RS, &update_managers(OTHER, at(OLD), none)), "kernel.privilege_update = {}");
+    assert_eq!(kernel.asks(RS, &set_managers(OTHER, at(OLD), none)), "kernel.privilege_update = {}");
     for (manager, backup) in [(at(OTHER), none), (none, at(OTHER))] {
-        let update = update_managers(OTHER, manager, backup);
+        let update = set_managers(OTHER, manager, backup);
         assert_eq!(kernel.asks(RS, &update), "kernel.privilege_update = EINVAL");
     }
     assert_eq!(kernel.manager_of(Slot::new(THIRD)), Some(Slot::new(OLD)));
@@ -746,7 +726,7 @@ fn a_backup_of_nobody_is_the_manager_and_may_run() {
         kernel.stop(Slot::new(slot), Stops::NO_PRIVILEGES);
     }
     let none = Endpoint::NONE;
-    assert_eq!(kernel.asks(RS, &update_managers(THIRD, none, at(OLD))), "kernel.privilege_update = {}");
+    assert_eq!(kernel.asks(RS, &set_managers(THIRD, none, at(OLD))), "kernel.privilege_update = {}");
     assert_eq!(kernel.stops(OLD), Stops::NONE);
     assert_eq!(kernel.privileges_of(Slot::new(THIRD)).signal_manager, at(OLD));
     // So it is for a new role.

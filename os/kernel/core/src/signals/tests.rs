@@ -1,6 +1,6 @@
 //! Signals: who is told, who stands still, and what a death leaves behind.
 
-use crate::fake::{Fake, at, kernel, program, server, service, set_system};
+use crate::fake::{Fake, at, kernel, program, server, service, set_managers, set_system};
 use crate::fault::{Access, Fault};
 use crate::process::Stops;
 use crate::{Kernel, Next, OutOfTurn, Slot};
@@ -336,15 +336,7 @@ fn what_a_process_takes_itself_is_apart_from_what_its_manager_takes() {
     let mut kernel = system();
     look_after(&mut kernel, 2, Endpoint::SELF, NOBODY, NOBODY);
     assert_eq!(kernel.asks(1, &kill(2, Signal::TERM)), "kernel.kill = {}");
-    let update = calls::privilege_update::Request {
-        process: at(2),
-        traps: u32::MAX,
-        kernel_calls: u128::MAX,
-        signal_manager: at(0),
-        backup_manager: NOBODY,
-        scheduler: NOBODY,
-        grants_magic: false,
-    };
+    let update = set_managers(2, at(0), NOBODY);
     assert_eq!(kernel.asks(0, &update), "kernel.privilege_update = {}");
     assert_eq!(kernel.asks(0, &GETKSIG), told_of(2, "SIGTERM"));
 }
@@ -354,16 +346,8 @@ fn what_a_manager_had_in_hands_is_told_to_one_who_comes_to_manage_itself() {
     let mut kernel = four();
     assert_eq!(kernel.asks(1, &kill(VICTIM, Signal::USR1)), "kernel.kill = {}");
     assert_eq!(kernel.asks(MANAGER, &GETKSIG), told_of(VICTIM, "SIGUSR1"));
-    let mut update = calls::privilege_update::Request {
-        process: at(VICTIM),
-        traps: u32::MAX,
-        kernel_calls: u128::MAX,
-        // Its own name, which it is not managed by as by another, now or later.
-        signal_manager: at(VICTIM),
-        backup_manager: at(VICTIM),
-        scheduler: NOBODY,
-        grants_magic: false,
-    };
+    // Its own name, which it is not managed by as by another, now or later.
+    let mut update = set_managers(VICTIM, at(VICTIM), at(VICTIM));
     let server = |kernel: &mut Kernel<Fake>, update: &calls::privilege_update::Request| {
         kernel.processes.process_mut(Slot::new(BACKUP)).class = Callers::SERVICE.or(Callers::RS);
         assert_eq!(kernel.asks(BACKUP, update), "kernel.privilege_update = {}");
@@ -386,15 +370,7 @@ fn a_signal_that_a_process_was_told_of_ends_it_once_nobody_manages_it() {
     let mut kernel = kernel(&[server(0, Callers::RS), service(1)]);
     look_after(&mut kernel, 1, Endpoint::SELF, NOBODY, NOBODY);
     assert_eq!(kernel.asks(0, &kill(1, Signal::KILL)), "kernel.kill = {}");
-    let update = calls::privilege_update::Request {
-        process: at(1),
-        traps: u32::MAX,
-        kernel_calls: u128::MAX,
-        signal_manager: NOBODY,
-        backup_manager: NOBODY,
-        scheduler: NOBODY,
-        grants_magic: false,
-    };
+    let update = set_managers(1, NOBODY, NOBODY);
     assert_eq!(kernel.asks(0, &update), "kernel.privilege_update = {}");
     assert!(kernel.processes.find(at(1)).is_none());
 }
@@ -405,15 +381,9 @@ fn a_new_backup_is_no_reason_to_tell_a_manager_twice() {
     look_after(&mut kernel, 3, at(1), NOBODY, NOBODY);
     assert_eq!(kernel.asks(0, &kill(3, Signal::USR1)), "kernel.kill = {}");
     assert_eq!(kernel.asks(1, &GETKSIG), told_of(3, "SIGUSR1"));
-    let update = calls::privilege_update::Request {
-        process: at(3),
-        traps: boot::PROGRAM_TRAPS,
-        kernel_calls: 0,
-        signal_manager: at(1),
-        backup_manager: at(2),
-        scheduler: NOBODY,
-        grants_magic: false,
-    };
+    let (traps, kernel_calls) = (boot::PROGRAM_TRAPS, 0);
+    let update = set_managers(3, at(1), at(2));
+    let update = calls::privilege_update::Request { traps, kernel_calls, ..update };
     assert_eq!(kernel.asks(0, &update), "kernel.privilege_update = {}");
     // Nor is that it comes to be the backup of nobody.
     let update = calls::privilege_update::Request { signal_manager: NOBODY, backup_manager: at(1), ..update };

@@ -6,7 +6,7 @@
 use super::State;
 use crate::calls::random::{DEADLY, Random};
 use crate::calls::walk::check_waits;
-use crate::fake::{Fake, at, kernel, program, server};
+use crate::fake::{Fake, at, kernel, program, server, set_managers, set_system};
 use crate::fault::{Access, Fault};
 use crate::ipc::tests::check_invariants;
 use crate::memory::requests::tests::check_requests;
@@ -481,7 +481,6 @@ fn manager(random: &mut Random) -> Endpoint {
 
 fn call(random: &mut Random) -> Message {
     let process = random.endpoint();
-    let (traps, kernel_calls) = (u32::MAX, u128::MAX);
     let [signal_manager, backup_manager, scheduler] = [(); 3].map(|()| manager(random));
     let scheduler = if scheduler == Endpoint::SELF { Endpoint::NONE } else { scheduler };
     let flag = random.below(2) == 0;
@@ -493,27 +492,18 @@ fn call(random: &mut Random) -> Message {
             let (priority, quantum_ms) = (KEEP_PRIORITY, 1);
             calls::set_scheduler::Request { process, scheduler: whose, priority, quantum_ms }.to_message(1)
         }
-        4 | 5 => calls::privilege_update::Request {
-            process,
-            traps,
-            kernel_calls,
-            signal_manager,
-            backup_manager,
-            scheduler,
-            grants_magic: false,
+        4 | 5 => {
+            let update = set_managers(0, signal_manager, backup_manager);
+            calls::privilege_update::Request { process, scheduler, ..update }.to_message(1)
         }
-        .to_message(1),
         6 => calls::privilege_disallow::Request { process }.to_message(1),
         7 => calls::privilege_allow::Request { process }.to_message(1),
         8 | 9 => calls::privilege_set_system::Request {
             process,
-            class: Callers::SERVICE.or(if flag { Callers::PM } else { Callers::VM }),
-            traps,
-            kernel_calls,
             signal_manager,
             backup_manager,
             scheduler,
-            grants_magic: false,
+            ..set_system(0, Callers::SERVICE.or(if flag { Callers::PM } else { Callers::VM }), 0)
         }
         .to_message(1),
         10 => calls::privilege_set_user::Request { process }.to_message(1),
